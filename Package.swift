@@ -1,0 +1,99 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One list of settings for every target, so that no module is held to a weaker rule than its neighbours.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+
+let package = Package(
+    name: "queuepool",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "queuepool", targets: ["queuepool"]),
+        .library(name: "QueuePoolWorker", targets: ["QueuePoolWorker"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // 1. Words, limits and decisions: no Foundation, no clock, no task, no I/O.
+        .systemLibrary(
+            name: "CQueuePoolSQLite", pkgConfig: "sqlite3",
+            providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(
+            name: "CQueuePoolCurl", pkgConfig: "libcurl",
+            providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "QueuePoolCore", dependencies: [collections], swiftSettings: settings),
+        // 2. The wire, the disk, the network.
+        .target(name: "QueuePoolSQS", dependencies: ["QueuePoolCore", crypto], swiftSettings: settings),
+        .target(
+            name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", collections, logging],
+            swiftSettings: settings),
+        .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl"], swiftSettings: settings),
+        // 3. Core's machines on clocks, threads and ports.
+        .target(
+            name: "QueuePoolRuntime",
+            dependencies: [
+                "QueuePoolCore", collections, logging, .product(name: "Metrics", package: "swift-metrics"),
+            ],
+            swiftSettings: settings),
+        // 4. Doors and programs.
+        .target(
+            name: "QueuePoolServer",
+            dependencies: [
+                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolCore", crypto, logging, nioCore, nioPosix,
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "QueuePoolWorker",
+            dependencies: ["QueuePoolCore", "QueuePoolSQS", "QueuePoolCurl", lifecycle, logging, crypto],
+            swiftSettings: settings),
+        .target(
+            name: "QueuePoolBench",
+            dependencies: [
+                "QueuePoolCore", "QueuePoolSQS", nioCore, nioPosix,
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            swiftSettings: settings),
+        // 5. The program.
+        .executableTarget(
+            name: "queuepool",
+            dependencies: [
+                "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolRuntime",
+                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", lifecycle, logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: settings),
+    ]
+)
+// nio-extras carries the bridge between NIO's HTTP parts and swift-http-types that Hummingbird speaks.
+package.dependencies.append(.package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"))

@@ -1,0 +1,4 @@
+// Part of queuepool. Licensed under the Apache License, Version 2.0; see LICENSE.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <sqlite3.h>
