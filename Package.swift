@@ -10,7 +10,8 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
 
-let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -45,18 +46,18 @@ let package = Package(
         .systemLibrary(
             name: "CQueuePoolCurl", pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]),
-        .target(name: "QueuePoolCore", dependencies: [collections], swiftSettings: settings),
+        .target(name: "QueuePoolCore", dependencies: [deque, heap], swiftSettings: settings),
         // 2. The wire, the disk, the network.
         .target(name: "QueuePoolSQS", dependencies: ["QueuePoolCore", crypto], swiftSettings: settings),
         .target(
-            name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", collections, logging],
+            name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque, logging],
             swiftSettings: settings),
         .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl"], swiftSettings: settings),
         // 3. Core's machines on clocks, threads and ports.
         .target(
             name: "QueuePoolRuntime",
             dependencies: [
-                "QueuePoolCore", collections, logging, .product(name: "Metrics", package: "swift-metrics"),
+                "QueuePoolCore", heap, deque, logging, .product(name: "Metrics", package: "swift-metrics"),
             ],
             swiftSettings: settings),
         // 4. Doors and programs.

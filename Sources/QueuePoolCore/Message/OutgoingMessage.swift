@@ -1,0 +1,52 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// A message on its way into a shard.
+package struct OutgoingMessage: Sendable {
+    package let record: MessageRecord
+    /// XXH64 of the group id: names the slot, and the group within a shard.
+    ///
+    /// Two groups with one hash share their place in line; each keeps its order, and neither can tell.
+    package let groupHash: UInt64
+
+    package init(record: MessageRecord, groupHash: UInt64) {
+        self.record = record
+        self.groupHash = groupHash
+    }
+
+    package var byteCount: Int { record.bytes.count }
+}
+
+/// What became of a message that was accepted.
+package struct SendReceipt: Hashable, Sendable {
+    package let messageID: MessageID
+    package let sequence: SequenceNumber
+    /// The deduplication id was accepted before, within five minutes: nothing was stored again.
+    package let isDuplicate: Bool
+
+    package init(messageID: MessageID, sequence: SequenceNumber, isDuplicate: Bool) {
+        self.messageID = messageID
+        self.sequence = sequence
+        self.isDuplicate = isDuplicate
+    }
+}
+
+/// Why a shard did not do what it was asked.
+package enum ShardError: Error, Hashable, Sendable {
+    /// Over the quota; worth another try after so many milliseconds.
+    case quotaExceeded(retryAfterMilliseconds: Int)
+    /// No room in a bounded queue; worth another try after so many milliseconds.
+    case overloaded(retryAfterMilliseconds: Int)
+    /// The disk is full or the file cannot be written; nothing was stored.
+    case storageFull
+    /// The file failed in another way; `code` is SQLite's extended result code. Nothing was acknowledged.
+    case storageFailed(code: Int32)
+    /// The shard is closing.
+    case closed
+    /// An error injected for a test.
+    case injected
+
+    /// Whether the same request with the same deduplication id may succeed later.
+    package var isRetryable: Bool { true }
+}

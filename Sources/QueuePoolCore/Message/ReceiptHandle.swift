@@ -1,0 +1,72 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// One delivery of one message: what a receiver gives back to delete it or to change its visibility.
+package struct ReceiptHandle: Hashable, Sendable {
+    package let shard: ShardTag
+    package let sequence: SequenceNumber
+    /// Deliveries of the message up to and including this one.
+    package let receiveCount: UInt32
+    /// Where the message's entry was in memory; a hint, checked against the sequence number.
+    package let place: UInt32
+
+    package init(shard: ShardTag, sequence: SequenceNumber, receiveCount: UInt32, place: UInt32) {
+        self.shard = shard
+        self.sequence = sequence
+        self.receiveCount = receiveCount
+        self.place = place
+    }
+
+    /// Characters of a handle's text.
+    package static let textBytes = 56
+
+    /// 56 hexadecimal digits: tag, sequence number, count, place, check word.
+    package func write(to out: inout [UInt8]) {
+        ReceiptHandle.put(shard.rawValue, digits: 16, to: &out)
+        ReceiptHandle.put(UInt64(bitPattern: sequence.rawValue), digits: 16, to: &out)
+        ReceiptHandle.put(UInt64(receiveCount), digits: 8, to: &out)
+        ReceiptHandle.put(UInt64(place), digits: 8, to: &out)
+        ReceiptHandle.put(check, digits: 8, to: &out)
+    }
+
+    package var text: String {
+        var out: [UInt8] = []
+        write(to: &out)
+        return String(decoding: out, as: UTF8.self)
+    }
+
+    /// - Returns: `nil` if the text is not a handle's.
+    package init?(_ text: some RandomAccessCollection<UInt8>) {
+        guard text.count == ReceiptHandle.textBytes else { return nil }
+        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        for (position, digit) in text.enumerated() {
+            guard let value = Hexadecimal.value(of: digit) else { return nil }
+            switch position {
+            case ..<16: words.0 = words.0 << 4 | value
+            case ..<32: words.1 = words.1 << 4 | value
+            case ..<48: words.2 = words.2 << 4 | value
+            default: words.3 = words.3 << 4 | value
+            }
+        }
+        self.init(
+            shard: ShardTag(rawValue: words.0), sequence: SequenceNumber(rawValue: Int64(bitPattern: words.1)),
+            receiveCount: UInt32(words.2 >> 32), place: UInt32(words.2 & 0xFFFF_FFFF))
+        guard check == words.3, shard.rawValue == words.0 else { return nil }
+    }
+
+    private var check: UInt64 {
+        var mixed = shard.rawValue ^ 0x9E37_79B9_7F4A_7C15
+        mixed = (mixed ^ UInt64(bitPattern: sequence.rawValue)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 31) ^ UInt64(receiveCount) << 32 ^ UInt64(place)) &* 0x94D0_49BB_1331_11EB
+        return (mixed ^ (mixed >> 29)) & 0xFFFF_FFFF
+    }
+
+    private static func put(_ value: UInt64, digits: Int, to out: inout [UInt8]) {
+        var shift = UInt64(4 * digits)
+        while shift > 0 {
+            shift -= 4
+            out.append(Hexadecimal.digit(value >> shift & 15))
+        }
+    }
+}

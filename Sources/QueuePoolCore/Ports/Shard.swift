@@ -1,0 +1,119 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// The border under which a shard is SQLite in this process or a queue of Amazon's. Nothing above knows which. Calls
+// never block and never suspend: they complete by callback, because one commit or one HTTP answer completes many
+// callers at once and a task each would cost more than the storage does. A callback may come on the caller's thread
+// before the call returns, or later on the shard's own; it is called exactly once.
+
+/// One message as a receiver gets it.
+package struct ReceivedMessage: Sendable {
+    package let handle: ReceiptHandle
+    package let messageID: MessageID
+    /// Deliveries so far, this one included; goes on counting in a dead-letter queue.
+    package let receiveCount: Int
+    package let firstReceivedAt: Timestamp
+    /// The bytes that hold the record, shared with other messages of the same commit.
+    package let storage: [UInt8]
+    package let offset: Int
+    package let length: Int
+
+    package init(
+        handle: ReceiptHandle, messageID: MessageID, receiveCount: Int, firstReceivedAt: Timestamp,
+        storage: [UInt8], offset: Int, length: Int
+    ) {
+        self.handle = handle
+        self.messageID = messageID
+        self.receiveCount = receiveCount
+        self.firstReceivedAt = firstReceivedAt
+        self.storage = storage
+        self.offset = offset
+        self.length = length
+    }
+
+    package func withView<R>(_ read: (RecordView) throws -> R) rethrows -> R {
+        try storage.withUnsafeBytes {
+            try read(RecordView(UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + length)])))
+        }
+    }
+}
+
+/// A receive from one shard, which never waits.
+package struct ReceiveCommand: Sendable {
+    /// 1...10
+    package var limit: Int
+    /// `nil`: the queue's own.
+    package var visibilitySeconds: Int?
+    package var attemptID: String?
+
+    package init(limit: Int, visibilitySeconds: Int? = nil, attemptID: String? = nil) {
+        self.limit = limit
+        self.visibilitySeconds = visibilitySeconds
+        self.attemptID = attemptID
+    }
+}
+
+/// The answer to a delete of one receipt handle.
+package enum DeleteOutcome: Sendable {
+    case deleted
+    case expired
+    case notOurs
+    case failed(ShardError)
+}
+
+/// What a shard holds, for people and metrics.
+package struct ShardCounts: Hashable, Sendable {
+    /// Undeleted messages that are neither in flight nor delayed.
+    package var backlog = 0
+    package var inFlight = 0
+    package var delayed = 0
+    /// Age of the oldest undeleted message; 0 if there is none.
+    package var oldestAgeMilliseconds: Int64 = 0
+    // Since the shard was opened.
+    package var sent = 0
+    package var received = 0
+    package var deleted = 0
+    package var duplicates = 0
+    package var expired = 0
+    package var movedToDeadLetter = 0
+    package var commits = 0
+
+    package init() {}
+}
+
+/// One physical FIFO queue.
+package protocol Shard: AnyObject, Sendable {
+    var name: String { get }
+    var tag: ShardTag { get }
+    /// Whether a batch is stored whole or not at all; if not, at most one message of a group goes into a request.
+    var storesBatchesWhole: Bool { get }
+
+    /// Stores messages in order. A receipt means that its message is on stable storage (I1).
+    func send(
+        _ messages: [OutgoingMessage],
+        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void)
+
+    func receive(
+        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
+
+    /// One outcome for each handle, in order.
+    func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void)
+
+    /// - Parameter changes: handles with seconds, 0...43,200.
+    func changeVisibility(
+        _ changes: [(handle: ReceiptHandle, seconds: Int)],
+        completion: @escaping @Sendable ([VisibilityDecision]) -> Void)
+
+    /// Removes every message and the deduplication memory.
+    /// - Parameter completion: the number of messages removed.
+    func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void)
+
+    func setAttributes(_ attributes: QueueAttributes)
+    func counts() -> ShardCounts
+
+    /// When a message may next become visible by itself; `nil` if none will.
+    func nextVisibleAt() -> Timestamp?
+    /// Called, on any thread, when a message can be received that could not before.
+    func onReady(_ notify: @escaping @Sendable () -> Void)
+}

@@ -1,0 +1,147 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+
+// Blocks are the log's rows seen from the index: a row may be deleted once none of its messages is left, and a row
+// that keeps few of many messages is worth rewriting. What the log must keep of deletions follows from it: a deletion
+// row can go when every block that had a message in it is gone or was rewritten since.
+
+/// Bodies of recent rows, oldest out first.
+struct BlockCache {
+    let bytesMax: Int
+    var bytes = 0
+    /// Cached blocks in the order in which they came; may name blocks that are gone.
+    var order: Deque<(block: UInt32, row: Int64)> = []
+
+    init(bytesMax: Int) { self.bytesMax = bytesMax }
+}
+
+extension FIFOQueue {
+    /// Puts a row's body into the cache.
+    mutating func keep(_ body: [UInt8], of block: UInt32) {
+        guard body.count <= cache.bytesMax, blocks[block].body == nil else { return }
+        blocks[block].body = body
+        cache.bytes += body.count
+        cache.order.append((block, blocks[block].row))
+        while cache.bytes > cache.bytesMax, let oldest = cache.order.popFirst() {
+            if blocks[oldest.block].row == oldest.row { drop(cached: oldest.block) }
+        }
+    }
+
+    /// Puts a row's body, read from disk, into the cache if the row is still there.
+    package mutating func keep(_ body: [UInt8], row: Int64, for handle: ReceiptHandle) {
+        guard let place = place(of: handle), blocks[entries[place].block].row == row else { return }
+        keep(body, of: entries[place].block)
+    }
+
+    mutating func drop(cached block: UInt32) {
+        guard let body = blocks[block].body else { return }
+        cache.bytes -= body.count
+        blocks[block].body = nil
+    }
+
+    mutating func unlinkFromBlock(_ place: UInt32) {
+        let block = entries[place].block
+        var previous = noPlace
+        var current = blocks[block].firstEntry
+        while current != place, current != noPlace {
+            previous = current
+            current = entries[current].nextInBlock
+        }
+        let next = entries[place].nextInBlock
+        if previous == noPlace { blocks[block].firstEntry = next } else { entries[previous].nextInBlock = next }
+        blocks[block].live -= 1
+        guard blocks[block].live == 0 else { return }
+        drop(cached: block)
+        finishedRows.append(blocks[block].row)
+        popEmptyBlocks()
+    }
+
+    private mutating func popEmptyBlocks() {
+        emptyBlocks += 1
+        while let front = blockOrder.first, blocks[front].live == 0 { releaseFront(front) }
+        // Stragglers at the front would keep the places of every empty block behind them.
+        if emptyBlocks > 1_024, emptyBlocks > blockOrder.count / 2 {
+            for block in blockOrder where blocks[block].live == 0 { release(block) }
+            blockOrder.removeAll { blocks[$0].row == 0 }
+            emptyBlocks = 0
+        }
+    }
+
+    private mutating func releaseFront(_ block: UInt32) {
+        blockOrder.removeFirst()
+        release(block)
+        emptyBlocks -= 1
+    }
+
+    private mutating func release(_ block: UInt32) {
+        blocks[block].row = 0
+        blocks.remove(block)
+    }
+
+    /// Rows none of whose messages is left, since the last call.
+    package mutating func takeFinishedRows() -> [Int64] {
+        defer { finishedRows = [] }
+        return finishedRows
+    }
+
+    /// Milliseconds since the send of the oldest undeleted message; `nil` if there is none.
+    package func oldestAge(_ now: Timestamp) -> Int64? {
+        guard let front = blockOrder.first(where: { blocks[$0].live > 0 }) else { return nil }
+        return max(0, now - entries[blocks[front].firstEntry].sequence.sentAt)
+    }
+
+    /// Messages in flight.
+    package var inFlightCount: Int { timeouts.count + heldCount }
+
+    /// Messages whose delay has not passed; they are the newest ones.
+    package func delayedCount(_ now: Timestamp) -> Int {
+        guard attributes.delaySeconds > 0 else { return 0 }
+        var count = 0
+        for block in blockOrder.reversed() {
+            var place = blocks[block].firstEntry
+            var found = 0
+            while place != noPlace {
+                if availableAt(entries[place]) > now { found += 1 }
+                place = entries[place].nextInBlock
+            }
+            count += found
+            if found == 0, blocks[block].live > 0 { break }
+        }
+        return count
+    }
+
+    /// Messages older than the retention period, oldest first; those in flight are left until they are visible again.
+    /// - Returns: handles by which `finishDelete` can take them out once their deletion is written; they are held.
+    package mutating func takeExpired(now: Timestamp, limit: Int = 1_000) -> [ReceiptHandle] {
+        let oldest = SequenceNumber(firstOf: now + -Int64(attributes.retentionSeconds) * 1_000)
+        var handles: [ReceiptHandle] = []
+        for block in blockOrder {
+            if blocks[block].first >= oldest || handles.count >= limit { break }
+            var place = blocks[block].firstEntry
+            while place != noPlace, handles.count < limit, entries[place].sequence < oldest {
+                if let handle = hold(place, now) { handles.append(handle) }
+                place = entries[place].nextInBlock
+            }
+        }
+        return handles
+    }
+
+    private mutating func hold(_ place: UInt32, _ now: Timestamp) -> ReceiptHandle? {
+        var delivery = entries[place].delivery
+        if delivery != noPlace, deliveries[delivery].heapIndex != noPlace || deliveries[delivery].isHeld { return nil }
+        if delivery == noPlace {
+            delivery = deliveries.insert(
+                Delivery(entry: place, receiveCount: 0, visibleAt: now, receivedAt: now, firstReceivedAt: now))
+            entries[place].delivery = delivery
+        }
+        deliveries[delivery].isHeld = true
+        heldCount += 1
+        refresh(entries[place].group, now)
+        return ReceiptHandle(
+            shard: tag, sequence: entries[place].sequence, receiveCount: deliveries[delivery].receiveCount,
+            place: place)
+    }
+}

@@ -1,0 +1,120 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+
+/// What a receipt handle comes to when its message is to be deleted.
+package enum DeleteDecision: Hashable, Sendable {
+    /// The message is held now; write its deletion, then call `finishDelete`.
+    case write(SequenceNumber)
+    /// There is nothing to do: it was deleted before.
+    case alreadyDeleted
+    /// The same message's deletion is being written; answer as that one is answered.
+    case underWay
+    /// The visibility timeout of this delivery has ended: a FIFO queue refuses.
+    case expired
+    /// The handle is of another queue.
+    case notOurs
+}
+
+/// What became of a change of visibility.
+package enum VisibilityDecision: Hashable, Sendable {
+    case changed
+    case notOurs
+    /// Deleted, or not in flight by this handle.
+    case unavailable
+    /// Beyond 12 hours from the receive.
+    case beyondLimit
+}
+
+extension FIFOQueue {
+    /// - Important: call `advance(to:)` first.
+    package mutating func beginDelete(_ handle: ReceiptHandle) -> DeleteDecision {
+        guard handle.shard == tag else { return .notOurs }
+        guard let place = place(of: handle) else { return .alreadyDeleted }
+        let delivery = entries[place].delivery
+        guard delivery != noPlace, deliveries[delivery].receiveCount == handle.receiveCount else { return .expired }
+        if deliveries[delivery].isHeld { return .underWay }
+        guard deliveries[delivery].heapIndex != noPlace else { return .expired }
+        // The timeout stops while the deletion is on its way to the disk, and is put back if that fails.
+        timeouts.remove(delivery, &deliveries)
+        deliveries[delivery].isHeld = true
+        heldCount += 1
+        return .write(entries[place].sequence)
+    }
+
+    /// Ends what `beginDelete` (or a move to the dead-letter queue) began.
+    /// - Parameter isDurable: whether the deletion was written; if not, the message is as before.
+    package mutating func finishDelete(
+        _ handle: ReceiptHandle, isDurable: Bool, isExpiry: Bool = false, deletionRow: Int64, now: Timestamp
+    ) {
+        guard let place = place(of: handle), entries[place].delivery != noPlace else { return }
+        let delivery = entries[place].delivery
+        guard deliveries[delivery].isHeld else { return }
+        if isDurable {
+            remove(place, deletionRow: deletionRow, now: now)
+            if isExpiry { expiredCount += 1 } else { deletedCount += 1 }
+            return
+        }
+        deliveries[delivery].isHeld = false
+        heldCount -= 1
+        if deliveries[delivery].visibleAt > now { timeouts.insert(delivery, &deliveries) }
+        refresh(entries[place].group, now)
+    }
+
+    /// Takes out a message whose deletion is durable.
+    mutating func remove(_ place: UInt32, deletionRow: Int64, now: Timestamp) {
+        let block = entries[place].block
+        if blocks[block].firstDeletionRow == 0 { blocks[block].firstDeletionRow = deletionRow }
+        unlink(place, now: now)
+    }
+
+    /// Sets when a message in flight becomes visible, counted from now.
+    /// - Parameter milliseconds: 0...43,200,000.
+    /// - Important: call `advance(to:)` first.
+    package mutating func changeVisibility(
+        _ handle: ReceiptHandle, milliseconds: Int64, now: Timestamp
+    ) -> VisibilityDecision {
+        guard handle.shard == tag else { return .notOurs }
+        guard let place = place(of: handle), entries[place].delivery != noPlace else { return .unavailable }
+        let delivery = entries[place].delivery
+        guard deliveries[delivery].receiveCount == handle.receiveCount, deliveries[delivery].heapIndex != noPlace
+        else { return .unavailable }
+        let limit = deliveries[delivery].receivedAt + Int64(QueueLimits.visibilitySecondsMax) * 1_000
+        guard now + milliseconds <= limit else { return .beyondLimit }
+        deliveries[delivery].isChanged = true
+        if milliseconds > 0 {
+            setVisibleAt(delivery, now + milliseconds)
+        } else {
+            timeouts.remove(delivery, &deliveries)
+            deliveries[delivery].visibleAt = now
+            refresh(entries[place].group, now)
+        }
+        return .changed
+    }
+
+    /// The place of an undeleted message.
+    func place(of handle: ReceiptHandle) -> UInt32? {
+        if entries.contains(handle.place), entries[handle.place].sequence == handle.sequence { return handle.place }
+        return place(of: handle.sequence)
+    }
+
+    /// The place of an undeleted message, found through its block: the way for handles from before a restart.
+    /// - Complexity: O(log blocks + messages of one commit).
+    package func place(of sequence: SequenceNumber) -> UInt32? {
+        var low = 0
+        var high = blockOrder.count
+        while low < high {
+            let middle = (low + high) / 2
+            if blocks[blockOrder[middle]].first <= sequence { low = middle + 1 } else { high = middle }
+        }
+        guard low > 0 else { return nil }
+        var place = blocks[blockOrder[low - 1]].firstEntry
+        while place != noPlace {
+            if entries[place].sequence == sequence { return place }
+            place = entries[place].nextInBlock
+        }
+        return nil
+    }
+}

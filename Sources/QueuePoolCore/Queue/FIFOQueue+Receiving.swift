@@ -1,0 +1,135 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// A message that a receive hands out.
+package struct ReceivedEntry: Sendable {
+    package let handle: ReceiptHandle
+    package let firstReceivedAt: Timestamp
+    /// Where the record lies: the log's row, and the part of its body.
+    package let row: Int64
+    package let offset: Int
+    package let length: Int
+    /// The row's body if it is in the cache.
+    package let body: [UInt8]?
+
+    package var sequence: SequenceNumber { handle.sequence }
+    package var receiveCount: UInt32 { handle.receiveCount }
+}
+
+/// What one receive came to.
+package struct ReceiveDecision: Sendable {
+    package var received: [ReceivedEntry] = []
+    /// Messages whose next delivery would exceed the redrive policy's count: held until they are moved.
+    package var toDeadLetter: [ReceivedEntry] = []
+}
+
+extension FIFOQueue {
+    /// Delivers up to `limit` messages: as many of one group as possible, in order, then the next group in line.
+    /// - Parameters:
+    ///   - visibilityMilliseconds: 0...43,200,000; with 0 the messages stay visible.
+    ///   - attemptID: a repeat with the same id within five minutes gets the same messages and handles.
+    /// - Important: call `advance(to:)` first.
+    package mutating func receive(
+        limit: Int, visibilityMilliseconds: Int64, attemptID: String?, now: Timestamp
+    ) -> ReceiveDecision {
+        var decision = ReceiveDecision()
+        if let attemptID, let replayed = replay(attemptID, visibilityMilliseconds, now) {
+            decision.received = replayed
+            return decision
+        }
+        var served: [UInt32] = []
+        var left = min(limit, QueueLimits.inFlightMax - timeouts.count)
+        while left > 0, ready.first != noPlace {
+            let group = ready.first
+            ready.remove(group, &groups)
+            served.append(group)
+            left -= serve(group, limit: left, visibilityMilliseconds, now, &decision)
+        }
+        // Only now do the served groups go back to the end of the line, so that none is served twice in one receive.
+        for group in served { refresh(group, now) }
+        if let attemptID, !decision.received.isEmpty {
+            replays.remember(attemptID, decision.received.map(\.handle), now: now)
+        }
+        receivedCount += decision.received.count
+        return decision
+    }
+
+    private mutating func serve(
+        _ group: UInt32, limit: Int, _ visibility: Int64, _ now: Timestamp, _ decision: inout ReceiveDecision
+    ) -> Int {
+        var count = 0
+        var place = groups[group].head
+        while count < limit, place != noPlace, isAvailable(place, now) {
+            if let redrive = attributes.redrive, deliveryCount(place) >= redrive.maxReceiveCount {
+                deliveries[entries[place].delivery].isHeld = true
+                heldCount += 1
+                decision.toDeadLetter.append(receivedEntry(place))
+                break
+            }
+            deliver(place, visibility, now)
+            decision.received.append(receivedEntry(place))
+            count += 1
+            place = entries[place].next
+        }
+        return count
+    }
+
+    private func deliveryCount(_ place: UInt32) -> Int {
+        let delivery = entries[place].delivery
+        return delivery == noPlace ? 0 : Int(deliveries[delivery].receiveCount)
+    }
+
+    private mutating func deliver(_ place: UInt32, _ visibility: Int64, _ now: Timestamp) {
+        var delivery = entries[place].delivery
+        if delivery == noPlace {
+            delivery = deliveries.insert(
+                Delivery(entry: place, receiveCount: 0, visibleAt: now, receivedAt: now, firstReceivedAt: now))
+            entries[place].delivery = delivery
+        }
+        deliveries[delivery].receiveCount += 1
+        deliveries[delivery].receivedAt = now
+        deliveries[delivery].isChanged = false
+        deliveries[delivery].visibleAt = now + visibility
+        if visibility > 0 { timeouts.insert(delivery, &deliveries) }
+    }
+
+    func receivedEntry(_ place: UInt32) -> ReceivedEntry {
+        let entry = entries[place]
+        let delivery = deliveries[entry.delivery]
+        let block = blocks[entry.block]
+        return ReceivedEntry(
+            handle: ReceiptHandle(
+                shard: tag, sequence: entry.sequence, receiveCount: delivery.receiveCount, place: place),
+            firstReceivedAt: delivery.firstReceivedAt, row: block.row, offset: Int(entry.offset),
+            length: Int(entry.length), body: block.body)
+    }
+
+    /// Where a message lies now, if it is still there: rows may have been rewritten since a receive.
+    package func locate(_ handle: ReceiptHandle) -> ReceivedEntry? {
+        guard let place = place(of: handle), entries[place].delivery != noPlace else { return nil }
+        return receivedEntry(place)
+    }
+
+    private mutating func replay(_ id: String, _ visibility: Int64, _ now: Timestamp) -> [ReceivedEntry]? {
+        guard let handles = replays.handles(id, now: now) else { return nil }
+        var places: [UInt32] = []
+        for handle in handles {
+            guard let place = place(of: handle), entries[place].delivery != noPlace else { return nil }
+            let delivery = deliveries[entries[place].delivery]
+            guard delivery.receiveCount == handle.receiveCount, delivery.heapIndex != noPlace, !delivery.isHeld,
+                !delivery.isChanged
+            else { return nil }
+            places.append(place)
+        }
+        for place in places { setVisibleAt(entries[place].delivery, now + visibility) }
+        return places.map(receivedEntry)
+    }
+
+    /// Moves the end of a running timeout; the delivery stays in flight.
+    mutating func setVisibleAt(_ delivery: UInt32, _ time: Timestamp) {
+        timeouts.remove(delivery, &deliveries)
+        deliveries[delivery].visibleAt = time
+        timeouts.insert(delivery, &deliveries)
+    }
+}

@@ -1,0 +1,129 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+
+/// A delivery as it is kept over a clean restart.
+package struct DeliveryState: Hashable, Sendable {
+    package var sequence: SequenceNumber
+    package var receiveCount: UInt32
+    /// In the past if the message is not in flight.
+    package var visibleAt: Timestamp
+    package var receivedAt: Timestamp
+    package var firstReceivedAt: Timestamp
+
+    package init(
+        sequence: SequenceNumber, receiveCount: UInt32, visibleAt: Timestamp, receivedAt: Timestamp,
+        firstReceivedAt: Timestamp
+    ) {
+        self.sequence = sequence
+        self.receiveCount = receiveCount
+        self.visibleAt = visibleAt
+        self.receivedAt = receivedAt
+        self.firstReceivedAt = firstReceivedAt
+    }
+}
+
+extension FIFOQueue {
+    /// The highest sequence number given so far.
+    package var highestSequence: SequenceNumber { lastSequence }
+
+    /// Every message that was received at least once, to be written at a clean stop.
+    package func deliveryStates() -> [DeliveryState] {
+        var states: [DeliveryState] = []
+        for block in blockOrder {
+            var place = blocks[block].firstEntry
+            while place != noPlace {
+                if entries[place].delivery != noPlace {
+                    let delivery = deliveries[entries[place].delivery]
+                    states.append(
+                        DeliveryState(
+                            sequence: entries[place].sequence, receiveCount: delivery.receiveCount,
+                            visibleAt: delivery.visibleAt, receivedAt: delivery.receivedAt,
+                            firstReceivedAt: delivery.firstReceivedAt))
+                }
+                place = entries[place].nextInBlock
+            }
+        }
+        return states
+    }
+
+    /// Takes up a delivery from before a clean restart.
+    package mutating func restore(_ state: DeliveryState, now: Timestamp) {
+        guard let place = place(of: state.sequence), entries[place].delivery == noPlace else { return }
+        let delivery = deliveries.insert(
+            Delivery(
+                entry: place, receiveCount: state.receiveCount, visibleAt: state.visibleAt,
+                receivedAt: state.receivedAt, firstReceivedAt: state.firstReceivedAt))
+        entries[place].delivery = delivery
+        if state.visibleAt > now { timeouts.insert(delivery, &deliveries) }
+        refresh(entries[place].group, now)
+    }
+
+    /// Takes out a message whose deletion was found in the log.
+    package mutating func restoreDeletion(of sequence: SequenceNumber, row: Int64, now: Timestamp) {
+        guard let place = place(of: sequence) else { return }
+        remove(place, deletionRow: row, now: now)
+    }
+
+    /// Forgets everything: messages and deduplication memory, as a purge does.
+    /// - Returns: the number of messages that were there.
+    package mutating func removeAll() -> Int {
+        let count = messageCount
+        var empty = FIFOQueue(
+            tag: tag, deduplicationHash: deduplicationHash, attributes: attributes, cacheBytesMax: cache.bytesMax,
+            lastSequence: lastSequence)
+        empty.sentCount = sentCount
+        empty.receivedCount = receivedCount
+        empty.deletedCount = deletedCount
+        empty.duplicateCount = duplicateCount
+        empty.expiredCount = expiredCount
+        self = empty
+        return count
+    }
+
+    /// Rows to rewrite so that deletion rows older than `row` can go, at most `limit` of them.
+    /// - Complexity: O(blocks); meant for once in a thousand commits.
+    package func blocksPinning(deletionsBefore row: Int64, limit: Int) -> [(row: Int64, live: [DirectoryEntry])] {
+        blockOrder.lazy.filter {
+            self.blocks[$0].live > 0 && self.blocks[$0].firstDeletionRow > 0 && self.blocks[$0].firstDeletionRow < row
+        }
+        .prefix(limit).map { (self.blocks[$0].row, self.liveDirectory($0)) }
+    }
+
+    /// The oldest deletion row that some block still needs; `nil` if none is needed.
+    /// - Complexity: O(blocks).
+    package func oldestNeededDeletionRow() -> Int64? {
+        blockOrder.lazy.filter { blocks[$0].live > 0 }.map { blocks[$0].firstDeletionRow }.filter { $0 > 0 }.min()
+    }
+
+    /// Takes note that a row was rewritten to hold only `directory`.
+    package mutating func rewrote(row: Int64, directory: [DirectoryEntry], body: [UInt8]) {
+        guard let first = directory.first, let place = place(of: first.sequence) else { return }
+        let block = entries[place].block
+        guard blocks[block].row == row else { return }
+        drop(cached: block)
+        for item in directory {
+            guard let place = self.place(of: item.sequence) else { continue }
+            entries[place].offset = item.offset
+            entries[place].length = item.length
+        }
+        blocks[block].byteCount = UInt32(body.count)
+        blocks[block].firstDeletionRow = 0
+    }
+
+    private func liveDirectory(_ block: UInt32) -> [DirectoryEntry] {
+        var live: [DirectoryEntry] = []
+        var place = blocks[block].firstEntry
+        while place != noPlace {
+            let entry = entries[place]
+            live.append(
+                DirectoryEntry(
+                    sequence: entry.sequence, offset: entry.offset, length: entry.length,
+                    groupHash: groups[entry.group].hash))
+            place = entry.nextInBlock
+        }
+        return live
+    }
+}

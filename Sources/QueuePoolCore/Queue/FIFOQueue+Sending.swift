@@ -1,0 +1,137 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// Where one record lies in a block's body; also the row's directory, from which the index is rebuilt at open.
+package struct DirectoryEntry: Hashable, Sendable {
+    package var sequence: SequenceNumber
+    package var offset: UInt32
+    package var length: UInt32
+    package var groupHash: UInt64
+
+    package init(sequence: SequenceNumber, offset: UInt32, length: UInt32, groupHash: UInt64) {
+        self.sequence = sequence
+        self.offset = offset
+        self.length = length
+        self.groupHash = groupHash
+    }
+}
+
+/// The messages of one commit as they go to the log: bodies end to end, a directory, and the deduplication keys.
+package struct BlockDraft: Sendable {
+    package var directory: [DirectoryEntry] = []
+    package var body: [UInt8] = []
+    /// One key for each entry of `directory`.
+    package var keys: [Hash128] = []
+
+    package init() {}
+
+    package var isEmpty: Bool { directory.isEmpty }
+}
+
+extension FIFOQueue {
+    /// Judges one commit's sends: gives each new message its place and answers each duplicate with the first message.
+    ///
+    /// Nothing is visible or remembered until `publish`, so a commit that fails leaves no trace but a gap in the
+    /// sequence numbers.
+    /// - Parameter pending: keys accepted by earlier drafts of the same commit.
+    /// - Returns: one receipt for each message, in order; they hold once the draft is durable.
+    package mutating func draft(
+        _ messages: [OutgoingMessage], into draft: inout BlockDraft, pending: inout [Hash128: SequenceNumber],
+        now: Timestamp
+    ) -> [SendReceipt] {
+        var receipts: [SendReceipt] = []
+        receipts.reserveCapacity(messages.count)
+        for message in messages {
+            let key = deduplicationKey(of: message)
+            if let first = pending[key] ?? window.first(key, now: now) {
+                duplicateCount += 1
+                receipts.append(receipt(first, isDuplicate: true))
+                continue
+            }
+            let sequence = nextSequence(now)
+            pending[key] = sequence
+            draft.keys.append(key)
+            draft.directory.append(
+                DirectoryEntry(
+                    sequence: sequence, offset: UInt32(draft.body.count),
+                    length: UInt32(message.record.bytes.count), groupHash: message.groupHash))
+            draft.body.append(contentsOf: message.record.bytes)
+            receipts.append(receipt(sequence, isDuplicate: false))
+        }
+        return receipts
+    }
+
+    /// Makes the messages of a durable draft receivable.
+    package mutating func publish(_ draft: BlockDraft, row: Int64, now: Timestamp) {
+        for (entry, key) in zip(draft.directory, draft.keys) { window.insert(key, entry.sequence) }
+        sentCount += draft.directory.count
+        let place = append(row: row, directory: draft.directory, byteCount: UInt32(draft.body.count), now: now)
+        if let place { keep(draft.body, of: place) }
+    }
+
+    /// Adds a block of the log to the index; also the way in which the index is rebuilt at open.
+    /// - Parameter directory: ascending by sequence number, later than every block before.
+    /// - Returns: the block's place, or `nil` if the directory is empty.
+    @discardableResult
+    package mutating func append(
+        row: Int64, directory: [DirectoryEntry], byteCount: UInt32, now: Timestamp
+    ) -> UInt32? {
+        guard let first = directory.first, let last = directory.last else { return nil }
+        lastSequence = max(lastSequence, last.sequence)
+        let block = blocks.insert(
+            Block(
+                row: row, first: first.sequence, firstEntry: noPlace, live: UInt32(directory.count),
+                byteCount: byteCount))
+        blockOrder.append(block)
+        var newest = noPlace
+        for item in directory {
+            let place = appendToGroup(item, block: block, now: now)
+            if newest == noPlace { blocks[block].firstEntry = place } else { entries[newest].nextInBlock = place }
+            newest = place
+        }
+        messageCount += directory.count
+        return block
+    }
+
+    private mutating func appendToGroup(_ item: DirectoryEntry, block: UInt32, now: Timestamp) -> UInt32 {
+        let known = groupPlaces[item.groupHash]
+        let group = known ?? groups.insert(Group(hash: item.groupHash, head: noPlace, tail: noPlace))
+        if known == nil { groupPlaces[item.groupHash] = group }
+        let tail = groups[group].tail
+        let place = entries.insert(
+            Entry(
+                sequence: item.sequence, block: block, offset: item.offset, length: item.length, group: group,
+                next: noPlace, previous: tail, delivery: noPlace, nextInBlock: noPlace))
+        if tail == noPlace { groups[group].head = place } else { entries[tail].next = place }
+        groups[group].tail = place
+        if tail == noPlace { refresh(group, now) }
+        return place
+    }
+
+    /// Remembers a deduplication key read back from the log.
+    package mutating func restore(key: Hash128, sequence: SequenceNumber) {
+        lastSequence = max(lastSequence, sequence)
+        window.insert(key, sequence)
+    }
+
+    func receipt(_ sequence: SequenceNumber, isDuplicate: Bool) -> SendReceipt {
+        SendReceipt(
+            messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence, isDuplicate: isDuplicate)
+    }
+
+    private mutating func nextSequence(_ now: Timestamp) -> SequenceNumber {
+        let clock = SequenceNumber(firstOf: now)
+        lastSequence = max(clock, SequenceNumber(rawValue: lastSequence.rawValue + 1))
+        return lastSequence
+    }
+
+    private func deduplicationKey(of message: OutgoingMessage) -> Hash128 {
+        message.record.withView { view in
+            switch attributes.deduplicationScope {
+            case .messageGroup: deduplicationHash.hash(view.group, view.deduplicationID)
+            case .queue: deduplicationHash.hash(UnsafeRawBufferPointer(start: nil, count: 0), view.deduplicationID)
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import HeapModule
+
+// The index of one FIFO shard: which messages there are, in which order, who may have them now. It decides; it reads
+// no clock and touches no disk. Its driver writes a commit first and publishes it here afterwards, so whatever can be
+// received from here is on stable storage (I1).
+//
+// Order (I2) is the rule that fits every recording of SQS: walk a group from its oldest undeleted message, deliver
+// until the first one that is in flight or delayed, stop there. A group is "ready" when its oldest message can be
+// delivered; ready groups stand in a line, the one served goes to its end, so groups take turns. A message leaves its
+// group only when its deletion is durable. Source: SQS developer guide, "FIFO delivery logic", and recorded behaviour.
+
+/// One FIFO queue's messages, groups, timeouts and deduplication window.
+package struct FIFOQueue {
+    package internal(set) var attributes: QueueAttributes
+    package let tag: ShardTag
+    let deduplicationHash: SipHash128
+
+    var entries = Slab<Entry>()
+    var deliveries = Slab<Delivery>()
+    var groups = Slab<Group>()
+    var blocks = Slab<Block>()
+    var groupPlaces: [UInt64: UInt32] = [:]
+    var ready = ReadyLine()
+    var timeouts = TimeoutHeap()
+    /// Groups whose oldest message is delayed, by the time at which it no longer is; entries may be stale.
+    var delayed: Heap<DelayedHead> = []
+    /// Blocks by age; a block that is empty stays until it reaches the front.
+    var blockOrder: Deque<UInt32> = []
+    var window = DeduplicationWindow()
+    var replays = ReceiveReplays()
+    var cache: BlockCache
+    var lastSequence: SequenceNumber
+    var finishedRows: [Int64] = []
+    /// Blocks of `blockOrder` that have no message left.
+    var emptyBlocks = 0
+
+    package internal(set) var messageCount = 0
+    package internal(set) var heldCount = 0
+    /// Messages dropped by retention since the shard was opened (I7).
+    package internal(set) var expiredCount = 0
+    /// Sends answered as duplicates since the shard was opened.
+    package internal(set) var duplicateCount = 0
+    /// Messages accepted, delivered and deleted since the shard was opened.
+    package internal(set) var sentCount = 0
+    package internal(set) var receivedCount = 0
+    package internal(set) var deletedCount = 0
+
+    package init(
+        tag: ShardTag, deduplicationHash: SipHash128, attributes: QueueAttributes, cacheBytesMax: Int,
+        lastSequence: SequenceNumber = SequenceNumber(rawValue: 0)
+    ) {
+        self.tag = tag
+        self.deduplicationHash = deduplicationHash
+        self.attributes = attributes
+        self.lastSequence = lastSequence
+        cache = BlockCache(bytesMax: cacheBytesMax)
+    }
+
+    struct DelayedHead: Comparable {
+        let at: Timestamp
+        let group: UInt32
+        let head: SequenceNumber
+
+        static func < (a: DelayedHead, b: DelayedHead) -> Bool { a.at < b.at }
+    }
+
+    // MARK: - Time
+
+    /// Does all that is due: timeouts that ended, delays that passed, ids past their interval.
+    package mutating func advance(to now: Timestamp) {
+        while let place = timeouts.first, deliveries[place].visibleAt <= now {
+            timeouts.remove(place, &deliveries)
+            refresh(entries[deliveries[place].entry].group, now)
+        }
+        while let head = delayed.min, head.at <= now {
+            delayed.removeMin()
+            if isCurrent(head) { refresh(head.group, now) }
+        }
+        window.expire(now: now)
+    }
+
+    private func isCurrent(_ head: DelayedHead) -> Bool {
+        let group = groups[head.group]
+        return group.head != noPlace && entries[group.head].sequence == head.head
+    }
+
+    /// The next moment at which a message may become visible by itself; `nil` if none will.
+    package var nextVisibleAt: Timestamp? {
+        let timeout = timeouts.first.map { deliveries[$0].visibleAt }
+        let delay = delayed.min?.at
+        guard let timeout else { return delay }
+        return delay.map { min($0, timeout) } ?? timeout
+    }
+
+    package var hasReadyGroup: Bool { ready.first != noPlace }
+
+    // MARK: - Attributes
+
+    package mutating func setAttributes(_ new: QueueAttributes, now: Timestamp) {
+        let delayChanged = new.delaySeconds != attributes.delaySeconds
+        attributes = new
+        // A FIFO queue's delay acts on messages already in the queue.
+        if delayChanged { for place in groupPlaces.values { refresh(place, now) } }
+    }
+
+    // MARK: - Groups
+
+    /// Whether a message could be delivered now if it were the next of its group.
+    func isAvailable(_ place: UInt32, _ now: Timestamp) -> Bool {
+        let entry = entries[place]
+        if entry.delivery != noPlace {
+            let delivery = deliveries[entry.delivery]
+            if delivery.isHeld || delivery.heapIndex != noPlace { return false }
+        }
+        return attributes.delaySeconds == 0 || availableAt(entry) <= now
+    }
+
+    func availableAt(_ entry: Entry) -> Timestamp {
+        entry.sequence.sentAt + Int64(attributes.delaySeconds) * 1_000
+    }
+
+    /// Puts a group into the line, or takes it out, by the state of its oldest message.
+    mutating func refresh(_ place: UInt32, _ now: Timestamp) {
+        let head = groups[place].head
+        let canServe = head != noPlace && isAvailable(head, now)
+        if canServe != groups[place].isReady {
+            if canServe { ready.append(place, &groups) } else { ready.remove(place, &groups) }
+        }
+        guard head != noPlace, !canServe, attributes.delaySeconds > 0 else { return }
+        let entry = entries[head]
+        if availableAt(entry) > now {
+            delayed.insert(DelayedHead(at: availableAt(entry), group: place, head: entry.sequence))
+        }
+    }
+
+    /// Takes a message out of its group and its block, and frees what it held.
+    mutating func unlink(_ place: UInt32, now: Timestamp) {
+        let entry = entries[place]
+        if entry.previous == noPlace {
+            groups[entry.group].head = entry.next
+        } else {
+            entries[entry.previous].next = entry.next
+        }
+        if entry.next == noPlace {
+            groups[entry.group].tail = entry.previous
+        } else {
+            entries[entry.next].previous = entry.previous
+        }
+        if entry.delivery != noPlace {
+            if deliveries[entry.delivery].heapIndex != noPlace { timeouts.remove(entry.delivery, &deliveries) }
+            if deliveries[entry.delivery].isHeld { heldCount -= 1 }
+            deliveries.remove(entry.delivery)
+        }
+        unlinkFromBlock(place)
+        messageCount -= 1
+        refresh(entry.group, now)
+        if groups[entry.group].head == noPlace {
+            groupPlaces[groups[entry.group].hash] = nil
+            groups.remove(entry.group)
+        }
+        // The place keeps the old sequence number until it is used again; a stale handle must not match it.
+        entries[place].sequence = SequenceNumber(rawValue: -1)
+        entries.remove(place)
+    }
+}

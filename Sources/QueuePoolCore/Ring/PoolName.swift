@@ -1,0 +1,41 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// The name of a pool, which is the name of the logical FIFO queue: 1...80 of `[A-Za-z0-9_-]`, ending in `.fifo`.
+package struct PoolName: Hashable, Sendable, CustomStringConvertible {
+    package let text: String
+
+    /// - Returns: `nil` if the name breaks the rule of SQS queue names, or leaves no room for its shards' suffixes.
+    package init?(_ text: String) {
+        guard text.hasSuffix(".fifo"), text.utf8.count <= QueueLimits.queueNameBytesMax, text.utf8.count > 5 else {
+            return nil
+        }
+        guard text.utf8.dropLast(5).allSatisfy(PoolName.isAllowed) else { return nil }
+        self.text = text
+    }
+
+    package var description: String { text }
+
+    /// `emails.fifo` -> `emails`.
+    package var stem: String { String(text.dropLast(5)) }
+
+    /// `emails.fifo` -> `emails-0003.fifo`.
+    package func shardName(_ number: Int) -> String {
+        let digits = String(number)
+        return stem + "-" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits + ".fifo"
+    }
+
+    /// `emails.fifo` -> `emails-dlq.fifo`.
+    package var deadLetterQueueName: String { stem + "-dlq.fifo" }
+
+    /// Letters, digits, hyphen, underscore.
+    package static func isAllowed(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+            true
+        default: false
+        }
+    }
+}

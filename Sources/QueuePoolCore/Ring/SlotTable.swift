@@ -1,0 +1,84 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// Which shard owns which slot. Guarantees: every slot has one owner; with equal weights owners' counts differ by at
+// most one; growing by one shard moves only what the newcomer is due, all of it onto the newcomer, taken evenly from
+// the others; removing a shard moves only that shard's slots, given evenly. Source: DeCandia et al., "Dynamo" (2007),
+// 6.2, strategy 3 (equal partitions, Q/S each). A table rather than a ring of points: lookup is one array read, the
+// move count is exact, and a hot slot can be moved by hand.
+
+/// The owner of each of the 16,384 slots.
+package struct SlotTable: Hashable, Sendable {
+    /// Owner by slot; always `Slot.count` long.
+    private(set) package var owners: [UInt16]
+
+    /// A table in which one shard owns everything.
+    package init(soleOwner: ShardIndex) {
+        owners = Array(repeating: UInt16(soleOwner.number), count: Slot.count)
+    }
+
+    /// - Returns: `nil` unless `owners` has one entry for each slot.
+    package init?(owners: [UInt16]) {
+        guard owners.count == Slot.count else { return nil }
+        self.owners = owners
+    }
+
+    package subscript(slot: Slot) -> ShardIndex { ShardIndex(Int(owners[slot.index])) }
+
+    /// Gives one slot to a shard: the edit by which an operator moves a hot slot.
+    package mutating func move(_ slot: Slot, to shard: ShardIndex) { owners[slot.index] = UInt16(shard.number) }
+
+    /// Slots by owner, ascending.
+    package func slots(of shard: ShardIndex) -> [Slot] {
+        owners.indices.filter { owners[$0] == UInt16(shard.number) }.map(Slot.init(index:))
+    }
+
+    /// Slots owned, by shard.
+    package func counts() -> [ShardIndex: Int] {
+        var counts: [ShardIndex: Int] = [:]
+        for owner in owners { counts[ShardIndex(Int(owner)), default: 0] += 1 }
+        return counts
+    }
+
+    /// The table that serves `weights`, reached with the fewest moves.
+    ///
+    /// A shard's due share is `Slot.count * weight / sum of weights`, rounded so that the shares add up (largest
+    /// remainder, the current holder first, then the lower index). Owners above their share give, owners below take.
+    /// - Parameter weights: shards of the next epoch with weights above zero; at least one.
+    package func rebalanced(for weights: [ShardIndex: Int]) -> SlotTable {
+        let current = counts()
+        let due = SlotTable.shares(weights, current: current)
+        var surplus: [ShardIndex: Int] = [:]
+        for (shard, held) in current { surplus[shard] = held - (due[shard] ?? 0) }
+        var wanted = due.map { (shard: $0.key, missing: $0.value - (current[$0.key] ?? 0)) }
+            .filter { $0.missing > 0 }
+            .sorted { $0.shard < $1.shard }
+        var next = self
+        var taker = 0
+        // Slots are given from each owner's highest down, and takers are served in turn, so that neighbours spread.
+        for slot in owners.indices.reversed() where !wanted.isEmpty {
+            let owner = ShardIndex(Int(owners[slot]))
+            guard let extra = surplus[owner], extra > 0 else { continue }
+            surplus[owner] = extra - 1
+            taker %= wanted.count
+            next.owners[slot] = UInt16(wanted[taker].shard.number)
+            wanted[taker].missing -= 1
+            if wanted[taker].missing == 0 { wanted.remove(at: taker) } else { taker += 1 }
+        }
+        return next
+    }
+
+    private static func shares(_ weights: [ShardIndex: Int], current: [ShardIndex: Int]) -> [ShardIndex: Int] {
+        let total = weights.values.reduce(0, +)
+        var shares = weights.mapValues { Slot.count * $0 / total }
+        let remainders = weights.map { (shard: $0.key, rest: Slot.count * $0.value % total) }
+            .sorted { a, b in
+                if a.rest != b.rest { return a.rest > b.rest }
+                let (heldA, heldB) = (current[a.shard] ?? 0, current[b.shard] ?? 0)
+                return heldA != heldB ? heldA > heldB : a.shard < b.shard
+            }
+        for entry in remainders.prefix(Slot.count - shares.values.reduce(0, +)) { shares[entry.shard, default: 0] += 1 }
+        return shares
+    }
+}

@@ -1,0 +1,166 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+
+// Turns single sends into batch requests, one batcher a shard. Guarantees: entries of one group leave in the order in
+// which they came; a group never has entries in two unacknowledged requests; a request stays within the entry and byte
+// limits; what waits is bounded, and whoever comes when it is full is told so at once. There is no linger: a request
+// leaves as soon as one may, and what arrives while it is under way makes the next one, so batches are as large as the
+// load needs and a lone send waits for nobody. Source: the group commit of databases (Gawlick and Kinkade 1985) and
+// franz-go's sink, which drains whatever has gathered when the previous request returns.
+//
+// On a shard that stores a batch whole, any number of a group's entries share a request. On one that does not (Amazon
+// SQS), entry k may fail and k+1 be stored, and nothing can take k+1 back; there, at most one entry of a group goes
+// into a request, and the next waits for its answer.
+
+/// One waiting send: the message, and what to tell about it.
+package struct BatcherEntry<Ticket: Sendable>: Sendable {
+    package let message: OutgoingMessage
+    package let ticket: Ticket
+
+    package init(message: OutgoingMessage, ticket: Ticket) {
+        self.message = message
+        self.ticket = ticket
+    }
+}
+
+/// How large requests are and how much may wait.
+package struct BatcherLimits: Hashable, Sendable {
+    package var requestEntriesMax: Int
+    package var requestBytesMax: Int
+    package var requestsInFlightMax: Int
+    /// Entries of one group in one request.
+    package var groupEntriesMax: Int
+    package var waitingEntriesMax: Int
+    package var waitingBytesMax: Int
+
+    package init(
+        requestEntriesMax: Int, requestBytesMax: Int, requestsInFlightMax: Int = 1, groupEntriesMax: Int = .max,
+        waitingEntriesMax: Int = 20_000, waitingBytesMax: Int = 64 << 20
+    ) {
+        self.requestEntriesMax = requestEntriesMax
+        self.requestBytesMax = requestBytesMax
+        self.requestsInFlightMax = requestsInFlightMax
+        self.groupEntriesMax = groupEntriesMax
+        self.waitingEntriesMax = waitingEntriesMax
+        self.waitingBytesMax = waitingBytesMax
+    }
+}
+
+/// The sends that wait for one shard, and the requests that are under way to it.
+package struct Batcher<Ticket: Sendable>: Sendable {
+    package typealias Request = [BatcherEntry<Ticket>]
+
+    /// What to do next.
+    package enum Step: Sendable {
+        case send(Request)
+        /// Nothing may leave before this time: the quota is spent.
+        case wait(until: Timestamp)
+        case idle
+    }
+
+    package let limits: BatcherLimits
+    private var quota: TokenBucket?
+    private var waiting: Deque<BatcherEntry<Ticket>> = []
+    /// Entries whose group is in an unacknowledged request, by group, in order.
+    private var parked: [UInt64: Deque<BatcherEntry<Ticket>>] = [:]
+    private var groupsInFlight: Set<UInt64> = []
+    private var requestsInFlight = 0
+    private(set) package var waitingEntries = 0
+    private(set) package var waitingBytes = 0
+
+    package init(limits: BatcherLimits, quota: TokenBucket? = nil) {
+        self.limits = limits
+        self.quota = quota
+    }
+
+    /// Takes entries in, all or none.
+    /// - Returns: whether there was room; a lone request larger than the bounds is let in when nothing waits.
+    package mutating func accept(_ entries: [BatcherEntry<Ticket>]) -> Bool {
+        let bytes = entries.reduce(0) { $0 + $1.message.byteCount }
+        if waitingEntries > 0 {
+            guard waitingEntries + entries.count <= limits.waitingEntriesMax,
+                waitingBytes + bytes <= limits.waitingBytesMax
+            else { return false }
+        }
+        for entry in entries {
+            if tracksGroups, parked[entry.message.groupHash] != nil {
+                parked[entry.message.groupHash]?.append(entry)
+            } else {
+                waiting.append(entry)
+            }
+        }
+        waitingEntries += entries.count
+        waitingBytes += bytes
+        return true
+    }
+
+    /// The next request, if one may leave now.
+    package mutating func next(now: Timestamp) -> Step {
+        guard requestsInFlight < limits.requestsInFlightMax, !waiting.isEmpty else { return .idle }
+        if quota != nil, quota?.hasToken(now: now) == false {
+            var probe = quota
+            return .wait(until: now + Int64(max(1, probe?.take(now: now) ?? 1)))
+        }
+        let request = tracksGroups ? gatherByGroup() : gather()
+        guard !request.isEmpty else { return .idle }
+        _ = quota?.take(now: now)
+        requestsInFlight += 1
+        waitingEntries -= request.count
+        waitingBytes -= request.reduce(0) { $0 + $1.message.byteCount }
+        return .send(request)
+    }
+
+    /// A request was answered, whatever the answer; its groups may go on.
+    package mutating func finished(_ request: Request) {
+        requestsInFlight -= 1
+        guard tracksGroups else { return }
+        for entry in request { groupsInFlight.remove(entry.message.groupHash) }
+        var freed: [BatcherEntry<Ticket>] = []
+        for hash in Set(request.map(\.message.groupHash)) {
+            if let entries = parked.removeValue(forKey: hash) { freed.append(contentsOf: entries) }
+        }
+        // They came before everything that waits now, so they go first.
+        waiting.prepend(contentsOf: freed)
+    }
+
+    /// With one request at a time and no limit for a group, order needs no bookkeeping.
+    private var tracksGroups: Bool { limits.requestsInFlightMax > 1 || limits.groupEntriesMax != .max }
+
+    private mutating func gather() -> Request {
+        var request: Request = []
+        var bytes = 0
+        while request.count < limits.requestEntriesMax, let entry = waiting.first {
+            guard request.isEmpty || bytes + entry.message.byteCount <= limits.requestBytesMax else { break }
+            bytes += entry.message.byteCount
+            request.append(entry)
+            waiting.removeFirst()
+        }
+        return request
+    }
+
+    private mutating func gatherByGroup() -> Request {
+        var request: Request = []
+        var bytes = 0
+        var counts: [UInt64: Int] = [:]
+        while request.count < limits.requestEntriesMax, let entry = waiting.popFirst() {
+            let hash = entry.message.groupHash
+            let isFree = !groupsInFlight.contains(hash) && parked[hash] == nil
+            guard isFree, counts[hash, default: 0] < limits.groupEntriesMax else {
+                parked[hash, default: []].append(entry)
+                continue
+            }
+            guard request.isEmpty || bytes + entry.message.byteCount <= limits.requestBytesMax else {
+                waiting.prepend(entry)
+                break
+            }
+            bytes += entry.message.byteCount
+            counts[hash, default: 0] += 1
+            request.append(entry)
+        }
+        for entry in request { groupsInFlight.insert(entry.message.groupHash) }
+        return request
+    }
+}

@@ -1,0 +1,50 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// How many requests a shard may be sent. Guarantees: over any stretch of t seconds at most `rate * t + burst` requests
+// pass. Counted in requests, as AWS counts: a batch is one. Source: the token bucket of RFC 2697 without the excess
+// bucket; arithmetic in thousandths of a token so that milliseconds lose nothing.
+
+/// A token bucket.
+package struct TokenBucket: Hashable, Sendable {
+    /// Tokens a second; at least 1.
+    package let rate: Int
+    /// Tokens that a rested bucket holds.
+    package let burst: Int
+    private var thousandths: Int64
+    private var filledAt: Timestamp
+
+    /// - Parameter burst: one second's worth if not given.
+    package init(rate: Int, burst: Int? = nil, now: Timestamp) {
+        self.rate = max(1, rate)
+        self.burst = burst ?? max(1, rate)
+        thousandths = Int64(self.burst) * 1_000
+        filledAt = now
+    }
+
+    /// Takes one token.
+    /// - Returns: `nil` if it was there, else the milliseconds until it will be.
+    package mutating func take(now: Timestamp) -> Int? {
+        fill(now)
+        guard thousandths < 1_000 else {
+            thousandths -= 1_000
+            return nil
+        }
+        return Int((1_000 - thousandths + Int64(rate) - 1) / Int64(rate))
+    }
+
+    /// Whether a token is there, without taking it.
+    package mutating func hasToken(now: Timestamp) -> Bool {
+        fill(now)
+        return thousandths >= 1_000
+    }
+
+    private mutating func fill(_ now: Timestamp) {
+        let passed = max(0, now - filledAt)
+        filledAt = max(filledAt, now)
+        // A bucket that rested for hours is full; the product must not overflow on the way there.
+        let gained = min(passed, Int64(burst) * 1_000 / Int64(rate) + 1_000) * Int64(rate)
+        thousandths = min(Int64(burst) * 1_000, thousandths + gained)
+    }
+}
