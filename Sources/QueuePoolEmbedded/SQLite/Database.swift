@@ -91,9 +91,21 @@ package final class Statement {
     }
 
     package func bind(_ index: Int32, _ text: String) {
-        // SQLITE_TRANSIENT: SQLite makes its own copy.
-        sqlite3_bind_text(handle, index, text, -1, unsafeBitCast(-1, to: sqlite3_destructor_type.self))
+        sqlite3_bind_text(handle, index, text, -1, Statement.transient)
     }
+
+    package func bind(_ index: Int32, copying bytes: [UInt8]) {
+        _ = bytes.withUnsafeBytes { raw in
+            if let base = raw.baseAddress {
+                sqlite3_bind_blob64(handle, index, base, UInt64(raw.count), Statement.transient)
+            } else {
+                sqlite3_bind_zeroblob(handle, index, 0)
+            }
+        }
+    }
+
+    /// SQLITE_TRANSIENT: SQLite makes its own copy.
+    private static let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
 
     package func bindNull(_ index: Int32) { sqlite3_bind_null(handle, index) }
 

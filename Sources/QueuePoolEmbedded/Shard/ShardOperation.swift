@@ -23,12 +23,6 @@ struct ShardInbox {
     var isClosed = false
 }
 
-/// Where a shard sends messages that were received too often; called on the shard's writer.
-package typealias DeadLetterSink =
-    @Sendable (
-        _ messages: [OutgoingMessage], _ completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) -> Void
-
 /// How a shard's file is used.
 package struct EmbeddedShardOptions: Sendable {
     /// Bytes of message bodies kept in memory for receivers, beside the index.
