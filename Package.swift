@@ -48,7 +48,8 @@ let package = Package(
             providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "QueuePoolCore", dependencies: [deque, heap], swiftSettings: settings),
         // 2. The wire, the disk, the network.
-        .target(name: "QueuePoolSQS", dependencies: ["QueuePoolCore", crypto], swiftSettings: settings),
+        .target(name: "QueuePoolJSON", swiftSettings: settings),
+        .target(name: "QueuePoolSQS", dependencies: ["QueuePoolCore", "QueuePoolJSON", crypto], swiftSettings: settings),
         .target(
             name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque, logging],
             swiftSettings: settings),
@@ -93,6 +94,11 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
+            swiftSettings: settings),
+        // 6. Tests.
+        .testTarget(name: "QueuePoolJSONTests", dependencies: ["QueuePoolJSON"], swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolSQSTests", dependencies: ["QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON"],
             swiftSettings: settings),
     ]
 )
