@@ -42,6 +42,11 @@ package final class Pool: Sendable {
 
     package var snapshot: Snapshot { state.withLock { $0 } }
 
+    package var attributes: QueueAttributes { state.withLock { $0.attributes } }
+
+    /// Whether requests over the quota are refused at once, as one SQS queue refuses them, instead of waiting.
+    package var isThrottledAtOnce: Bool { state.withLock { $0.definition.quota != nil && $0.isSingle } }
+
     package func now() -> Timestamp { clock.now() }
 
     /// Takes over new attributes or tags, also in the shards.

@@ -2,15 +2,15 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import QueuePoolCore
+package import QueuePoolCore
 
 // What a message's parts may look like. Source: API reference of SendMessage, and section by section the developer
 // guide's "message metadata". Where they leave a question open, the check is the looser one that clients meet on AWS.
 
-enum MessageRules {
+package enum MessageRules {
     /// `#x9 #xA #xD #x20-#xD7FF #xE000-#xFFFD #x10000-#x10FFFF`, in text that is known to be well-formed UTF-8: what is
     /// left to refuse are the other control characters, U+FFFE and U+FFFF.
-    static func isAllowed(_ text: UnsafeRawBufferPointer) -> Bool {
+    package static func isAllowed(_ text: UnsafeRawBufferPointer) -> Bool {
         let ones: UInt64 = 0x0101_0101_0101_0101
         var offset = 0
         while offset < text.count {
@@ -37,12 +37,12 @@ enum MessageRules {
     }
 
     /// Group ids, deduplication ids, attempt ids: 1...128 ASCII letters, digits and punctuation marks.
-    static func isIdentifier(_ id: [UInt8]) -> Bool {
+    package static func isIdentifier(_ id: [UInt8]) -> Bool {
         !id.isEmpty && id.count <= QueueLimits.identifierBytesMax && id.allSatisfy { $0 > 0x20 && $0 < 0x7F }
     }
 
     /// All rules for a message's own attributes.
-    static func check(_ attributes: [MessageAttribute], count: Int) throws(SQSError) {
+    package static func check(_ attributes: [MessageAttribute], count: Int) throws(SQSError) {
         guard count <= QueueLimits.attributesMax else {
             throw SQSError(
                 .invalidParameterValue,

@@ -4,6 +4,7 @@
 
 import HummingbirdCore
 import Logging
+import Synchronization
 import NIOCore
 import NIOHTTPTypes
 
