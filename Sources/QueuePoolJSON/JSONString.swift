@@ -50,15 +50,10 @@ package enum JSONString {
         case .slice(let bytes):
             return try read(bytes)
         case .decoded(let bytes):
-            var outcome: Result<R, E>?
-            bytes.withUnsafeBytes { raw in
-                do throws(E) { outcome = .success(try read(raw)) } catch { outcome = .failure(error) }
+            let outcome = bytes.withUnsafeBytes { raw -> Result<R, E> in
+                do throws(E) { return .success(try read(raw)) } catch { return .failure(error) }
             }
-            switch outcome {
-            case .success(let value): return value
-            case .failure(let error): throw error
-            case nil: return try read(UnsafeRawBufferPointer(start: nil, count: 0))
-            }
+            return try outcome.get()
         }
     }
 
