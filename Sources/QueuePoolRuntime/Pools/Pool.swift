@@ -15,6 +15,8 @@ package final class Pool: Sendable {
     package struct Snapshot: Sendable {
         package var definition: PoolDefinition
         package var attributes: QueueAttributes
+        /// Requests a second for each action and shard; `nil` is no limit.
+        package let quota: Int?
         package let shards: [PoolShard]
 
         package var topology: Topology { definition.topology }
@@ -28,10 +30,11 @@ package final class Pool: Sendable {
     package let hub: LongPollHub
 
     package init(
-        definition: PoolDefinition, attributes: QueueAttributes, shards: [PoolShard], clock: any RuntimeClock
+        definition: PoolDefinition, attributes: QueueAttributes, quota: Int? = nil, shards: [PoolShard],
+        clock: any RuntimeClock
     ) {
         name = definition.name
-        state = Mutex(Snapshot(definition: definition, attributes: attributes, shards: shards))
+        state = Mutex(Snapshot(definition: definition, attributes: attributes, quota: quota, shards: shards))
         self.clock = clock
         hub = LongPollHub(clock: clock) {
             shards.compactMap { $0.shard.nextVisibleAt() }.min()
@@ -45,7 +48,7 @@ package final class Pool: Sendable {
     package var attributes: QueueAttributes { state.withLock { $0.attributes } }
 
     /// Whether requests over the quota are refused at once, as one SQS queue refuses them, instead of waiting.
-    package var isThrottledAtOnce: Bool { state.withLock { $0.definition.quota != nil && $0.isSingle } }
+    package var isThrottledAtOnce: Bool { state.withLock { $0.quota != nil && $0.isSingle } }
 
     package func now() -> Timestamp { clock.now() }
 
@@ -73,22 +76,19 @@ package final class Pool: Sendable {
         }
     }
 
-    /// Sends one message; the shard tells where it went.
-    package func send(_ message: OutgoingMessage, isPaid: Bool = false, completion: @escaping SendCompletion) -> PoolShard {
-        let shard = shard(ofGroupHash: message.groupHash)
-        shard.sender.send([BatcherEntry(message: message, ticket: completion, isPaid: isPaid)])
-        return shard
+    /// Sends one message.
+    package func send(_ message: OutgoingMessage, completion: @escaping SendCompletion) {
+        shard(ofGroupHash: message.groupHash).sender.send([BatcherEntry(message: message, ticket: completion)])
     }
 
     /// Sends the messages of one request: split over the shards, in order on each, answered together in entry order.
+    /// - Parameter only: the shard that takes all of them, if the request was made to a shard by its name.
     package func send(
-        _ messages: [OutgoingMessage], isPaid: Bool = false,
-        completion: @escaping @Sendable ([(result: Result<SendReceipt, ShardError>, shard: PoolShard)]) -> Void
+        _ messages: [OutgoingMessage], only: PoolShard? = nil, isPaid: Bool = false,
+        completion: @escaping @Sendable ([Result<SendReceipt, ShardError>]) -> Void
     ) {
-        let shards = messages.map { shard(ofGroupHash: $0.groupHash) }
-        let gathering = Gathering<Result<SendReceipt, ShardError>>(count: messages.count) { results in
-            completion(zip(results, shards).map { ($0, $1) })
-        }
+        let shards = messages.map { only ?? shard(ofGroupHash: $0.groupHash) }
+        let gathering = Gathering<Result<SendReceipt, ShardError>>(count: messages.count, completion)
         var entries: [[BatcherEntry<SendCompletion>]] = []
         var order: [ObjectIdentifier: Int] = [:]
         var senders: [ShardSender] = []

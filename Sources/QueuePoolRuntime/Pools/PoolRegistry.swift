@@ -37,6 +37,8 @@ package struct PoolOptions: Sendable {
     /// Entries of one commit when no quota limits requests to 10.
     package var commitEntriesMax = 1_024
     package var commitBytesMax = 8 << 20
+    /// Requests a second for each action and shard of pools that have no quota of their own; `nil` is no limit.
+    package var quota: Int?
 
     package init() {}
 }
@@ -89,6 +91,20 @@ package final class PoolRegistry: Sendable {
         let definitions: [PoolDefinition]
         do throws(ControlStoreError) { definitions = try store.pools() } catch { throw .store(error) }
         for definition in definitions { install(try assemble(definition)) }
+    }
+
+    /// Makes a pool with shards of equal weight; blocks.
+    package func create(
+        _ name: PoolName, shards: Int, attributes: String, tags: [String: String] = [:], quota: Int? = nil
+    ) throws(RegistryError) -> Pool {
+        let topology: Topology
+        do throws(Topology.Invalid) {
+            topology = try Topology(pool: name, shardCount: shards)
+        } catch { throw .shardCount(shards) }
+        return try create(
+            PoolDefinition(
+                name: name, topology: topology, attributes: attributes, tags: tags, quota: quota,
+                createdAt: clock.now()))
     }
 
     /// Makes a pool and its shards; blocks.
@@ -192,19 +208,22 @@ package final class PoolRegistry: Sendable {
             for shard in shards { shard.shard.close() }
             throw failure
         }
-        let pool = Pool(definition: definition, attributes: attributes, shards: shards, clock: clock)
+        let pool = Pool(
+            definition: definition, attributes: attributes, quota: definition.quota ?? options.quota, shards: shards,
+            clock: clock)
         for shard in shards { shard.shard.setDeadLetterSink(sink(for: pool)) }
         return pool
     }
 
     private func poolShard(_ entry: ShardEntry, _ shard: any Shard, _ definition: PoolDefinition) -> PoolShard {
-        let hasQuota = definition.quota != nil
+        let quota = definition.quota ?? options.quota
+        let hasQuota = quota != nil
         let limits = BatcherLimits(
             requestEntriesMax: hasQuota ? QueueLimits.batchEntriesMax : options.commitEntriesMax,
             requestBytesMax: hasQuota ? QueueLimits.messageBytesMax : options.commitBytesMax,
             requestsInFlightMax: 1, groupEntriesMax: shard.storesBatchesWhole ? .max : 1,
             waitingEntriesMax: options.waitingEntriesMax, waitingBytesMax: options.waitingBytesMax)
-        return PoolShard(index: entry.index, shard: shard, limits: limits, quota: definition.quota, clock: clock)
+        return PoolShard(index: entry.index, shard: shard, limits: limits, quota: quota, clock: clock)
     }
 
     /// Moves go to the dead-letter queue that the pool's attributes name at that moment.
@@ -216,7 +235,7 @@ package final class PoolRegistry: Sendable {
             target.send(messages) { results in
                 var receipts: [SendReceipt] = []
                 for result in results {
-                    switch result.result {
+                    switch result {
                     case .success(let receipt): receipts.append(receipt)
                     case .failure(let error): return completion(.failure(error))
                     }

@@ -104,7 +104,7 @@ package final class MoveTask: Sendable {
             guard let target = destination ?? message.withView({ $0.origin }).flatMap({ home($0.messageID.shard) })
             else { return "AWS.SimpleQueueService.NonExistentQueue" }
             let isStored = await withCheckedContinuation { continuation in
-                _ = target.send(message.redriven()) { continuation.resume(returning: (try? $0.get()) != nil) }
+                target.send(message.redriven()) { continuation.resume(returning: (try? $0.get()) != nil) }
             }
             guard isStored else { return "InternalError" }
         }

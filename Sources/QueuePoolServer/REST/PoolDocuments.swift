@@ -37,7 +37,7 @@ enum PoolDocuments {
         writeHead(pool, snapshot, to: &json)
         writeCounts(counts, to: &json)
         json.key("quota")
-        if let quota = snapshot.definition.quota { json.int(quota) } else { json.null() }
+        if let quota = snapshot.quota { json.int(quota) } else { json.null() }
         json.key("shards")
         json.beginArray()
         for (shard, count) in zip(snapshot.shards, counts) {
