@@ -137,27 +137,3 @@ package enum SQSAnswer {
         json.endArray()
     }
 }
-
-extension MessageID {
-    /// The 36 characters of the UUID, without the array that `utf8` makes.
-    func write(to out: inout [UInt8]) {
-        for position in 0..<32 {
-            if position == 8 || position == 12 || position == 16 || position == 20 { out.append(UInt8(ascii: "-")) }
-            let word = position < 16 ? high : low
-            out.append(Hexadecimal.digit(word >> UInt64(60 &- 4 &* (position & 15)) & 15))
-        }
-    }
-}
-
-extension SequenceNumber {
-    /// 20 decimal digits.
-    func write(to out: inout [UInt8]) {
-        var divisor: UInt64 = 10_000_000_000_000_000_000
-        var rest = UInt64(bitPattern: rawValue)
-        while divisor > 0 {
-            out.append(UInt8(truncatingIfNeeded: 48 &+ rest / divisor))
-            rest %= divisor
-            divisor /= 10
-        }
-    }
-}
