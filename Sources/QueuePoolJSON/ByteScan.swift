@@ -46,6 +46,21 @@ enum ByteScan {
         return offset
     }
 
+    /// The first offset in `start..<end` whose byte is a backslash; `end` if there is none.
+    @inline(__always)
+    static func firstBackslash(_ bytes: UnsafeRawBufferPointer, from start: Int, to end: Int) -> Int {
+        var offset = start
+        while offset &+ 8 <= end {
+            let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            let slashes = word ^ (ones &* 0x5C)
+            let found = (slashes &- ones) & ~slashes & highs
+            if found != 0 { return offset &+ found.trailingZeroBitCount >> 3 }
+            offset &+= 8
+        }
+        while offset < end, bytes[offset] != 0x5C { offset &+= 1 }
+        return offset
+    }
+
     /// Quotes, backslashes and control characters of a word.
     @inline(__always)
     private static func specials(_ word: UInt64) -> UInt64 {

@@ -27,60 +27,66 @@ extension JSONReader {
 
     /// Steps over the string whose opening quote is at `offset`, without decoding it.
     mutating func skipString() throws(JSONFault) {
-        var place = offset &+ 1
+        offset = try stringEnd(from: offset &+ 1) &+ 1
+    }
+
+    /// Offset of the closing quote of a string of which everything before `start` was looked at.
+    private func stringEnd(from start: Int) throws(JSONFault) -> Int {
+        var place = start
         while true {
             place = ByteScan.firstSpecial(input, from: place)
             guard place < input.count else { throw fault(.unexpectedEnd, at: input.count) }
             switch input[place] {
-            case 0x22:
-                offset = place &+ 1
-                return
-            case 0x5C:
-                _ = try escape(&place)
-            default:
-                place = try overMultibyte(place)
+            case 0x22: return place
+            case 0x5C: _ = try escape(&place)
+            default: place = try overMultibyte(place)
             }
         }
     }
 
+    /// Decodes in two passes: the first holds the string to every rule and finds its end, which bounds the length of
+    /// what the second writes; so there is one allocation and nothing grows.
     private mutating func decodeString(_ start: Int, firstEscape: Int) throws(JSONFault) -> [UInt8] {
-        var out: [UInt8] = []
-        // Text with one escape tends to have more of about the same density; grows by doubling after that.
-        out.reserveCapacity(min(input.count &- start, max(256, 2 &* (firstEscape &- start))))
-        var runStart = start
-        var place = firstEscape
-        while true {
-            guard place < input.count else { throw fault(.unexpectedEnd, at: input.count) }
-            switch input[place] {
-            case 0x22:
-                out.append(contentsOf: UnsafeRawBufferPointer(rebasing: input[runStart..<place]))
-                offset = place &+ 1
-                return out
-            case 0x5C:
-                out.append(contentsOf: UnsafeRawBufferPointer(rebasing: input[runStart..<place]))
-                let scalar = try escape(&place)
+        let end = try stringEnd(from: firstEscape)
+        offset = end &+ 1
+        return [UInt8](unsafeUninitializedCapacity: end &- start) { buffer, count in
+            let out = UnsafeMutableRawBufferPointer(buffer)
+            var runStart = start
+            var place = firstEscape
+            while true {
+                let run = place &- runStart
+                if run > 0 {
+                    UnsafeMutableRawBufferPointer(rebasing: out[count..<(count &+ run)])
+                        .copyMemory(from: UnsafeRawBufferPointer(rebasing: input[runStart..<place]))
+                    count &+= run
+                }
+                guard place < end, let scalar = try? escape(&place) else { return }
                 if scalar < 0x80 {
-                    out.append(UInt8(truncatingIfNeeded: scalar))
+                    out[count] = UInt8(truncatingIfNeeded: scalar)
+                    count &+= 1
                 } else {
-                    JSONReader.append(scalar, to: &out)
+                    JSONReader.put(scalar, to: out, &count)
                 }
                 runStart = place
-            default:
-                place = try overMultibyte(place)
+                place = ByteScan.firstBackslash(input, from: place, to: end)
             }
-            place = ByteScan.firstSpecial(input, from: place)
         }
     }
 
     /// Reads the escape that begins at `place` with a backslash, moves `place` past it, returns its scalar value.
+    @inline(__always)
     private func escape(_ place: inout Int) throws(JSONFault) -> UInt32 {
         guard place &+ 1 < input.count else { throw fault(.unexpectedEnd, at: input.count) }
         let letter = input[place &+ 1]
-        guard letter == UInt8(ascii: "u") else {
+        if letter != UInt8(ascii: "u") {
             guard let scalar = JSONReader.simpleEscape(letter) else { throw fault(.invalidEscape, at: place) }
             place &+= 2
             return scalar
         }
+        return try unicodeEscape(&place)
+    }
+
+    private func unicodeEscape(_ place: inout Int) throws(JSONFault) -> UInt32 {
         let first = try hexDigits(place &+ 2)
         if first < 0xD800 || first > 0xDFFF {
             place &+= 6
@@ -137,19 +143,24 @@ extension JSONReader {
         return place
     }
 
-    /// - Parameter scalar: 0x80...0x10FFFF, no surrogate.
-    private static func append(_ scalar: UInt32, to out: inout [UInt8]) {
-        func continuation(_ shift: UInt32) -> UInt8 { UInt8(truncatingIfNeeded: 0x80 | (scalar >> shift & 0x3F)) }
+    /// - Parameter scalar: 0x80...0x10FFFF, no surrogate; its UTF-8 is never longer than its escape.
+    private static func put(_ scalar: UInt32, to out: UnsafeMutableRawBufferPointer, _ count: inout Int) {
+        var shift: UInt32
         if scalar < 0x800 {
-            out.append(UInt8(truncatingIfNeeded: 0xC0 | scalar >> 6))
+            shift = 6
+            out[count] = UInt8(truncatingIfNeeded: 0xC0 | scalar >> 6)
         } else if scalar < 0x10000 {
-            out.append(UInt8(truncatingIfNeeded: 0xE0 | scalar >> 12))
-            out.append(continuation(6))
+            shift = 12
+            out[count] = UInt8(truncatingIfNeeded: 0xE0 | scalar >> 12)
         } else {
-            out.append(UInt8(truncatingIfNeeded: 0xF0 | scalar >> 18))
-            out.append(continuation(12))
-            out.append(continuation(6))
+            shift = 18
+            out[count] = UInt8(truncatingIfNeeded: 0xF0 | scalar >> 18)
         }
-        out.append(continuation(0))
+        count &+= 1
+        while shift > 0 {
+            shift &-= 6
+            out[count] = UInt8(truncatingIfNeeded: 0x80 | (scalar >> shift & 0x3F))
+            count &+= 1
+        }
     }
 }

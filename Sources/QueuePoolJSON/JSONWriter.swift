@@ -180,14 +180,20 @@ package struct JSONWriter: Sendable {
     private static func hex(_ value: UInt8) -> UInt8 { value < 10 ? 48 &+ value : 87 &+ value }
 
     private mutating func digits(_ value: Int64) {
-        if value < 0 { bytes.append(UInt8(ascii: "-")) }
-        var rest = value.magnitude
-        var divisor: UInt64 = 1
-        while rest / divisor >= 10 { divisor &*= 10 }
-        while divisor > 0 {
-            bytes.append(UInt8(truncatingIfNeeded: 48 &+ rest / divisor))
-            rest %= divisor
-            divisor /= 10
+        // 20 bytes hold the longest, -9223372036854775808. Division by a constant is a multiplication.
+        withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { room in
+            var start = room.count
+            var rest = value.magnitude
+            repeat {
+                start &-= 1
+                room[start] = UInt8(truncatingIfNeeded: 48 &+ rest % 10)
+                rest /= 10
+            } while rest > 0
+            if value < 0 {
+                start &-= 1
+                room[start] = UInt8(ascii: "-")
+            }
+            bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: room[start...]))
         }
     }
 }

@@ -51,17 +51,12 @@ package struct MessageID: Hashable, Sendable, CustomStringConvertible {
     package var utf8: [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(36)
-        write(to: &out)
-        return out
-    }
-
-    /// Appends the 36 characters of the UUID, lower case.
-    package func write(to out: inout [UInt8]) {
         for position in 0..<32 {
             if position == 8 || position == 12 || position == 16 || position == 20 { out.append(UInt8(ascii: "-")) }
             let word = position < 16 ? high : low
             out.append(Hexadecimal.digit(word >> UInt64(60 - 4 * (position & 15)) & 15))
         }
+        return out
     }
 }
 

@@ -137,17 +137,3 @@ package enum SQSAnswer {
         json.endArray()
     }
 }
-
-
-extension SequenceNumber {
-    /// 20 decimal digits.
-    func write(to out: inout [UInt8]) {
-        var divisor: UInt64 = 10_000_000_000_000_000_000
-        var rest = UInt64(bitPattern: rawValue)
-        while divisor > 0 {
-            out.append(UInt8(truncatingIfNeeded: 48 &+ rest / divisor))
-            rest %= divisor
-            divisor /= 10
-        }
-    }
-}

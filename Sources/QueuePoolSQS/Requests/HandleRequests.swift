@@ -52,7 +52,7 @@ package struct HandleEntry: Sendable, BatchEntry {
     /// - Throws: what becomes the entry's failure.
     package func handle() throws(SQSError) -> ReceiptHandle {
         guard !handleText.isEmpty else { throw .missing("ReceiptHandle") }
-        guard let handle = ReceiptHandle(handleText.utf8Bytes) else { throw .invalidHandle(handleText) }
+        guard let handle = ReceiptHandle(text: handleText) else { throw .invalidHandle(handleText) }
         return handle
     }
 
@@ -113,7 +113,7 @@ private struct HandleRequest {
         try reader.finish()
         guard let queue else { throw .missing("QueueUrl") }
         guard let handleText, !handleText.isEmpty else { throw .missing("ReceiptHandle") }
-        guard let handle = ReceiptHandle(handleText.utf8Bytes) else { throw .invalidHandle(handleText) }
+        guard let handle = ReceiptHandle(text: handleText) else { throw .invalidHandle(handleText) }
         self.queue = queue
         self.handleText = handleText
         self.handle = handle
@@ -152,9 +152,4 @@ private enum HandleBatch {
         try BatchRules.check(count: batch.count, ids: batch.entries.lazy.map(\.id), shape: shape)
         return (queue, batch.entries)
     }
-}
-
-extension String {
-    /// A handle is read by position, for which the UTF-8 view of a string is no random-access collection.
-    fileprivate var utf8Bytes: [UInt8] { Array(utf8) }
 }

@@ -33,13 +33,10 @@ extension MD5Digest {
 
     /// 32 lower-case hexadecimal digits.
     package func writeHex(to out: inout [UInt8]) {
-        for word in [low, high] {
-            for position in 0..<8 {
-                let byte = word >> UInt64(8 * position) & 0xFF
-                out.append(Hexadecimal.digit(byte >> 4))
-                out.append(Hexadecimal.digit(byte & 15))
-            }
-        }
+        HexWords.append(UInt32(truncatingIfNeeded: low).byteSwapped, to: &out)
+        HexWords.append(UInt32(truncatingIfNeeded: low >> 32).byteSwapped, to: &out)
+        HexWords.append(UInt32(truncatingIfNeeded: high).byteSwapped, to: &out)
+        HexWords.append(UInt32(truncatingIfNeeded: high >> 32).byteSwapped, to: &out)
     }
 
     package var hex: String {

@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolJSON
 import QueuePoolRuntime
+import QueuePoolSQS
 
 /// `POST /v1/pools/{pool}/messages` with one message.
 struct MessageSender: Sendable {
@@ -39,11 +40,11 @@ struct MessageSender: Sendable {
     /// Writes the members of a receipt.
     static func write(_ receipt: SendReceipt, _ shard: String, to json: inout JSONWriter) {
         json.key("id")
-        json.string(plain: { receipt.messageID.write(to: &$0) })
+        json.string(plain: receipt.messageID.write)
         json.key("shard")
         json.string(shard)
         json.key("sequenceNumber")
-        json.string(receipt.sequence.text)
+        json.string(plain: receipt.sequence.write)
         json.key("duplicate")
         json.bool(receipt.isDuplicate)
     }
