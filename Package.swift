@@ -15,6 +15,7 @@ let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collect
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let signals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 
@@ -65,7 +66,7 @@ let package = Package(
         .target(
             name: "QueuePoolServer",
             dependencies: [
-                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolCore", crypto, deque, logging, nioCore,
+                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolCore", crypto, deque, lifecycle, logging, nioCore,
                 nioPosix,
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
@@ -91,7 +92,7 @@ let package = Package(
             name: "queuepool",
             dependencies: [
                 "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolRuntime",
-                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", lifecycle, logging,
+                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", lifecycle, logging, signals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
