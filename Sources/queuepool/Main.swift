@@ -24,8 +24,9 @@ struct Main {
         mkdir(directory, 0o755)
         mkdir(directory + "/shards", 0o755)
         let store = try SQLiteControlStore(path: directory + "/control.sqlite")
-        let factory = EmbeddedShardFactory(
-            directory: directory + "/shards", options: EmbeddedShardOptions(now: { clock.now() }))
+        var shardOptions = EmbeddedShardOptions(now: { clock.now() })
+        if let width = value("--gate").flatMap({ Int($0) }) { shardOptions.gate = CommitGate(width: width) }
+        let factory = EmbeddedShardFactory(directory: directory + "/shards", options: shardOptions)
         var options = PoolOptions()
         options.quota = value("--quota").flatMap { Int($0) }
         let registry = PoolRegistry(store: store, factory: factory, options: options, clock: clock) {
