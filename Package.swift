@@ -50,11 +50,13 @@ let package = Package(
         .target(name: "QueuePoolCore", dependencies: [deque, heap], swiftSettings: settings),
         // 2. The wire, the disk, the network.
         .target(name: "QueuePoolJSON", swiftSettings: settings),
-        .target(name: "QueuePoolSQS", dependencies: ["QueuePoolCore", "QueuePoolJSON", crypto], swiftSettings: settings),
+        .target(
+            name: "QueuePoolSQS", dependencies: ["QueuePoolCore", "QueuePoolJSON", crypto], swiftSettings: settings),
         .target(
             name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque, logging],
             swiftSettings: settings),
         .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl"], swiftSettings: settings),
+        .target(name: "QueuePoolEmail", dependencies: ["QueuePoolJSON", crypto], swiftSettings: settings),
         // 3. Core's machines on clocks, threads and ports.
         .target(
             name: "QueuePoolRuntime",
@@ -66,7 +68,8 @@ let package = Package(
         .target(
             name: "QueuePoolServer",
             dependencies: [
-                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolCore", crypto, deque, lifecycle, logging, nioCore,
+                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCore", crypto, deque,
+                lifecycle, logging, nioCore,
                 nioPosix,
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),

@@ -90,6 +90,14 @@ struct Routes: Sendable {
             default: throw Routes.unsupported("application/json or application/x-ndjson")
             }
         }
+        let emails = EmailSender(messages: service.messages)
+        router.post("/v1/pools/:pool/emails") { request, context in
+            let pool = try pool(context)
+            guard Routes.mediaType(request) == "application/json" else { throw Routes.unsupported("application/json") }
+            let key = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] }
+            let body = try await collect(request)
+            return await Routes.reply { emails.handle(pool, body, key: key, reply: $0) }
+        }
     }
 
     /// The SQS protocol for requests that are not plain: chunked bodies, expectations, connections turned over before.

@@ -30,7 +30,9 @@ extension FIFOQueue {
     package var highestSequence: SequenceNumber { lastSequence }
 
     /// Keeps sequence numbers growing although the messages that had the highest are gone.
-    package mutating func raise(lastSequence: SequenceNumber) { self.lastSequence = max(self.lastSequence, lastSequence) }
+    package mutating func raise(lastSequence: SequenceNumber) {
+        self.lastSequence = max(self.lastSequence, lastSequence)
+    }
 
     /// Every message that was received at least once, to be written at a clean stop.
     package func deliveryStates() -> [DeliveryState] {
