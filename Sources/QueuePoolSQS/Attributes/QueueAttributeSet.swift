@@ -96,7 +96,8 @@ package struct QueueAttributeSet: Hashable, Sendable {
     }
 
     /// Name and text of what GetQueueAttributes answers.
-    package func shown(_ names: QueueAttributeNames, status: QueueStatus) -> [(name: QueueAttributeName, text: String)] {
+    package func shown(_ names: QueueAttributeNames, status: QueueStatus) -> [(name: QueueAttributeName, text: String)]
+    {
         QueueAttributeName.allCases.compactMap { name in
             guard names.contains(name), let text = shown(name, status) else { return nil }
             return (name, text)

@@ -2,8 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
 import Crypto
+package import QueuePoolCore
 import QueuePoolJSON
 
 // From a sender's description to the bytes that a shard stores. All rules are checked here, once, and all digests that
