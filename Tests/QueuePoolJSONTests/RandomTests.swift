@@ -28,8 +28,8 @@ import Testing
 
     private func string(_ random: inout SplitMix64) -> String {
         let pieces = [
-            "a", "bcdefghi", "0123456789abcdef", "\\n", "\\\"", "\\\\", "\\u0041", "\\ud83d\\ude00", "é", "漢", "😀", " ",
-            "/",
+            "a", "bcdefghi", "0123456789abcdef", "\\n", "\\\"", "\\\\", "\\u0041", "\\ud83d\\ude00", "é", "漢", "😀",
+            " ", "/",
         ]
         let count = Int.random(in: 0..<8, using: &random)
         return "\"" + (0..<count).map { _ in pieces.randomElement(using: &random) ?? "" }.joined() + "\""

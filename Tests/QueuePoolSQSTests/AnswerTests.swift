@@ -61,7 +61,10 @@ import Testing
             systemAttributesMD5: digest)
         let failed = BatchFailure(id: "b", error: .missing("MessageBody"))
         let one =
-            "{\"Id\":\"a\",\"MessageId\":\"\(id)\",\"MD5OfMessageBody\":\"\(zeros)\",\"MD5OfMessageAttributes\":\"\(zeros)\","
+            """
+            {\"Id\":\"a\",\"MessageId\":\"\(id)\",\"MD5OfMessageBody\":\"\(zeros)\",\
+            \"MD5OfMessageAttributes\":\"\(zeros)\",
+            """
             + "\"MD5OfMessageSystemAttributes\":\"\(zeros)\",\"SequenceNumber\":\"00000000000000000007\"}"
         let other =
             "{\"Id\":\"b\",\"SenderFault\":true,\"Code\":\"MissingParameter\","
@@ -84,7 +87,11 @@ import Testing
         let failed = BatchFailure(id: "c", error: .invalidHandle("x"))
         #expect(
             written { SQSAnswer.handleBatch(successes: ["a", "b"], failures: [failed], to: &$0) }
-                == "{\"Successful\":[{\"Id\":\"a\"},{\"Id\":\"b\"}],\"Failed\":[{\"Id\":\"c\",\"SenderFault\":true,\"Code\":\"ReceiptHandleIsInvalid\",\"Message\":\"The input receipt handle \\\"x\\\" is not a valid receipt handle.\"}]}"
+                == """
+                {\"Successful\":[{\"Id\":\"a\"},{\"Id\":\"b\"}],\"Failed\":[{\"Id\":\"c\",\
+                \"SenderFault\":true,\"Code\":\"ReceiptHandleIsInvalid\",\"Message\":\"The \
+                input receipt handle \\\"x\\\" is not a valid receipt handle.\"}]}
+                """
         )
         #expect(written { SQSAnswer.empty(to: &$0) } == "{}")
     }
@@ -147,7 +154,10 @@ import Testing
         let one = answer([message], MessageAttributeFilter(names: ["k", "nobody"]))
         #expect(
             one.hasSuffix(
-                "\"MD5OfMessageAttributes\":\"a45daa70926828a2f0a1db3418e6feb4\",\"MessageAttributes\":{\"k\":{\"StringValue\":\"x\",\"DataType\":\"String\"}}}]}"
+                """
+                \"MD5OfMessageAttributes\":\"a45daa70926828a2f0a1db3418e6feb4\",\
+                \"MessageAttributes\":{\"k\":{\"StringValue\":\"x\",\"DataType\":\"String\"}}}]}
+                """
             ))
         let binary = answer([message], MessageAttributeFilter(names: ["b"]))
         #expect(binary.contains("\"MessageAttributes\":{\"b\":{\"BinaryValue\":\"/wA=\",\"DataType\":\"Binary.png\"}}"))
@@ -170,9 +180,11 @@ import Testing
                 return
             }
             let text = shown[start.upperBound..<end]
-            let request = try
-                "{\"QueueUrl\":\"q\",\"MessageAttributes\":{\"b\":{\"DataType\":\"Binary\",\"BinaryValue\":\"\(text)\"}}}"
-                .parsed(SendMessageRequest.init)
+            let request = try """
+            {\"QueueUrl\":\"q\",\"MessageAttributes\":{\"b\":{\"DataType\":\"Binary\",\
+            \"BinaryValue\":\"\(text)\"}}}
+            """
+            .parsed(SendMessageRequest.init)
             #expect(request.entry.attributes == attributes)
         }
     }
@@ -200,7 +212,15 @@ import Testing
         failed.failureReason = "AWS.SimpleQueueService.NonExistentQueue"
         #expect(
             written { SQSAnswer.moveTasks([running, failed], to: &$0) }
-                == "{\"Results\":[{\"TaskHandle\":\"h\",\"Status\":\"RUNNING\",\"SourceArn\":\"s\",\"DestinationArn\":\"d\",\"MaxNumberOfMessagesPerSecond\":5,\"ApproximateNumberOfMessagesMoved\":1,\"ApproximateNumberOfMessagesToMove\":2,\"StartedTimestamp\":9},{\"Status\":\"FAILED\",\"SourceArn\":\"s\",\"ApproximateNumberOfMessagesMoved\":0,\"FailureReason\":\"AWS.SimpleQueueService.NonExistentQueue\",\"StartedTimestamp\":8}]}"
+                == """
+                {\"Results\":[{\"TaskHandle\":\"h\",\"Status\":\"RUNNING\",\"SourceArn\":\"s\",\
+                \"DestinationArn\":\"d\",\"MaxNumberOfMessagesPerSecond\":5,\
+                \"ApproximateNumberOfMessagesMoved\":1,\"ApproximateNumberOfMessagesToMove\":2,\
+                \"StartedTimestamp\":9},{\"Status\":\"FAILED\",\"SourceArn\":\"s\",\
+                \"ApproximateNumberOfMessagesMoved\":0,\
+                \"FailureReason\":\"AWS.SimpleQueueService.NonExistentQueue\",\
+                \"StartedTimestamp\":8}]}
+                """
         )
         #expect(written { SQSAnswer.moveTasks([], to: &$0) } == "{}")
     }

@@ -65,21 +65,31 @@ import Testing
             soundEntry(deduplicationID: nil),
             SQSError(
                 .invalidParameterValue,
-                "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
+                """
+                The queue should either have ContentBasedDeduplication enabled or \
+                MessageDeduplicationId provided explicitly
+                """
             )
         ),
         (
             soundEntry(group: "a b"),
             SQSError(
                 .invalidParameterValue,
-                "Value a b for parameter MessageGroupId is invalid. Reason: MessageGroupId can only include alphanumeric and punctuation characters. 1 to 128 in length."
+                """
+                Value a b for parameter MessageGroupId is invalid. Reason: MessageGroupId can only \
+                include alphanumeric and punctuation characters. 1 to 128 in length.
+                """
             )
         ),
         (
             soundEntry(deduplicationID: ""),
             SQSError(
                 .invalidParameterValue,
-                "Value  for parameter MessageDeduplicationId is invalid. Reason: MessageDeduplicationId can only include alphanumeric and punctuation characters. 1 to 128 in length."
+                """
+                Value  for parameter MessageDeduplicationId is invalid. Reason: \
+                MessageDeduplicationId can only include alphanumeric and punctuation characters. 1 \
+                to 128 in length.
+                """
             )
         ),
         (soundEntry(group: ""), SQSError(.invalidParameterValue, "*")),
@@ -108,7 +118,10 @@ import Testing
         #expect(error(0) == nil)
         #expect(
             error(2)
-                == "Value 2 for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type."
+                == """
+                Value 2 for parameter DelaySeconds is invalid. Reason: The request include \
+                parameter that is not valid for this queue type.
+                """
         )
         #expect(
             error(1_800)
@@ -177,7 +190,10 @@ import Testing
     @Test func `texts are those of SQS`() {
         #expect(
             error(type: "Text")?.message
-                == "The message attribute 'n' has an invalid message attribute type, the set of supported type prefixes is Binary, Number, and String."
+                == """
+                The message attribute 'n' has an invalid message attribute type, the set of \
+                supported type prefixes is Binary, Number, and String.
+                """
         )
         #expect(error("")?.message == "Message (user) attribute 'n' must contain a non-empty value of type 'String'.")
         #expect(error("\u{1}secret")?.kind == .invalidParameterValue)
@@ -191,9 +207,11 @@ import Testing
 
     @Test func `a value must be of its type`() throws {
         func entry(_ attribute: String) throws -> SendEntry {
-            try
-                "{\"QueueUrl\":\"q\",\"MessageBody\":\"b\",\"MessageGroupId\":\"g\",\"MessageDeduplicationId\":\"d\",\"MessageAttributes\":{\"n\":\(attribute)}}"
-                .parsed(SendMessageRequest.init).entry
+            try """
+            {\"QueueUrl\":\"q\",\"MessageBody\":\"b\",\"MessageGroupId\":\"g\",\
+            \"MessageDeduplicationId\":\"d\",\"MessageAttributes\":{\"n\":\(attribute)}}
+            """
+            .parsed(SendMessageRequest.init).entry
         }
         #expect(refusal(of: try entry("{\"DataType\":\"Binary\",\"BinaryValue\":\"/w==\"}")) == nil)
         #expect(
@@ -223,10 +241,19 @@ import Testing
         #expect(found?.message == "Can't cast the value of message (user) attribute 'n' to a number.")
     }
 
+    @Test func `a trace header that cannot be an attribute costs the trace, not the message`() throws {
+        for header in ["", "\u{1}", String(repeating: "x", count: 2_049)] {
+            let prepared = try prepare(soundEntry(), attributes: QueueAttributes(), isBatch: false, traceHeader: header)
+            prepared.message.record.withView { #expect($0.systemAttributes.isEmpty) }
+        }
+    }
+
     @Test func `only the trace header is a system attribute`() {
         var entry = soundEntry()
         entry.systemAttributes = [MessageAttribute(name: "AWSTraceHeader", text: "Root=1")]
         #expect(refusal(of: entry) == nil)
+        entry.systemAttributes = [MessageAttribute(name: "AWSTraceHeader", text: String(repeating: "x", count: 2_049))]
+        #expect(refusal(of: entry)?.kind == .invalidParameterValue)
         entry.systemAttributes = [MessageAttribute(name: "Other", text: "Root=1")]
         #expect(refusal(of: entry)?.kind == .invalidParameterValue)
         entry.systemAttributes = [MessageAttribute(name: "AWSTraceHeader", text: "1", dataType: "Number")]

@@ -63,7 +63,10 @@ import Testing
                 error([name: value])
                     == SQSError(
                         .invalidAttributeValue,
-                        "Invalid value for the parameter \(name). Reason: Must be a whole number between \(low) and \(high)."
+                        """
+                        Invalid value for the parameter \(name). Reason: Must be a whole number \
+                        between \(low) and \(high).
+                        """
                     ))
         }
     }

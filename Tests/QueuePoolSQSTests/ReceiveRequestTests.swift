@@ -54,7 +54,11 @@ import Testing
         ),
         (
             #","ReceiveRequestAttemptId":"a b""#,
-            "Value a b for parameter ReceiveRequestAttemptId is invalid. Reason: ReceiveRequestAttemptId can only include alphanumeric and punctuation characters. 1 to 128 in length."
+            """
+            Value a b for parameter ReceiveRequestAttemptId is invalid. Reason: \
+            ReceiveRequestAttemptId can only include alphanumeric and punctuation characters. 1 to \
+            128 in length.
+            """
         ),
     ])
     func `values out of range are refused`(_ members: String, _ text: String) {

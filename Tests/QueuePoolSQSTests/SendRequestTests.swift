@@ -66,7 +66,10 @@ import Testing
         let many = (0..<5_000).map { "\"a\($0)\":{\"DataType\":\"String\",\"StringValue\":\"x\"}" }.joined(
             separator: ",")
         let text =
-            "{\"QueueUrl\":\"q\",\"MessageBody\":\"b\",\"MessageGroupId\":\"g\",\"MessageDeduplicationId\":\"d\",\"MessageAttributes\":{\(many)}}"
+            """
+            {\"QueueUrl\":\"q\",\"MessageBody\":\"b\",\"MessageGroupId\":\"g\",\
+            \"MessageDeduplicationId\":\"d\",\"MessageAttributes\":{\(many)}}
+            """
         let request = try? text.parsed(SendMessageRequest.init)
         #expect(request?.entry.attributes.count == 11)
         #expect(
@@ -80,8 +83,13 @@ import Testing
         var random = SplitMix64(seed: seed)
         print("seed \(seed)")
         let sound = Array(
-            "{\"QueueUrl\":\"http://h/1/q.fifo\",\"Entries\":[{\"Id\":\"a\",\"MessageBody\":\"b\\n\",\"ReceiptHandle\":\"h\",\"MessageAttributes\":{\"n\":{\"DataType\":\"Binary\",\"BinaryValue\":\"AA==\"}}}],\"MaxNumberOfMessages\":10,\"Attributes\":{\"RedrivePolicy\":\"{}\"}}"
-                .utf8)
+            """
+            {\"QueueUrl\":\"http://h/1/q.fifo\",\"Entries\":[{\"Id\":\"a\",\"MessageBody\":\"b\\n\",\
+            \"ReceiptHandle\":\"h\",\"MessageAttributes\":{\"n\":{\"DataType\":\"Binary\",\
+            \"BinaryValue\":\"AA==\"}}}],\"MaxNumberOfMessages\":10,\
+            \"Attributes\":{\"RedrivePolicy\":\"{}\"}}
+            """
+            .utf8)
         for _ in 0..<5_000 {
             var bytes = sound
             for _ in 0..<Int.random(in: 1..<4, using: &random) {
@@ -156,7 +164,10 @@ import Testing
             checked(batch([entry("a"), entry("b", deduplicationID: nil)]))
                 == SQSError(
                     .invalidParameterValue,
-                    "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
+                    """
+                    The queue should either have ContentBasedDeduplication enabled or \
+                    MessageDeduplicationId provided explicitly
+                    """
                 ))
         #expect(checked(batch([entry("b", deduplicationID: nil)]), contentBased: true) == nil)
     }
