@@ -94,6 +94,9 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolCoreTests", dependencies: ["QueuePoolCore"], resources: [.copy("vectors.json")],
+            swiftSettings: settings),
     ]
 )
 // nio-extras carries the bridge between NIO's HTTP parts and swift-http-types that Hummingbird speaks.
