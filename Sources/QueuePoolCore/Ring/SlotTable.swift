@@ -4,9 +4,9 @@
 
 // Which shard owns which slot. Guarantees: every slot has one owner; with equal weights owners' counts differ by at
 // most one; growing by one shard moves only what the newcomer is due, all of it onto the newcomer, taken evenly from
-// the others, with any weights; removing a shard moves only that shard's slots, given evenly. Source: DeCandia et al., "Dynamo" (2007),
-// 6.2, strategy 3 (equal partitions, Q/S each). A table rather than a ring of points: lookup is one array read, the
-// move count is exact, and a hot slot can be moved by hand.
+// the others, with any weights; removing a shard moves only that shard's slots, given evenly. Source: DeCandia et al.,
+// "Dynamo" (2007), 6.2, strategy 3 (equal partitions, Q/S each). A table rather than a ring of points: lookup is one
+// array read, the move count is exact, and a hot slot can be moved by hand.
 
 /// The owner of each of the 16,384 slots.
 package struct SlotTable: Hashable, Sendable {
@@ -79,24 +79,25 @@ package struct SlotTable: Hashable, Sendable {
     /// Moves slots from owners that hold more than `due` to those that hold less.
     private func moved(toward due: [ShardIndex: Int]) -> SlotTable {
         let current = counts()
-        var surplus: [ShardIndex: Int] = [:]
-        for (shard, held) in current { surplus[shard] = held - (due[shard] ?? 0) }
+        var surplus = Array(repeating: 0, count: Int(owners.max() ?? 0) + 1)
+        for (shard, held) in current { surplus[shard.number] = held - (due[shard] ?? 0) }
         var wanted = due.map { (shard: $0.key, missing: $0.value - (current[$0.key] ?? 0)) }
             .filter { $0.missing > 0 }
             .sorted { $0.shard < $1.shard }
-        var next = self
+        var next = owners
         var taker = 0
         // Slots are given from each owner's highest down, and takers are served in turn, so that neighbours spread.
-        for slot in owners.indices.reversed() where !wanted.isEmpty {
-            let owner = ShardIndex(Int(owners[slot]))
-            guard let extra = surplus[owner], extra > 0 else { continue }
-            surplus[owner] = extra - 1
+        for slot in owners.indices.reversed() where surplus[Int(owners[slot])] > 0 {
+            guard !wanted.isEmpty else { break }
+            surplus[Int(owners[slot])] -= 1
             taker %= wanted.count
-            next.owners[slot] = UInt16(wanted[taker].shard.number)
+            next[slot] = UInt16(wanted[taker].shard.number)
             wanted[taker].missing -= 1
             if wanted[taker].missing == 0 { wanted.remove(at: taker) } else { taker += 1 }
         }
-        return next
+        var table = self
+        table.owners = next
+        return table
     }
 
     private static func shares(_ weights: [ShardIndex: Int], current: [ShardIndex: Int]) -> [ShardIndex: Int] {
@@ -135,15 +136,14 @@ package struct SlotTable: Hashable, Sendable {
         var due: [ShardIndex: Int] { Dictionary(uniqueKeysWithValues: holders.map { ($0.shard, $0.held) }) }
 
         mutating func takeOne(except newcomer: ShardIndex) {
-            var giver: Int?
-            for index in holders.indices where holders[index].shard != newcomer && holders[index].held > 0 {
-                guard let best = giver else {
-                    giver = index
-                    continue
-                }
-                if holders[index].excess >= holders[best].excess { giver = index }
+            var giver = -1
+            var most = Int.min
+            for index in holders.indices where holders[index].excess >= most {
+                guard holders[index].shard != newcomer, holders[index].held > 0 else { continue }
+                giver = index
+                most = holders[index].excess
             }
-            if let giver { change(giver, by: -1) }
+            if giver >= 0 { change(giver, by: -1) }
         }
 
         mutating func giveOne() {
