@@ -48,7 +48,8 @@ let package = Package(
             providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "QueuePoolCore", dependencies: [deque, heap], swiftSettings: settings),
         // 2. The wire, the disk, the network.
-        .target(name: "QueuePoolSQS", dependencies: ["QueuePoolCore", crypto], swiftSettings: settings),
+        .target(name: "QueuePoolJSON", swiftSettings: settings),
+        .target(name: "QueuePoolSQS", dependencies: ["QueuePoolCore", "QueuePoolJSON", crypto], swiftSettings: settings),
         .target(
             name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque, logging],
             swiftSettings: settings),
@@ -64,7 +65,8 @@ let package = Package(
         .target(
             name: "QueuePoolServer",
             dependencies: [
-                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolCore", crypto, logging, nioCore, nioPosix,
+                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolCore", crypto, deque, logging, nioCore,
+                nioPosix,
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
@@ -94,8 +96,13 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: settings),
+        // 6. Tests.
         .testTarget(
             name: "QueuePoolCoreTests", dependencies: ["QueuePoolCore"], resources: [.copy("vectors.json")],
+            swiftSettings: settings),
+        .testTarget(name: "QueuePoolJSONTests", dependencies: ["QueuePoolJSON"], swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolSQSTests", dependencies: ["QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON"],
             swiftSettings: settings),
     ]
 )

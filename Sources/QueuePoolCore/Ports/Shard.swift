@@ -116,4 +116,15 @@ package protocol Shard: AnyObject, Sendable {
     func nextVisibleAt() -> Timestamp?
     /// Called, on any thread, when a message can be received that could not before.
     func onReady(_ notify: @escaping @Sendable () -> Void)
+
+    /// Sets where messages go that were received too often; without it they are held back.
+    func setDeadLetterSink(_ sink: DeadLetterSink?)
+    /// Finishes what was accepted and closes. Blocks until that is done.
+    func close()
 }
+
+/// Where a shard sends messages that were received too often; it may be called on any thread.
+package typealias DeadLetterSink =
+    @Sendable (
+        _ messages: [OutgoingMessage], _ completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) -> Void

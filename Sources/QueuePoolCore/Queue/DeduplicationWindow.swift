@@ -8,7 +8,7 @@ import DequeModule
 // extend it (SQS developer guide, "exactly-once processing"; that duplicates do not extend it is how emulators read it).
 
 /// Deduplication keys by the sequence number of the message that brought them first.
-struct DeduplicationWindow {
+struct DeduplicationWindow: Sendable {
     private var sequences: [Hash128: SequenceNumber] = [:]
     private var order: Deque<(key: Hash128, sequence: SequenceNumber)> = []
 

@@ -9,7 +9,7 @@ import DequeModule
 // row can go when every block that had a message in it is gone or was rewritten since.
 
 /// Bodies of recent rows, oldest out first.
-struct BlockCache {
+struct BlockCache: Sendable {
     let bytesMax: Int
     var bytes = 0
     /// Cached blocks in the order in which they came; may name blocks that are gone.

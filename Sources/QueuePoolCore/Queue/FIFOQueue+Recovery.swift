@@ -29,6 +29,11 @@ extension FIFOQueue {
     /// The highest sequence number given so far.
     package var highestSequence: SequenceNumber { lastSequence }
 
+    /// Keeps sequence numbers growing although the messages that had the highest are gone.
+    package mutating func raise(lastSequence: SequenceNumber) {
+        self.lastSequence = max(self.lastSequence, lastSequence)
+    }
+
     /// Every message that was received at least once, to be written at a clean stop.
     package func deliveryStates() -> [DeliveryState] {
         var states: [DeliveryState] = []

@@ -30,36 +30,30 @@ package struct BlockDraft: Sendable {
 }
 
 extension FIFOQueue {
-    /// Judges one commit's sends: gives each new message its place and answers each duplicate with the first message.
+    /// Judges one send: gives a new message its place in the draft and answers a duplicate with the first message.
     ///
     /// Nothing is visible or remembered until `publish`, so a commit that fails leaves no trace but a gap in the
     /// sequence numbers.
-    /// - Parameter pending: keys accepted by earlier drafts of the same commit.
-    /// - Returns: one receipt for each message, in order; they hold once the draft is durable.
+    /// - Parameter pending: keys accepted earlier in the same commit.
+    /// - Returns: the receipt, which holds once the draft is durable.
     package mutating func draft(
-        _ messages: [OutgoingMessage], into draft: inout BlockDraft, pending: inout [Hash128: SequenceNumber],
+        _ message: OutgoingMessage, into draft: inout BlockDraft, pending: inout [Hash128: SequenceNumber],
         now: Timestamp
-    ) -> [SendReceipt] {
-        var receipts: [SendReceipt] = []
-        receipts.reserveCapacity(messages.count)
-        for message in messages {
-            let key = deduplicationKey(of: message)
-            if let first = pending[key] ?? window.first(key, now: now) {
-                duplicateCount += 1
-                receipts.append(receipt(first, isDuplicate: true))
-                continue
-            }
-            let sequence = nextSequence(now)
-            pending[key] = sequence
-            draft.keys.append(key)
-            draft.directory.append(
-                DirectoryEntry(
-                    sequence: sequence, offset: UInt32(draft.body.count),
-                    length: UInt32(message.record.bytes.count), groupHash: message.groupHash))
-            draft.body.append(contentsOf: message.record.bytes)
-            receipts.append(receipt(sequence, isDuplicate: false))
+    ) -> SendReceipt {
+        let key = deduplicationKey(of: message)
+        if let first = pending[key] ?? window.first(key, now: now) {
+            duplicateCount += 1
+            return receipt(first, isDuplicate: true)
         }
-        return receipts
+        let sequence = nextSequence(now)
+        pending[key] = sequence
+        draft.keys.append(key)
+        draft.directory.append(
+            DirectoryEntry(
+                sequence: sequence, offset: UInt32(draft.body.count), length: UInt32(message.record.bytes.count),
+                groupHash: message.groupHash))
+        draft.body.append(contentsOf: message.record.bytes)
+        return receipt(sequence, isDuplicate: false)
     }
 
     /// Makes the messages of a durable draft receivable.

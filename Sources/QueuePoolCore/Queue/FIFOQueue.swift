@@ -15,7 +15,7 @@ import HeapModule
 // group only when its deletion is durable. Source: SQS developer guide, "FIFO delivery logic", and recorded behaviour.
 
 /// One FIFO queue's messages, groups, timeouts and deduplication window.
-package struct FIFOQueue {
+package struct FIFOQueue: Sendable {
     package internal(set) var attributes: QueueAttributes
     package let tag: ShardTag
     let deduplicationHash: SipHash128

@@ -5,7 +5,7 @@
 // What the index remembers. An entry is 40 bytes; a delivery record exists only for messages that were received.
 
 /// One undeleted message.
-struct Entry {
+struct Entry: Sendable {
     var sequence: SequenceNumber
     /// Place of the block whose row holds the record.
     var block: UInt32
@@ -23,7 +23,7 @@ struct Entry {
 }
 
 /// What is known of a message that was received at least once.
-struct Delivery {
+struct Delivery: Sendable {
     var entry: UInt32
     var receiveCount: UInt32
     /// When the visibility timeout ends; in flight while `heapIndex` is set.
@@ -39,7 +39,7 @@ struct Delivery {
 }
 
 /// One message group that has messages.
-struct Group {
+struct Group: Sendable {
     var hash: UInt64
     var head: UInt32
     var tail: UInt32
@@ -50,7 +50,7 @@ struct Group {
 }
 
 /// The messages of one commit: one row of the shard's log.
-struct Block {
+struct Block: Sendable {
     var row: Int64
     var first: SequenceNumber
     var firstEntry: UInt32
@@ -65,7 +65,7 @@ struct Block {
 }
 
 /// A doubly linked line of groups, first in first out.
-struct ReadyLine {
+struct ReadyLine: Sendable {
     private(set) var first = noPlace
     private(set) var last = noPlace
 
@@ -87,7 +87,7 @@ struct ReadyLine {
 
 /// A binary heap of deliveries by the end of their visibility timeout, with removal from the middle: a message that is
 /// deleted in time leaves at once, so the heap is as large as what is in flight, not as what was received lately.
-struct TimeoutHeap {
+struct TimeoutHeap: Sendable {
     private(set) var places: [UInt32] = []
 
     var count: Int { places.count }

@@ -5,7 +5,7 @@
 import DequeModule
 
 /// What recent receives with a ReceiveRequestAttemptId handed out, for five minutes and at most 10,000 of them.
-struct ReceiveReplays {
+struct ReceiveReplays: Sendable {
     private static let attemptsMax = 10_000
     private var handlesByID: [String: (handles: [ReceiptHandle], at: Timestamp)] = [:]
     private var order: Deque<(id: String, at: Timestamp)> = []

@@ -9,7 +9,7 @@
 /// The place of nothing.
 let noPlace = UInt32.max
 
-struct Slab<Element> {
+struct Slab<Element: Sendable>: Sendable {
     private static var chunkBits: UInt32 { 12 }
     private var chunks: [[Element]] = []
     private var free: [UInt32] = []

@@ -28,6 +28,13 @@ package struct SlotMove: Hashable, Sendable {
     package let to: ShardIndex
     /// The epoch in which `to` began to own the slot.
     package let epoch: Epoch
+
+    package init(slot: Slot, from: ShardIndex, to: ShardIndex, epoch: Epoch) {
+        self.slot = slot
+        self.from = from
+        self.to = to
+        self.epoch = epoch
+    }
 }
 
 /// Slot -> shard, versioned.

@@ -19,10 +19,13 @@ import DequeModule
 package struct BatcherEntry<Ticket: Sendable>: Sendable {
     package let message: OutgoingMessage
     package let ticket: Ticket
+    /// The sender took a token of the quota for it already.
+    package let isPaid: Bool
 
-    package init(message: OutgoingMessage, ticket: Ticket) {
+    package init(message: OutgoingMessage, ticket: Ticket, isPaid: Bool = false) {
         self.message = message
         self.ticket = ticket
+        self.isPaid = isPaid
     }
 }
 
@@ -93,18 +96,21 @@ package struct Batcher<Ticket: Sendable>: Sendable {
         return true
     }
 
+    /// Takes a token of the quota ahead, for an entry that comes in as paid.
+    /// - Returns: `nil` if there was one or no quota is set, else the milliseconds until there will be.
+    package mutating func takeToken(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
+
     /// The next request, if one may leave now.
     package mutating func next(now: Timestamp) -> Step {
-        guard requestsInFlight < limits.requestsInFlightMax, !(waiting.isEmpty && turns.isEmpty) else {
-            return .idle
-        }
-        if quota != nil, quota?.hasToken(now: now) == false {
+        guard requestsInFlight < limits.requestsInFlightMax, let first = tracksGroups ? firstInTurn : waiting.first
+        else { return .idle }
+        if quota != nil, !first.isPaid, quota?.hasToken(now: now) == false {
             var probe = quota
             return .wait(until: now + Int64(max(1, probe?.take(now: now) ?? 1)))
         }
         let request = tracksGroups ? gatherByGroup() : gather()
         guard !request.isEmpty else { return .idle }
-        _ = quota?.take(now: now)
+        if !request.contains(where: \.isPaid) { _ = quota?.take(now: now) }
         requestsInFlight += 1
         waitingEntries -= request.count
         waitingBytes -= request.reduce(0) { $0 + $1.message.byteCount }
@@ -129,6 +135,8 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     /// With one request at a time and no limit for a group, order needs no bookkeeping.
     private var tracksGroups: Bool { limits.requestsInFlightMax > 1 || limits.groupEntriesMax != .max }
+
+    private var firstInTurn: BatcherEntry<Ticket>? { turns.first.flatMap { lines[$0]?.entries.first } }
 
     private mutating func gather() -> Request {
         var request: Request = []

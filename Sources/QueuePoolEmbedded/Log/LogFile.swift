@@ -1,0 +1,212 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import CQueuePoolSQLite
+import QueuePoolCore
+
+// A shard's durable truth: one append-only table in one SQLite file. A commit adds one row for some hundred messages
+// (bodies end to end, a directory in the head) instead of a row for each, because a row of its own costs SQLite more
+// than the message does; and it has no secondary index, because the index lives in memory and is rebuilt from the heads
+// alone. WAL with synchronous=FULL: a commit returns after its flush. The WAL file is kept and overwritten, which
+// flushes twice as fast as growing it. Source: sqlite.org/wal.html; measurements under benchmarks/.
+//
+//   kind 1  block       head: directory and deduplication keys   body: records
+//   kind 2  keys        head: keys of blocks that are gone already but whose five minutes are not over
+//   kind 3  deletions   head: sequence numbers
+//   kind 4  deliveries  head: what was received, written at a clean stop, removed at open
+//
+// Nothing here is thread-safe: one thread at a time, see `Database`.
+
+enum LogKind {
+    static let block: Int64 = 1
+    static let keys: Int64 = 2
+    static let deletions: Int64 = 3
+    static let deliveries: Int64 = 4
+}
+
+/// What makes a shard's file its own.
+struct LogIdentity {
+    let tag: ShardTag
+    let deduplicationHash: SipHash128
+}
+
+final class LogFile {
+    static let formatVersion: Int64 = 1
+    /// Pages of 16 KiB in the WAL after which they are copied into the file.
+    private static let checkpointPages: Int32 = 2_048
+
+    private let database: Database
+    private let insertRow: Statement
+    private let deleteRow: Statement
+    private let selectHead: Statement
+    private let selectBody: Statement
+    private let updateRow: Statement
+    private let begin: Statement
+    private let commitStatement: Statement
+    private let rollbackStatement: Statement
+    /// Pages in the WAL, told by SQLite after each commit.
+    private let walPages: UnsafeMutablePointer<Int32>
+    private(set) var nextRow: Int64
+    let identity: LogIdentity
+
+    /// Opens a shard's file, or makes it.
+    init(path: String, random: () -> UInt64) throws(DatabaseError) {
+        database = try Database(path: path)
+        try database.execute(
+            """
+            PRAGMA page_size = 16384; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
+            PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = -1;
+            PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;
+            CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, head BLOB, body BLOB);
+            """)
+        identity = try LogFile.identity(database, random)
+        insertRow = try database.prepare("INSERT INTO log (id, kind, head, body) VALUES (?, ?, ?, ?)")
+        deleteRow = try database.prepare("DELETE FROM log WHERE id = ?")
+        selectHead = try database.prepare("SELECT head FROM log WHERE id = ?")
+        selectBody = try database.prepare("SELECT body FROM log WHERE id = ?")
+        updateRow = try database.prepare("UPDATE log SET head = ?, body = ? WHERE id = ?")
+        begin = try database.prepare("BEGIN IMMEDIATE")
+        commitStatement = try database.prepare("COMMIT")
+        rollbackStatement = try database.prepare("ROLLBACK")
+        let newest = try database.prepare("SELECT max(id) FROM log")
+        nextRow = try newest.next("find the newest row") ? newest.integer(0) + 1 : 1
+        newest.reset()
+        walPages = .allocate(capacity: 1)
+        walPages.initialize(to: 0)
+        sqlite3_wal_hook(
+            database.handle,
+            { context, _, _, pages in
+                context?.assumingMemoryBound(to: Int32.self).pointee = pages
+                return SQLITE_OK
+            }, walPages)
+    }
+
+    deinit {
+        sqlite3_wal_hook(database.handle, nil, nil)
+        walPages.deallocate()
+    }
+
+    private static func identity(_ database: Database, _ random: () -> UInt64) throws(DatabaseError) -> LogIdentity {
+        let insert = try database.prepare("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)")
+        for (name, value) in [
+            ("format", formatVersion), ("tag", Int64(bitPattern: random())), ("key0", Int64(bitPattern: random())),
+            ("key1", Int64(bitPattern: random())),
+        ] {
+            insert.bind(1, name)
+            insert.bind(2, value)
+            try insert.run("write the identity")
+        }
+        var values: [String: Int64] = [:]
+        let select = try database.prepare("SELECT name, value FROM meta")
+        while try select.next("read the identity") { values[select.text(0)] = select.integer(1) }
+        guard values["format"] == formatVersion, let tag = values["tag"], let key0 = values["key0"],
+            let key1 = values["key1"]
+        else { throw DatabaseError(code: SQLITE_MISMATCH, operation: "read a file of another format") }
+        return LogIdentity(
+            tag: ShardTag(rawValue: UInt64(bitPattern: tag)),
+            deduplicationHash: SipHash128(key0: UInt64(bitPattern: key0), key1: UInt64(bitPattern: key1)))
+    }
+
+    // MARK: - Transactions
+
+    /// Runs `body` in a transaction that is on stable storage when this returns, or did not happen.
+    func commit(_ body: () throws(DatabaseError) -> Void) throws(DatabaseError) {
+        try begin.run("begin")
+        do throws(DatabaseError) {
+            try body()
+            try commitStatement.run("commit")
+        } catch {
+            // Some errors have rolled back already; then there is nothing left to undo.
+            if database.isInTransaction { try? rollbackStatement.run("roll back") }
+            throw error
+        }
+    }
+
+    /// - Returns: the new row's id.
+    func append(kind: Int64, head: [UInt8], body: [UInt8]? = nil) throws(DatabaseError) -> Int64 {
+        let row = nextRow
+        insertRow.bind(1, row)
+        insertRow.bind(2, kind)
+        var failure: DatabaseError?
+        head.withUnsafeBytes { head in
+            insertRow.bind(3, head)
+            if let body {
+                body.withUnsafeBytes { body in
+                    insertRow.bind(4, body)
+                    failure = attempt(insertRow, "add a row")
+                }
+            } else {
+                insertRow.bindNull(4)
+                failure = attempt(insertRow, "add a row")
+            }
+        }
+        if let failure { throw failure }
+        nextRow = row + 1
+        return row
+    }
+
+    func delete(row: Int64) throws(DatabaseError) {
+        deleteRow.bind(1, row)
+        try deleteRow.run("delete a row")
+    }
+
+    func replace(row: Int64, head: [UInt8], body: [UInt8]) throws(DatabaseError) {
+        var failure: DatabaseError?
+        head.withUnsafeBytes { head in
+            body.withUnsafeBytes { body in
+                updateRow.bind(1, head)
+                updateRow.bind(2, body)
+                updateRow.bind(3, row)
+                failure = attempt(updateRow, "rewrite a row")
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    func removeAll() throws(DatabaseError) { try database.execute("DELETE FROM log") }
+
+    private func attempt(_ statement: Statement, _ operation: String) -> DatabaseError? {
+        do throws(DatabaseError) {
+            try statement.run(operation)
+            return nil
+        } catch { return error }
+    }
+
+    // MARK: - Reading
+
+    /// - Returns: `nil` if there is no such row.
+    func head(row: Int64) throws(DatabaseError) -> [UInt8]? { try read(selectHead, row) }
+    func body(row: Int64) throws(DatabaseError) -> [UInt8]? { try read(selectBody, row) }
+
+    private func read(_ statement: Statement, _ row: Int64) throws(DatabaseError) -> [UInt8]? {
+        statement.bind(1, row)
+        guard try statement.next("read a row") else { return nil }
+        defer { statement.reset() }
+        return statement.bytes(0)
+    }
+
+    /// Visits every row's head, oldest first. Bodies stay on disk.
+    func scan(
+        _ visit: (_ row: Int64, _ kind: Int64, _ head: [UInt8], _ bodyBytes: Int) throws(DatabaseError) -> Void
+    ) throws(DatabaseError) {
+        // length() of a blob is answered from the row's header; the overflow pages of the body are not read.
+        let rows = try database.prepare("SELECT id, kind, head, length(body) FROM log ORDER BY id")
+        while try rows.next("scan the log") {
+            try visit(rows.integer(0), rows.integer(1), rows.bytes(2), Int(rows.integer(3)))
+        }
+    }
+
+    // MARK: - Checkpoints
+
+    /// Copies the WAL's pages into the file once there are many. A failure costs nothing but another try later.
+    func checkpointIfDue() {
+        if walPages.pointee >= LogFile.checkpointPages { checkpoint() }
+    }
+
+    func checkpoint() {
+        _ = sqlite3_wal_checkpoint_v2(database.handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+        walPages.pointee = 0
+    }
+}

@@ -1,0 +1,173 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+package import QueuePoolCore
+import Synchronization
+
+// A complete FIFO queue on one SQLite file. Guarantees: what was answered is on stable storage (I1); what a commit did
+// not make durable was never visible to a receiver; `kill -9` at any moment loses nothing that was answered.
+//
+// One thread, the writer, commits for everybody (group commit): it takes all operations that gathered while the last
+// commit was flushing and puts them into the next one. Receives and changes of visibility write nothing; they take the
+// index's lock, decide, and answer on the caller's thread, unless a body must come from the disk. So a crash forgets
+// who held what: messages in flight are delivered again, which is what at-least-once allows, and their receive counts
+// start anew; a clean stop remembers both.
+//
+// Lock order: `inbox` and `index` are leaves, never held together, and nothing is called while one is held.
+
+/// A FIFO shard in this process.
+package final class EmbeddedShard: Shard {
+    package let name: String
+    package let tag: ShardTag
+    package var storesBatchesWhole: Bool { true }
+
+    let now: @Sendable () -> Timestamp
+    let index: Mutex<FIFOQueue>
+    let inbox = Mutex(ShardInbox())
+    let wake = DispatchSemaphore(value: 0)
+    let stopped = DispatchSemaphore(value: 0)
+    let counters = ShardCounters()
+    private let readyCallback = Mutex<(@Sendable () -> Void)?>(nil)
+    private let deadLetters = Mutex<DeadLetterSink?>(nil)
+
+    init(name: String, index: consuming FIFOQueue, now: @escaping @Sendable () -> Timestamp) {
+        self.name = name
+        tag = index.tag
+        self.now = now
+        self.index = Mutex(index)
+    }
+
+    package func send(
+        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) {
+        if !post(.send(messages, completion)) { completion(.failure(.closed)) }
+    }
+
+    package func receive(
+        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    ) {
+        let time = now()
+        let decision = index.withLock { index in
+            index.advance(to: time)
+            let seconds = command.visibilitySeconds ?? index.attributes.visibilityTimeoutSeconds
+            return index.receive(
+                limit: command.limit, visibilityMilliseconds: Int64(seconds) * 1_000, attemptID: command.attemptID,
+                now: time)
+        }
+        if decision.toDeadLetter.isEmpty, decision.received.allSatisfy({ $0.body != nil }) {
+            completion(.success(decision.received.compactMap { entry in entry.body.map { entry.message(in: $0) } }))
+        } else if !post(.load(decision, completion)) {
+            completion(.failure(.closed))
+        }
+    }
+
+    package func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
+        if !post(.delete(handles, completion)) { completion(handles.map { _ in .failed(.closed) }) }
+    }
+
+    package func changeVisibility(
+        _ changes: [(handle: ReceiptHandle, seconds: Int)],
+        completion: @escaping @Sendable ([VisibilityDecision]) -> Void
+    ) {
+        let time = now()
+        let (decisions, isReady) = index.withLock { index in
+            index.advance(to: time)
+            let decisions = changes.map {
+                index.changeVisibility($0.handle, milliseconds: Int64($0.seconds) * 1_000, now: time)
+            }
+            return (decisions, index.hasReadyGroup)
+        }
+        completion(decisions)
+        if isReady { notifyReady() }
+    }
+
+    package func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
+        if !post(.purge(completion)) { completion(.failure(.closed)) }
+    }
+
+    package func setAttributes(_ attributes: QueueAttributes) {
+        let time = now()
+        index.withLock { $0.setAttributes(attributes, now: time) }
+        notifyReady()
+    }
+
+    package func counts() -> ShardCounts {
+        let time = now()
+        var counts = index.withLock { index in
+            index.advance(to: time)
+            var counts = ShardCounts()
+            counts.inFlight = index.inFlightCount
+            counts.delayed = index.delayedCount(time)
+            counts.backlog = max(0, index.messageCount - counts.inFlight - counts.delayed)
+            counts.oldestAgeMilliseconds = index.oldestAge(time) ?? 0
+            counts.sent = index.sentCount
+            counts.received = index.receivedCount
+            counts.duplicates = index.duplicateCount
+            counts.expired = index.expiredCount
+            counts.deleted = index.deletedCount
+            return counts
+        }
+        counts.commits = counters.commits.load(ordering: .relaxed)
+        counts.movedToDeadLetter = counters.moved.load(ordering: .relaxed)
+        counts.deleted -= counts.movedToDeadLetter
+        return counts
+    }
+
+    package func nextVisibleAt() -> Timestamp? {
+        let time = now()
+        return index.withLock { index in
+            index.advance(to: time)
+            return index.hasReadyGroup ? time : index.nextVisibleAt
+        }
+    }
+
+    package func onReady(_ notify: @escaping @Sendable () -> Void) { readyCallback.withLock { $0 = notify } }
+
+    /// Sets where messages go that were received too often; without it a redrive policy only holds them back.
+    package func setDeadLetterSink(_ sink: DeadLetterSink?) { deadLetters.withLock { $0 = sink } }
+
+    var deadLetterSink: DeadLetterSink? { deadLetters.withLock { $0 } }
+
+    func notifyReady() { readyCallback.withLock { $0 }?() }
+
+    /// - Returns: `false` if the shard is closing; the operation was not taken.
+    func post(_ operation: ShardOperation) -> Bool {
+        let mustWake: Bool? = inbox.withLock { inbox in
+            if inbox.isClosed { return nil }
+            inbox.operations.append(operation)
+            defer { inbox.isIdle = false }
+            return inbox.isIdle
+        }
+        if mustWake == true { wake.signal() }
+        return mustWake != nil
+    }
+
+    /// Finishes what was accepted, writes down who holds what, closes the file. Blocks until that is done.
+    package func close() {
+        let mustWake: Bool? = inbox.withLock { inbox in
+            if inbox.isClosed { return nil }
+            inbox.isClosed = true
+            return inbox.isIdle
+        }
+        guard let mustWake else { return }
+        if mustWake { wake.signal() }
+        stopped.wait()
+    }
+}
+
+/// Counts that the writer keeps.
+final class ShardCounters: Sendable {
+    let commits = Atomic(0)
+    let moved = Atomic(0)
+}
+
+extension ReceivedEntry {
+    func message(in storage: [UInt8]) -> ReceivedMessage {
+        ReceivedMessage(
+            handle: handle, messageID: MessageID(shard: handle.shard, sequence: handle.sequence),
+            receiveCount: Int(handle.receiveCount), firstReceivedAt: firstReceivedAt, storage: storage,
+            offset: offset, length: length)
+    }
+}

@@ -1,0 +1,109 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+
+/// What one commit does: judged under the index's lock, written, published under the lock again, answered.
+struct ShardTurn {
+    var sends: [(messages: [OutgoingMessage], completion: @Sendable (Result<[SendReceipt], ShardError>) -> Void)] = []
+    var deletes: [(handles: [ReceiptHandle], completion: @Sendable ([DeleteOutcome]) -> Void)] = []
+    /// Ends of moves to the dead-letter queue; the handles are held.
+    var moves: [(handles: [ReceiptHandle], isStored: Bool)] = []
+    /// Handles of messages that retention drops; held.
+    var expired: [ReceiptHandle] = []
+
+    /// One log row each.
+    private(set) var blocks: [BlockDraft] = []
+    /// Sequence numbers whose deletion is to be written.
+    private(set) var deletions: [SequenceNumber] = []
+    private(set) var movedCount = 0
+    /// The rows that were written, blocks first.
+    var rows: [Int64] = []
+    var deletionRow: Int64 = 0
+
+    private var receipts: [[SendReceipt]] = []
+    private var decisions: [[DeleteDecision]] = []
+
+    var isEmpty: Bool { sends.isEmpty && deletes.isEmpty && moves.isEmpty && expired.isEmpty }
+    var needsWrite: Bool { !blocks.isEmpty || !deletions.isEmpty }
+
+    // MARK: - Judge
+
+    mutating func judge(_ index: inout FIFOQueue, _ now: Timestamp, blockMessagesMax: Int, bytes blockBytesMax: Int) {
+        var pending: [Hash128: SequenceNumber] = [:]
+        var draft = BlockDraft()
+        for (messages, _) in sends {
+            var answers: [SendReceipt] = []
+            answers.reserveCapacity(messages.count)
+            for message in messages {
+                if draft.directory.count >= blockMessagesMax
+                    || draft.body.count + message.byteCount > blockBytesMax && !draft.isEmpty
+                {
+                    blocks.append(draft)
+                    draft = BlockDraft()
+                }
+                answers.append(index.draft(message, into: &draft, pending: &pending, now: now))
+            }
+            receipts.append(answers)
+        }
+        if !draft.isEmpty { blocks.append(draft) }
+        for (handles, _) in deletes {
+            decisions.append(
+                handles.map { handle in
+                    let decision = index.beginDelete(handle)
+                    if case .write(let sequence) = decision { deletions.append(sequence) }
+                    return decision
+                })
+        }
+        for (handles, isStored) in moves where isStored {
+            deletions.append(contentsOf: handles.map(\.sequence))
+            movedCount += handles.count
+        }
+        deletions.append(contentsOf: expired.map(\.sequence))
+    }
+
+    // MARK: - Publish
+
+    func publish(_ index: inout FIFOQueue, isDurable: Bool, _ now: Timestamp) {
+        if isDurable {
+            for (block, row) in zip(blocks, rows) { index.publish(block, row: row, now: now) }
+        }
+        for (delete, answers) in zip(deletes, decisions) {
+            for (handle, decision) in zip(delete.handles, answers) {
+                if case .write = decision {
+                    index.finishDelete(handle, isDurable: isDurable, deletionRow: deletionRow, now: now)
+                }
+            }
+        }
+        for (handles, isStored) in moves {
+            for handle in handles {
+                index.finishDelete(handle, isDurable: isStored && isDurable, deletionRow: deletionRow, now: now)
+            }
+        }
+        for handle in expired {
+            index.finishDelete(handle, isDurable: isDurable, isExpiry: true, deletionRow: deletionRow, now: now)
+        }
+    }
+
+    // MARK: - Answer
+
+    func answer(_ failure: ShardError?) {
+        for (send, answers) in zip(sends, receipts) {
+            send.completion(failure.map { .failure($0) } ?? .success(answers))
+        }
+        for (delete, answers) in zip(deletes, decisions) {
+            delete.completion(answers.map { ShardTurn.outcome($0, failure) })
+        }
+    }
+
+    private static func outcome(_ decision: DeleteDecision, _ failure: ShardError?) -> DeleteOutcome {
+        switch decision {
+        case .alreadyDeleted: .deleted
+        case .expired: .expired
+        case .notOurs: .notOurs
+        // A twin in this commit, or a move whose message is in the dead-letter queue: gone from here either way.
+        case .write, .underWay: failure.map { .failed($0) } ?? .deleted
+        }
+    }
+}

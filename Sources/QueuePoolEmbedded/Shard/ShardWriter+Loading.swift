@@ -1,0 +1,93 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import Synchronization
+
+// Bodies that are not in memory, and moves to the dead-letter queue, which need bodies too.
+
+extension ShardWriter {
+    /// Fetches what a receive handed out and starts the moves that it asked for.
+    func load(
+        _ decision: ReceiveDecision, _ completion: @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    ) {
+        var bodies: [Int64: [UInt8]] = [:]
+        if !decision.toDeadLetter.isEmpty { move(decision.toDeadLetter, &bodies) }
+        var messages: [ReceivedMessage] = []
+        messages.reserveCapacity(decision.received.count)
+        for entry in decision.received {
+            switch find(entry, &bodies) {
+            case .success(let message?): messages.append(message)
+            // Deleted since by another handle's delete, or purged.
+            case .success(nil): continue
+            // What was handed out becomes visible again when its timeout ends.
+            case .failure(let error): return completion(.failure(error))
+            }
+        }
+        completion(.success(messages))
+    }
+
+    private func find(
+        _ entry: ReceivedEntry, _ bodies: inout [Int64: [UInt8]]
+    ) -> Result<ReceivedMessage?, ShardError> {
+        if let body = entry.body { return .success(entry.message(in: body)) }
+        // The row may have been rewritten, or its body cached, since the decision.
+        guard let place = shard.index.withLock({ $0.locate(entry.handle) }) else { return .success(nil) }
+        if let body = place.body ?? bodies[place.row] { return .success(entry.message(place, in: body)) }
+        do throws(DatabaseError) {
+            guard let body = try log.body(row: place.row), place.offset + place.length <= body.count else {
+                return .failure(.storageFailed(code: 11))
+            }
+            bodies[place.row] = body
+            shard.index.withLock { $0.keep(body, row: place.row, for: entry.handle) }
+            return .success(entry.message(place, in: body))
+        } catch { return .failure(.storageFailed(code: error.code)) }
+    }
+
+    /// Stores copies in the dead-letter queue first and deletes here afterwards: a crash in between leaves a message in
+    /// both, never in neither.
+    private func move(_ entries: [ReceivedEntry], _ bodies: inout [Int64: [UInt8]]) {
+        let handles = entries.map(\.handle)
+        let messages = entries.compactMap { entry -> OutgoingMessage? in
+            guard case .success(let found?) = find(entry, &bodies) else { return nil }
+            return found.deadLetter()
+        }
+        let shard = self.shard
+        guard messages.count == entries.count, let sink = shard.deadLetterSink else {
+            _ = shard.post(.finishMove(handles, isStored: false))
+            return
+        }
+        sink(messages) { result in
+            let isStored = (try? result.get()) != nil
+            _ = shard.post(.finishMove(handles, isStored: isStored))
+        }
+    }
+}
+
+extension ReceivedEntry {
+    /// This delivery, with the record where it lies now.
+    func message(_ place: ReceivedEntry, in storage: [UInt8]) -> ReceivedMessage {
+        ReceivedMessage(
+            handle: handle, messageID: MessageID(shard: handle.shard, sequence: handle.sequence),
+            receiveCount: Int(handle.receiveCount), firstReceivedAt: firstReceivedAt, storage: storage,
+            offset: place.offset, length: place.length)
+    }
+}
+
+extension ReceivedMessage {
+    /// The message as it goes to the dead-letter queue: same id and group, its deduplication id replaced by its message
+    /// id, its receive count to be counted on from (SQS developer guide, dead-letter queues).
+    func deadLetter() -> OutgoingMessage {
+        withView { view in
+            let origin = MessageOrigin(
+                messageID: view.origin?.messageID ?? messageID,
+                receiveCount: UInt32(clamping: receiveCount + Int(view.origin?.receiveCount ?? 0)))
+            let record = MessageRecord(
+                group: Array(view.group), deduplicationID: origin.messageID.utf8, body: view.body,
+                attributes: view.attributes, systemAttributes: view.systemAttributes, bodyMD5: view.bodyMD5,
+                origin: origin)
+            return OutgoingMessage(record: record, groupHash: XXHash64.hash(view.group))
+        }
+    }
+}

@@ -1,0 +1,281 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import QueuePoolCore
+import Synchronization
+
+// The one thread that writes a shard's file. A turn: take everything that gathered; judge it against the index under
+// its lock; write it in one transaction; publish it to the index under the lock; answer everybody. If the transaction
+// fails, nothing was published and everybody is told.
+
+final class ShardWriter {
+    private static let blockMessagesMax = 256
+    private static let blockBytesMax = 256 << 10
+    private static let turnMilliseconds = 1_000
+
+    let shard: EmbeddedShard
+    let log: LogFile
+    var books: LogBooks
+    /// Rows of blocks that have no message left, to be deleted with the next commit.
+    var finishedRows: [Int64] = []
+    /// Set when the file's state is unknown; every later write is refused.
+    private var brokenBy: ShardError?
+    private var deletionRowsAtLastSweep = 0
+    private var maintainedAt: Timestamp
+
+    init(shard: EmbeddedShard, log: LogFile, books: LogBooks) {
+        self.shard = shard
+        self.log = log
+        self.books = books
+        finishedRows = shard.index.withLock { $0.takeFinishedRows() }
+        maintainedAt = shard.now()
+    }
+
+    func run() {
+        while let operations = take() {
+            perform(operations)
+            maintain()
+            log.checkpointIfDue()
+        }
+        writeDeliveries()
+        log.checkpoint()
+        shard.stopped.signal()
+    }
+
+    /// What gathered; empty after a second without work; `nil` when the shard is closed and nothing is left.
+    private func take() -> [ShardOperation]? {
+        let (taken, isClosed) = shard.inbox.withLock { inbox in
+            let taken = inbox.operations
+            inbox.operations = []
+            inbox.isIdle = taken.isEmpty && !inbox.isClosed
+            return (taken, inbox.isClosed)
+        }
+        if !taken.isEmpty { return taken }
+        if isClosed { return nil }
+        _ = shard.wake.wait(timeout: .now() + .milliseconds(ShardWriter.turnMilliseconds))
+        return shard.inbox.withLock { inbox in
+            let taken = inbox.operations
+            inbox.operations = []
+            inbox.isIdle = false
+            return taken.isEmpty && inbox.isClosed ? nil : taken
+        }
+    }
+
+    private func perform(_ operations: [ShardOperation]) {
+        var turn = ShardTurn()
+        for operation in operations {
+            switch operation {
+            case .send(let messages, let completion): turn.sends.append((messages, completion))
+            case .delete(let handles, let completion): turn.deletes.append((handles, completion))
+            case .finishMove(let handles, let isStored): turn.moves.append((handles, isStored))
+            case .load(let decision, let completion): load(decision, completion)
+            case .purge(let completion):
+                // A purge divides what came before it from what comes after.
+                commit(turn)
+                turn = ShardTurn()
+                purge(completion)
+            }
+        }
+        commit(turn)
+    }
+
+    // MARK: - One commit
+
+    private func commit(_ turn: consuming ShardTurn) {
+        guard !turn.isEmpty else { return }
+        var turn = turn
+        let now = shard.now()
+        shard.index.withLock { index in
+            index.advance(to: now)
+            turn.judge(&index, now, blockMessagesMax: ShardWriter.blockMessagesMax, bytes: ShardWriter.blockBytesMax)
+        }
+        var failure = brokenBy
+        if failure == nil, turn.needsWrite { failure = write(&turn, now) }
+        let isReady = shard.index.withLock { index in
+            turn.publish(&index, isDurable: failure == nil, now)
+            finishedRows.append(contentsOf: index.takeFinishedRows())
+            return index.hasReadyGroup
+        }
+        shard.counters.moved.wrappingAdd(failure == nil ? turn.movedCount : 0, ordering: .relaxed)
+        turn.answer(failure)
+        if isReady { shard.notifyReady() }
+    }
+
+    private func write(_ turn: inout ShardTurn, _ now: Timestamp) -> ShardError? {
+        let finished = finishedRows
+        var rows: [Int64] = []
+        var keyRow: (row: Int64, newest: SequenceNumber)?
+        let deletions = turn.deletions
+        let blocks = turn.blocks
+        do throws(DatabaseError) {
+            try log.commit { () throws(DatabaseError) in
+                for block in blocks {
+                    rows.append(
+                        try log.append(kind: LogKind.block, head: LogEncoding.encode(block), body: block.body))
+                }
+                if !deletions.isEmpty {
+                    rows.append(
+                        try log.append(kind: LogKind.deletions, head: LogEncoding.encode(deletions: deletions)))
+                }
+                keyRow = try drop(finished, now)
+            }
+        } catch { return failed(error) }
+        shard.counters.commits.wrappingAdd(1, ordering: .relaxed)
+        finishedRows.removeFirst(finished.count)
+        if let keyRow { books.keyRows.append(keyRow) }
+        if !deletions.isEmpty, let row = rows.last {
+            turn.deletionRow = row
+            books.deletionRows.append(row)
+        }
+        turn.rows = rows
+        return nil
+    }
+
+    /// Deletes blocks that have no message left; their keys stay in the log until their five minutes are over.
+    private func drop(
+        _ rows: [Int64], _ now: Timestamp
+    ) throws(DatabaseError) -> (row: Int64, newest: SequenceNumber)? {
+        let oldest = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
+        var keys: [(key: Hash128, sequence: SequenceNumber)] = []
+        for row in rows {
+            if let head = try log.head(row: row), let block = LogEncoding.blockHead(head) {
+                keys.append(contentsOf: block.keys.lazy.filter { $0.sequence >= oldest })
+            }
+            try log.delete(row: row)
+        }
+        guard let newest = keys.map(\.sequence).max() else { return nil }
+        return (try log.append(kind: LogKind.keys, head: LogEncoding.encode(keys: keys)), newest)
+    }
+
+    private func failed(_ error: DatabaseError) -> ShardError {
+        if error.isFatal { brokenBy = .storageFailed(code: error.code) }
+        return error.isFull ? .storageFull : .storageFailed(code: error.code)
+    }
+
+    // MARK: - Purge
+
+    private func purge(_ completion: @Sendable (Result<Int, ShardError>) -> Void) {
+        if let brokenBy { return completion(.failure(brokenBy)) }
+        do throws(DatabaseError) {
+            try log.commit { () throws(DatabaseError) in try log.removeAll() }
+        } catch { return completion(.failure(failed(error))) }
+        finishedRows = []
+        books = LogBooks()
+        completion(.success(shard.index.withLock { $0.removeAll() }))
+    }
+
+    // MARK: - Stop
+
+    private func writeDeliveries() {
+        let now = shard.now()
+        let (states, last) = shard.index.withLock { index in
+            index.advance(to: now)
+            return (index.deliveryStates(), index.highestSequence)
+        }
+        // A failure here only forgets receive counts, which a crash would have forgotten too.
+        try? log.commit { () throws(DatabaseError) in
+            var start = 0
+            repeat {
+                let end = min(start + 16_384, states.count)
+                let head = LogEncoding.encode(states: states[start..<end], lastSequence: last)
+                _ = try log.append(kind: LogKind.deliveries, head: head)
+                start = end
+            } while start < states.count
+        }
+    }
+
+    // MARK: - Maintenance
+
+    /// Once a second: retention, old keys, deletion rows that nobody needs.
+    private func maintain() {
+        let now = shard.now()
+        guard now - maintainedAt >= Int64(ShardWriter.turnMilliseconds), brokenBy == nil else { return }
+        maintainedAt = now
+        expire(now)
+        if books.deletionRows.count >= deletionRowsAtLastSweep + 1_024 {
+            rewritePinned(now)
+            deletionRowsAtLastSweep = books.deletionRows.count
+        }
+        sweep(now)
+        deletionRowsAtLastSweep = min(deletionRowsAtLastSweep, books.deletionRows.count)
+    }
+
+    private func expire(_ now: Timestamp) {
+        let handles = shard.index.withLock { index in
+            index.advance(to: now)
+            return index.takeExpired(now: now)
+        }
+        guard !handles.isEmpty else { return }
+        var turn = ShardTurn()
+        turn.expired = handles
+        commit(turn)
+    }
+
+    /// Rewrites blocks that keep old deletion rows alive, so that they hold live messages only.
+    private func rewritePinned(_ now: Timestamp) {
+        let newest = books.deletionRows.last ?? 0
+        let pinned = shard.index.withLock { $0.blocksPinning(deletionsBefore: newest, limit: 256) }
+        let oldest = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
+        var rewritten: [(row: Int64, directory: [DirectoryEntry], body: [UInt8])] = []
+        do throws(DatabaseError) {
+            try log.commit { () throws(DatabaseError) in
+                for (row, live) in pinned {
+                    guard let head = try log.head(row: row), let block = LogEncoding.blockHead(head),
+                        let body = try log.body(row: row)
+                    else { continue }
+                    let (directory, compact) = ShardWriter.compacted(live, body)
+                    let keys = block.keys.filter { $0.sequence >= oldest }
+                    try log.replace(
+                        row: row, head: LogEncoding.encode(directory: directory, keys: keys), body: compact)
+                    rewritten.append((row, directory, compact))
+                }
+            }
+        } catch {
+            _ = failed(error)
+            return
+        }
+        shard.index.withLock { index in
+            for item in rewritten { index.rewrote(row: item.row, directory: item.directory, body: item.body) }
+        }
+    }
+
+    private static func compacted(_ live: [DirectoryEntry], _ body: [UInt8]) -> ([DirectoryEntry], [UInt8]) {
+        var compact: [UInt8] = []
+        compact.reserveCapacity(live.reduce(0) { $0 + Int($1.length) })
+        let directory = live.map { entry in
+            var moved = entry
+            moved.offset = UInt32(compact.count)
+            compact.append(contentsOf: body[Int(entry.offset)..<Int(entry.offset + entry.length)])
+            return moved
+        }
+        return (directory, compact)
+    }
+
+    /// Removes rows of keys past their interval and deletion rows that no block needs.
+    private func sweep(_ now: Timestamp) {
+        let oldest = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
+        let keyRows = books.keyRows.prefix { $0.newest < oldest }.prefix(1_000).map(\.row)
+        // Finished blocks go in the same transaction as the deletions that only they still needed.
+        let finished = finishedRows
+        let needed = shard.index.withLock { $0.oldestNeededDeletionRow() }
+        let deletionRows = books.deletionRows.prefix { $0 < needed ?? .max }.prefix(4_096)
+        guard keyRows.count + deletionRows.count + finished.count > 0 else { return }
+        var keyRow: (row: Int64, newest: SequenceNumber)?
+        do throws(DatabaseError) {
+            try log.commit { () throws(DatabaseError) in
+                for row in keyRows { try log.delete(row: row) }
+                for row in deletionRows { try log.delete(row: row) }
+                keyRow = try drop(finished, now)
+            }
+        } catch {
+            _ = failed(error)
+            return
+        }
+        finishedRows.removeFirst(finished.count)
+        if let keyRow { books.keyRows.append(keyRow) }
+        books.keyRows.removeFirst(keyRows.count)
+        books.deletionRows.removeFirst(deletionRows.count)
+    }
+}

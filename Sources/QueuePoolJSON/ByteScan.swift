@@ -1,0 +1,104 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// Eight bytes at a time (SWAR: SIMD within a register). Source: "Bit Twiddling Hacks" (Anderson), "Determine if a word
+// has a byte equal to n / less than n". Each mask has the high bit of every byte that matches; a borrow may set bits
+// above the first match, so only the lowest set bit is meaningful, and the lowest is all that is read.
+
+enum ByteScan {
+    private static let ones: UInt64 = 0x0101_0101_0101_0101
+    private static let highs: UInt64 = 0x8080_8080_8080_8080
+
+    /// The first offset at or after `start` whose byte is a quote, a backslash, a control character or not ASCII;
+    /// `bytes.count` if there is none.
+    @inline(__always)
+    static func firstSpecial(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        var offset = start
+        while offset &+ 8 <= bytes.count {
+            let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            let found = specials(word) | (word & highs)
+            if found != 0 { return offset &+ found.trailingZeroBitCount >> 3 }
+            offset &+= 8
+        }
+        while offset < bytes.count {
+            let byte = bytes[offset]
+            if byte < 0x20 || byte >= 0x80 || byte == 0x22 || byte == 0x5C { return offset }
+            offset &+= 1
+        }
+        return offset
+    }
+
+    /// The first offset at or after `start` whose byte must be escaped in JSON text; `bytes.count` if there is none.
+    @inline(__always)
+    static func firstEscaped(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        var offset = start
+        while offset &+ 8 <= bytes.count {
+            let found = specials(UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
+            if found != 0 { return offset &+ found.trailingZeroBitCount >> 3 }
+            offset &+= 8
+        }
+        while offset < bytes.count {
+            let byte = bytes[offset]
+            if byte < 0x20 || byte == 0x22 || byte == 0x5C { return offset }
+            offset &+= 1
+        }
+        return offset
+    }
+
+    /// The first offset in `start..<end` whose byte is a backslash; `end` if there is none.
+    @inline(__always)
+    static func firstBackslash(_ bytes: UnsafeRawBufferPointer, from start: Int, to end: Int) -> Int {
+        var offset = start
+        while offset &+ 8 <= end {
+            let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            let slashes = word ^ (ones &* 0x5C)
+            let found = (slashes &- ones) & ~slashes & highs
+            if found != 0 { return offset &+ found.trailingZeroBitCount >> 3 }
+            offset &+= 8
+        }
+        while offset < end, bytes[offset] != 0x5C { offset &+= 1 }
+        return offset
+    }
+
+    /// Quotes, backslashes and control characters of a word.
+    @inline(__always)
+    private static func specials(_ word: UInt64) -> UInt64 {
+        let quotes = word ^ (ones &* 0x22)
+        let slashes = word ^ (ones &* 0x5C)
+        let found =
+            ((quotes &- ones) & ~quotes) | ((slashes &- ones) & ~slashes) | ((word &- ones &* 0x20) & ~word)
+        return found & highs
+    }
+}
+
+/// Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
+enum StrictUTF8 {
+    /// Bytes of the well-formed sequence that begins at `offset` with a byte of 0x80 or more; `nil` if it is malformed.
+    @inline(__always)
+    static func length(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> Int? {
+        let left = bytes.count &- offset
+        let lead = bytes[offset]
+        switch lead {
+        case 0xC2...0xDF:
+            return left >= 2 && isContinuation(bytes[offset &+ 1]) ? 2 : nil
+        case 0xE0...0xEF:
+            guard left >= 3, isContinuation(bytes[offset &+ 2]) else { return nil }
+            let second = bytes[offset &+ 1]
+            let low: UInt8 = lead == 0xE0 ? 0xA0 : 0x80
+            let high: UInt8 = lead == 0xED ? 0x9F : 0xBF
+            return second >= low && second <= high ? 3 : nil
+        case 0xF0...0xF4:
+            guard left >= 4, isContinuation(bytes[offset &+ 2]), isContinuation(bytes[offset &+ 3]) else { return nil }
+            let second = bytes[offset &+ 1]
+            let low: UInt8 = lead == 0xF0 ? 0x90 : 0x80
+            let high: UInt8 = lead == 0xF4 ? 0x8F : 0xBF
+            return second >= low && second <= high ? 4 : nil
+        default:
+            return nil
+        }
+    }
+
+    @inline(__always)
+    private static func isContinuation(_ byte: UInt8) -> Bool { byte & 0xC0 == 0x80 }
+}

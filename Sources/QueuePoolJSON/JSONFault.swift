@@ -1,0 +1,40 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// Why a text is not the JSON that was asked for, and where. Carries a place and a cause, never the text itself.
+package struct JSONFault: Error, Hashable, Sendable {
+    package enum Reason: String, Hashable, Sendable {
+        case unexpectedEnd
+        case unexpectedByte
+        case trailingData
+        case nestedTooDeep
+        case invalidUTF8
+        case controlCharacter
+        case invalidEscape
+        case loneSurrogate
+        case invalidNumber
+        case notAnInteger
+        case numberOutOfRange
+        case wrongKind
+    }
+
+    /// Byte offset of the fault in the input.
+    package let offset: Int
+    package let reason: Reason
+
+    package init(offset: Int, reason: Reason) {
+        self.offset = offset
+        self.reason = reason
+    }
+}
+
+/// What a JSON value is, seen from its first byte.
+package enum JSONKind: String, Hashable, Sendable {
+    case object
+    case array
+    case string
+    case number
+    case boolean
+    case null
+}

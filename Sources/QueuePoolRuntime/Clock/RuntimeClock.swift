@@ -1,0 +1,40 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import Glibc
+package import QueuePoolCore
+import Synchronization
+
+/// The time, and a way to be called later: the only clock that drivers know, so that tests can bring their own.
+package protocol RuntimeClock: Sendable {
+    /// Wall-clock time that never steps back.
+    func now() -> Timestamp
+    /// Calls `body` at `time` or soon after, on any thread.
+    func schedule(at time: Timestamp, _ body: @escaping @Sendable () -> Void)
+}
+
+/// The system's clock: real time at the start, carried on by the monotonic clock, so that a step of the wall clock
+/// moves neither a timeout nor a sequence number.
+package final class SystemClock: RuntimeClock {
+    private let offsetMilliseconds: Int64
+    private let queue = DispatchQueue(label: "queuepool.timers")
+
+    package init() { offsetMilliseconds = SystemClock.read(CLOCK_REALTIME) - SystemClock.read(CLOCK_MONOTONIC) }
+
+    package func now() -> Timestamp {
+        Timestamp(milliseconds: SystemClock.read(CLOCK_MONOTONIC) + offsetMilliseconds)
+    }
+
+    package func schedule(at time: Timestamp, _ body: @escaping @Sendable () -> Void) {
+        let delay = min(max(0, time - now()), 86_400_000)
+        queue.asyncAfter(deadline: .now() + .milliseconds(Int(delay)), execute: body)
+    }
+
+    private static func read(_ clock: clockid_t) -> Int64 {
+        var time = timespec()
+        clock_gettime(clock, &time)
+        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
+    }
+}

@@ -1,0 +1,234 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+import Synchronization
+
+// A pool at work: its topology, its shards, and the doors through which everybody sends, receives and deletes. Guarantees
+// that a message goes to the shard that the topology names for its group (I4), and that entries of one request which go
+// to one shard keep their order there (I2).
+
+/// One logical FIFO queue over N shards.
+package final class Pool: Sendable {
+    /// What a pool is right now; replaced as a whole.
+    package struct Snapshot: Sendable {
+        package var definition: PoolDefinition
+        package var attributes: QueueAttributes
+        /// Requests a second for each action and shard; `nil` is no limit.
+        package let quota: Int?
+        package let shards: [PoolShard]
+
+        package var topology: Topology { definition.topology }
+        package var isSingle: Bool { shards.count == 1 }
+    }
+
+    package let name: PoolName
+    private let state: Mutex<Snapshot>
+    private let turn = Atomic(0)
+    private let clock: any RuntimeClock
+    package let hub: LongPollHub
+
+    package init(
+        definition: PoolDefinition, attributes: QueueAttributes, quota: Int? = nil, shards: [PoolShard],
+        clock: any RuntimeClock
+    ) {
+        name = definition.name
+        state = Mutex(Snapshot(definition: definition, attributes: attributes, quota: quota, shards: shards))
+        self.clock = clock
+        hub = LongPollHub(clock: clock) {
+            shards.compactMap { $0.shard.nextVisibleAt() }.min()
+        }
+        let hub = self.hub
+        for shard in shards { shard.shard.onReady { hub.wake() } }
+    }
+
+    package var snapshot: Snapshot { state.withLock { $0 } }
+
+    package var attributes: QueueAttributes { state.withLock { $0.attributes } }
+
+    /// Whether requests over the quota are refused at once, as one SQS queue refuses them, instead of waiting.
+    package var isThrottledAtOnce: Bool { state.withLock { $0.quota != nil && $0.isSingle } }
+
+    package func now() -> Timestamp { clock.now() }
+
+    /// Takes over new attributes or tags, also in the shards.
+    package func update(_ definition: PoolDefinition, _ attributes: QueueAttributes) {
+        let shards = state.withLock { state in
+            state.definition = definition
+            state.attributes = attributes
+            return state.shards
+        }
+        for shard in shards { shard.shard.setAttributes(attributes) }
+    }
+
+    // MARK: - Sending
+
+    /// The shard of a message group.
+    package func shard(ofGroupHash hash: UInt64) -> PoolShard {
+        state.withLock { state in
+            let index = state.definition.topology.shard(ofGroupHash: hash)
+            // Indices are dense until a shard is removed; then the search finds it.
+            if index.number < state.shards.count, state.shards[index.number].index == index {
+                return state.shards[index.number]
+            }
+            return state.shards.first { $0.index == index } ?? state.shards[0]
+        }
+    }
+
+    /// Sends one message.
+    package func send(_ message: OutgoingMessage, completion: @escaping SendCompletion) {
+        shard(ofGroupHash: message.groupHash).sender.send([BatcherEntry(message: message, ticket: completion)])
+    }
+
+    /// Sends the messages of one request: split over the shards, in order on each, answered together in entry order.
+    /// - Parameter only: the shard that takes all of them, if the request was made to a shard by its name.
+    package func send(
+        _ messages: [OutgoingMessage], only: PoolShard? = nil, isPaid: Bool = false,
+        completion: @escaping @Sendable ([Result<SendReceipt, ShardError>]) -> Void
+    ) {
+        let shards = messages.map { only ?? shard(ofGroupHash: $0.groupHash) }
+        let gathering = Gathering<Result<SendReceipt, ShardError>>(count: messages.count, completion)
+        var entries: [[BatcherEntry<SendCompletion>]] = []
+        var order: [ObjectIdentifier: Int] = [:]
+        var senders: [ShardSender] = []
+        for (position, message) in messages.enumerated() {
+            let key = ObjectIdentifier(shards[position])
+            let entry = BatcherEntry<SendCompletion>(
+                message: message, ticket: { gathering.put($0, at: position) }, isPaid: isPaid)
+            if let place = order[key] {
+                entries[place].append(entry)
+            } else {
+                order[key] = entries.count
+                entries.append([entry])
+                senders.append(shards[position].sender)
+            }
+        }
+        for (sender, entries) in zip(senders, entries) { sender.send(entries) }
+    }
+
+    // MARK: - Receiving
+
+    /// Receives from all shards in turn, or from one, waiting until `deadline` for the first message.
+    /// - Parameters:
+    ///   - shard: `nil` for the whole pool.
+    ///   - isAbandoned: whether the caller is gone; messages are not taken for it then.
+    package func receive(
+        _ command: ReceiveCommand, from shard: PoolShard? = nil, waitSeconds: Int,
+        isAbandoned: @escaping @Sendable () -> Bool,
+        completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    ) {
+        let shards = shard.map { [$0] } ?? snapshot.shards
+        let deadline = clock.now() + Int64(waitSeconds) * 1_000
+        let start = start(command, shards.count)
+        let attempt: LongPollHub.Attempt = { isLast, done in
+            if isAbandoned() {
+                done(true)
+                return completion(.success([]))
+            }
+            let round = ReceiveRound(shards: shards, start: start, command: command) { result in
+                let isEmpty = (try? result.get().isEmpty) ?? false
+                if isEmpty, !isLast { return done(false) }
+                // Next in line first: the answer may take this thread a while.
+                done(true)
+                completion(result)
+            }
+            round.run()
+        }
+        if waitSeconds == 0 { attempt(true) { _ in } } else { hub.poll(until: deadline, attempt) }
+    }
+
+    /// Where a look begins: in turn, or, for a repeatable receive, always at the same shard.
+    private func start(_ command: ReceiveCommand, _ count: Int) -> Int {
+        guard count > 1 else { return 0 }
+        if let id = command.attemptID { return Int(XXHash64.hash(id) % UInt64(count)) }
+        return (turn.wrappingAdd(1, ordering: .relaxed).oldValue & Int.max) % count
+    }
+
+    // MARK: - Deleting
+
+    /// The shard that gave a receipt handle.
+    package func shard(of handle: ReceiptHandle) -> PoolShard? {
+        state.withLock { state in state.shards.first { $0.shard.tag == handle.shard } }
+    }
+
+    /// Deletes by receipt handles; one outcome for each, in order.
+    /// - Parameter shard: handles of other shards are not accepted; `nil` for the whole pool.
+    package func delete(
+        _ handles: [ReceiptHandle], in shard: PoolShard? = nil, completion: @escaping @Sendable ([DeleteOutcome]) -> Void
+    ) {
+        split(handles, in: shard, action: .delete, refused: { .failed($0) }, foreign: .notOurs, completion) {
+            $0.delete($1, completion: $2)
+        }
+    }
+
+    /// Changes visibility timeouts; one outcome for each, in order. A failure is a quota that is spent.
+    package func changeVisibility(
+        _ changes: [(handle: ReceiptHandle, seconds: Int)], in shard: PoolShard? = nil,
+        completion: @escaping @Sendable ([Result<VisibilityDecision, ShardError>]) -> Void
+    ) {
+        let seconds = changes.map(\.seconds)
+        let handles = changes.map(\.handle)
+        let byHandle = Dictionary(zip(handles, seconds)) { _, last in last }
+        split(
+            handles, in: shard, action: .changeVisibility, refused: { .failure($0) }, foreign: .success(.notOurs),
+            completion
+        ) { shard, handles, done in
+            shard.changeVisibility(handles.map { ($0, byHandle[$0] ?? 0) }) { done($0.map { .success($0) }) }
+        }
+    }
+
+    /// Hands each shard its own handles, counts one request for each, and puts the answers in order.
+    private func split<Outcome: Sendable>(
+        _ handles: [ReceiptHandle], in only: PoolShard?, action: QuotaAction,
+        refused: @escaping @Sendable (ShardError) -> Outcome, foreign: Outcome,
+        _ completion: @escaping @Sendable ([Outcome]) -> Void,
+        _ perform: (any Shard, [ReceiptHandle], @escaping @Sendable ([Outcome]) -> Void) -> Void
+    ) {
+        let gathering = Gathering<Outcome>(count: handles.count, completion)
+        var parts: [(shard: PoolShard, handles: [ReceiptHandle], positions: [Int])] = []
+        for (position, handle) in handles.enumerated() {
+            guard let owner = shard(of: handle), only == nil || owner === only else {
+                gathering.put(foreign, at: position)
+                continue
+            }
+            if let place = parts.firstIndex(where: { $0.shard === owner }) {
+                parts[place].handles.append(handle)
+                parts[place].positions.append(position)
+            } else {
+                parts.append((owner, [handle], [position]))
+            }
+        }
+        for part in parts {
+            let positions = part.positions
+            if let wait = part.shard.takeToken(action) {
+                let outcome = refused(.quotaExceeded(retryAfterMilliseconds: wait))
+                for position in positions { gathering.put(outcome, at: position) }
+                continue
+            }
+            perform(part.shard.shard, part.handles) { outcomes in
+                for (outcome, position) in zip(outcomes, positions) { gathering.put(outcome, at: position) }
+            }
+        }
+    }
+
+    // MARK: - All of it
+
+    /// Removes every message and the deduplication memory.
+    package func purge(_ only: PoolShard? = nil, completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
+        let shards = only.map { [$0] } ?? snapshot.shards
+        let gathering = Gathering<Result<Int, ShardError>>(count: shards.count) { results in
+            var total = 0
+            for result in results {
+                switch result {
+                case .success(let count): total += count
+                case .failure(let error): return completion(.failure(error))
+                }
+            }
+            completion(.success(total))
+        }
+        for (position, shard) in shards.enumerated() {
+            shard.shard.purge { gathering.put($0, at: position) }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+import Synchronization
+
+/// The actions that a quota counts apart, as AWS counts them; a batch request is one of its kind.
+package enum QuotaAction: Int, Sendable, CaseIterable {
+    case receive
+    case delete
+    case changeVisibility
+}
+
+/// One shard of a pool with everything that stands before it: sender, quota.
+package final class PoolShard: Sendable {
+    package let index: ShardIndex
+    package let name: String
+    package let shard: any Shard
+    package let sender: ShardSender
+    private let buckets: Mutex<[TokenBucket]>
+    private let clock: any RuntimeClock
+
+    package init(index: ShardIndex, shard: any Shard, limits: BatcherLimits, quota: Int?, clock: any RuntimeClock) {
+        self.index = index
+        name = shard.name
+        self.shard = shard
+        self.clock = clock
+        let now = clock.now()
+        sender = ShardSender(
+            shard: shard, limits: limits, quota: quota.map { TokenBucket(rate: $0, now: now) }, clock: clock)
+        buckets = Mutex(
+            quota.map { rate in QuotaAction.allCases.map { _ in TokenBucket(rate: rate, now: now) } } ?? [])
+    }
+
+    /// Takes a token for one request.
+    /// - Returns: `nil` if there was one or no quota is set, else the milliseconds until there will be.
+    package func takeToken(_ action: QuotaAction) -> Int? {
+        let now = clock.now()
+        return buckets.withLock { buckets in
+            buckets.isEmpty ? nil : buckets[action.rawValue].take(now: now)
+        }
+    }
+}

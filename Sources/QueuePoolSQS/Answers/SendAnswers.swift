@@ -1,0 +1,139 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+package import QueuePoolJSON
+
+// Answers are written straight into the bytes of the response, member by member; nothing is gathered first. Empty lists
+// and maps are left out, as SQS does. Source: service model sqs/2012-11-05.
+
+/// What a send answers.
+package struct SendAnswer: Sendable {
+    package var messageID: MessageID
+    package var sequence: SequenceNumber
+    package var bodyMD5: MD5Digest
+    package var attributesMD5: MD5Digest?
+    package var systemAttributesMD5: MD5Digest?
+
+    package init(
+        messageID: MessageID, sequence: SequenceNumber, bodyMD5: MD5Digest, attributesMD5: MD5Digest? = nil,
+        systemAttributesMD5: MD5Digest? = nil
+    ) {
+        self.messageID = messageID
+        self.sequence = sequence
+        self.bodyMD5 = bodyMD5
+        self.attributesMD5 = attributesMD5
+        self.systemAttributesMD5 = systemAttributesMD5
+    }
+
+    package init(_ receipt: SendReceipt, _ prepared: PreparedSend) {
+        self.init(
+            messageID: receipt.messageID, sequence: receipt.sequence, bodyMD5: prepared.bodyMD5,
+            attributesMD5: prepared.attributesMD5, systemAttributesMD5: prepared.systemAttributesMD5)
+    }
+}
+
+/// An entry of a batch that failed by itself.
+package struct BatchFailure: Sendable {
+    package var id: String
+    package var error: SQSError
+
+    package init(id: String, error: SQSError) {
+        self.id = id
+        self.error = error
+    }
+}
+
+/// Bodies of successful answers. Each function appends one whole JSON object.
+package enum SQSAnswer {
+    /// DeleteMessage, ChangeMessageVisibility, DeleteQueue, PurgeQueue, SetQueueAttributes, TagQueue, UntagQueue,
+    /// AddPermission, RemovePermission.
+    package static func empty(to json: inout JSONWriter) {
+        json.beginObject()
+        json.endObject()
+    }
+
+    package static func sendMessage(_ answer: SendAnswer, to json: inout JSONWriter) {
+        json.beginObject()
+        write(answer, to: &json)
+        json.endObject()
+    }
+
+    /// - Parameter successes: in the order of the request.
+    package static func sendMessageBatch(
+        successes: [(id: String, answer: SendAnswer)], failures: [BatchFailure], to json: inout JSONWriter
+    ) {
+        json.beginObject()
+        if !successes.isEmpty {
+            json.key("Successful")
+            json.beginArray()
+            for success in successes {
+                json.beginObject()
+                json.key("Id")
+                json.string(success.id)
+                write(success.answer, to: &json)
+                json.endObject()
+            }
+            json.endArray()
+        }
+        write(failures, to: &json)
+        json.endObject()
+    }
+
+    /// DeleteMessageBatch, ChangeMessageVisibilityBatch.
+    package static func handleBatch(
+        successes ids: [String], failures: [BatchFailure], to json: inout JSONWriter
+    ) {
+        json.beginObject()
+        if !ids.isEmpty {
+            json.key("Successful")
+            json.beginArray()
+            for id in ids {
+                json.beginObject()
+                json.key("Id")
+                json.string(id)
+                json.endObject()
+            }
+            json.endArray()
+        }
+        write(failures, to: &json)
+        json.endObject()
+    }
+
+    private static func write(_ answer: SendAnswer, to json: inout JSONWriter) {
+        json.key("MessageId")
+        json.string(plain: answer.messageID.write)
+        json.key("MD5OfMessageBody")
+        json.string(plain: answer.bodyMD5.writeHex)
+        if let digest = answer.attributesMD5 {
+            json.key("MD5OfMessageAttributes")
+            json.string(plain: digest.writeHex)
+        }
+        if let digest = answer.systemAttributesMD5 {
+            json.key("MD5OfMessageSystemAttributes")
+            json.string(plain: digest.writeHex)
+        }
+        json.key("SequenceNumber")
+        json.string(plain: answer.sequence.write)
+    }
+
+    private static func write(_ failures: [BatchFailure], to json: inout JSONWriter) {
+        guard !failures.isEmpty else { return }
+        json.key("Failed")
+        json.beginArray()
+        for failure in failures {
+            json.beginObject()
+            json.key("Id")
+            json.string(failure.id)
+            json.key("SenderFault")
+            json.bool(failure.error.isSenderFault)
+            json.key("Code")
+            json.string(failure.error.code)
+            json.key("Message")
+            json.string(failure.error.message)
+            json.endObject()
+        }
+        json.endArray()
+    }
+}

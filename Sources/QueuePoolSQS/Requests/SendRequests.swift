@@ -1,0 +1,174 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+import QueuePoolJSON
+
+/// One message as a sender described it, not yet checked.
+package struct SendEntry: Sendable {
+    /// Its name in a batch; empty in a single send.
+    package var id = ""
+    package var groupID: [UInt8]?
+    package var deduplicationID: [UInt8]?
+    /// Well-formed UTF-8; empty also if the request had none.
+    package var body: [UInt8] = []
+    /// At most 11 are kept: one more than a message may have.
+    package var attributes: [MessageAttribute] = []
+    /// How many the request had, if more than are kept.
+    package var attributesCount = 0
+    package var systemAttributes: [MessageAttribute] = []
+    package var delaySeconds: Int?
+
+    package init() {}
+
+    /// Bytes that count towards the limits: body and attributes.
+    package var countedBytes: Int { attributes.reduce(body.count) { $0 + $1.countedBytes } }
+}
+
+/// SendMessage.
+package struct SendMessageRequest: Sendable {
+    /// Name of the queue.
+    package var queue: String
+    package var entry: SendEntry
+
+    /// - Throws: `missingParameter` without `QueueUrl`, `serialization`. The entry is checked by `prepare`.
+    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+        var reader = try RequestReader(bytes)
+        var queue: String?
+        var entry = SendEntry()
+        while let key = try reader.nextKey() {
+            if key.equals("QueueUrl") {
+                queue = try reader.queue()
+            } else {
+                try entry.read(key, &reader)
+            }
+        }
+        try reader.finish()
+        guard let queue else { throw .missing("QueueUrl") }
+        self.queue = queue
+        self.entry = entry
+    }
+}
+
+/// SendMessageBatch.
+package struct SendMessageBatchRequest: Sendable {
+    package var queue: String
+    /// At most ten are kept.
+    package var entries: [SendEntry]
+    /// How many the request had.
+    package var entriesCount: Int
+
+    /// - Throws: `missingParameter` without `QueueUrl` or `Entries`, `serialization`. Call `check` next.
+    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+        var reader = try RequestReader(bytes)
+        var queue: String?
+        var batch = BatchEntries<SendEntry>()
+        while let key = try reader.nextKey() {
+            if key.equals("QueueUrl") {
+                queue = try reader.queue()
+            } else if key.equals("Entries") {
+                try batch.read(&reader) { (entry, key, reader) throws(SQSError) in
+                    if key.equals("Id") {
+                        entry.id = try reader.text("Id") ?? ""
+                    } else {
+                        try entry.read(key, &reader)
+                    }
+                }
+            } else {
+                try reader.skip()
+            }
+        }
+        try reader.finish()
+        guard let queue else { throw .missing("QueueUrl") }
+        guard batch.isPresent else { throw .missing("Entries") }
+        self.queue = queue
+        entries = batch.entries
+        entriesCount = batch.count
+    }
+
+    /// What fails the whole batch, in the order in which SQS looks: count, ids, total size, group ids, deduplication ids.
+    package func check(_ attributes: QueueAttributes) throws(SQSError) {
+        try BatchRules.check(count: entriesCount, ids: entries.lazy.map(\.id), shape: "SendMessageBatchRequestEntry")
+        let total = entries.reduce(0) { $0 + $1.countedBytes }
+        guard total <= QueueLimits.messageBytesMax else { throw .batchTooLong(total) }
+        for entry in entries where entry.groupID == nil { throw .missingGroupIDInBatch }
+        if attributes.contentBasedDeduplication { return }
+        for entry in entries where entry.deduplicationID == nil { throw .missingDeduplicationID }
+    }
+}
+
+extension SendEntry {
+    /// Reads one member of a send, or of an entry of a batch.
+    fileprivate mutating func read(_ key: JSONString, _ reader: inout RequestReader) throws(SQSError) {
+        if key.equals("MessageBody") {
+            body = try reader.string("MessageBody")?.array ?? []
+        } else if key.equals("MessageGroupId") {
+            groupID = try reader.string("MessageGroupId")?.array
+        } else if key.equals("MessageDeduplicationId") {
+            deduplicationID = try reader.string("MessageDeduplicationId")?.array
+        } else if key.equals("DelaySeconds") {
+            delaySeconds = try reader.int("DelaySeconds")
+        } else if key.equals("MessageAttributes") {
+            (attributes, attributesCount) = try reader.messageAttributes("MessageAttributes")
+        } else if key.equals("MessageSystemAttributes") {
+            (systemAttributes, _) = try reader.messageAttributes("MessageSystemAttributes")
+        } else {
+            try reader.skip()
+        }
+    }
+}
+
+extension RequestReader {
+    /// A map of message attributes. Keeps the first eleven: enough to know that there are too many.
+    mutating func messageAttributes(
+        _ field: StaticString
+    ) throws(SQSError) -> (kept: [MessageAttribute], count: Int) {
+        guard try beginObject(field) else { return ([], 0) }
+        var kept: [MessageAttribute] = []
+        var count = 0
+        while let key = try nextKey() {
+            count += 1
+            guard count <= QueueLimits.attributesMax + 1 else {
+                try skip()
+                continue
+            }
+            let name = key.text
+            let attribute = try messageAttribute(field, name: name)
+            if let place = kept.firstIndex(where: { $0.name == name }) {
+                kept[place] = attribute
+                count -= 1
+            } else {
+                kept.append(attribute)
+            }
+        }
+        return (kept, count)
+    }
+
+    /// - Returns: an empty value if the member for the DataType is missing, an empty DataType if that is.
+    private mutating func messageAttribute(
+        _ field: StaticString, name: String
+    ) throws(SQSError) -> MessageAttribute {
+        var attribute = MessageAttribute(name: name, dataType: "", value: [])
+        guard try beginObject(field) else { return attribute }
+        var text: [UInt8] = []
+        var binary: [UInt8] = []
+        while let key = try nextKey() {
+            if key.equals("DataType") {
+                attribute.dataType = try self.text("DataType") ?? ""
+            } else if key.equals("StringValue") {
+                text = try string("StringValue")?.array ?? []
+            } else if key.equals("BinaryValue") {
+                guard let encoded = try string("BinaryValue") else { continue }
+                guard let decoded = encoded.withBytes({ Base64.decode($0) }) else {
+                    throw .wrongType("BinaryValue", "base64 text")
+                }
+                binary = decoded
+            } else {
+                try skip()
+            }
+        }
+        attribute.value = attribute.isBinary ? binary : text
+        return attribute
+    }
+}

@@ -1,0 +1,58 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// The operations of the SQS protocol.
+package enum SQSAction: String, CaseIterable, Hashable, Sendable {
+    case sendMessage = "SendMessage"
+    case receiveMessage = "ReceiveMessage"
+    case deleteMessage = "DeleteMessage"
+    case sendMessageBatch = "SendMessageBatch"
+    case deleteMessageBatch = "DeleteMessageBatch"
+    case changeMessageVisibility = "ChangeMessageVisibility"
+    case changeMessageVisibilityBatch = "ChangeMessageVisibilityBatch"
+    case createQueue = "CreateQueue"
+    case deleteQueue = "DeleteQueue"
+    case getQueueUrl = "GetQueueUrl"
+    case listQueues = "ListQueues"
+    case getQueueAttributes = "GetQueueAttributes"
+    case setQueueAttributes = "SetQueueAttributes"
+    case purgeQueue = "PurgeQueue"
+    case tagQueue = "TagQueue"
+    case untagQueue = "UntagQueue"
+    case listQueueTags = "ListQueueTags"
+    case listDeadLetterSourceQueues = "ListDeadLetterSourceQueues"
+    case startMessageMoveTask = "StartMessageMoveTask"
+    case listMessageMoveTasks = "ListMessageMoveTasks"
+    case cancelMessageMoveTask = "CancelMessageMoveTask"
+    case addPermission = "AddPermission"
+    case removePermission = "RemovePermission"
+
+    /// Reads the header `X-Amz-Target`: `AmazonSQS.` and the operation.
+    /// - Returns: `nil` if it names no operation of SQS.
+    package init?(target: String) {
+        guard target.hasPrefix(SQSAction.targetPrefix) else { return nil }
+        self.init(rawValue: String(target.dropFirst(SQSAction.targetPrefix.utf8.count)))
+    }
+
+    package var target: String { SQSAction.targetPrefix + rawValue }
+
+    package static let contentType = "application/x-amz-json-1.0"
+    private static let targetPrefix = "AmazonSQS."
+}
+
+/// Which queue a request means.
+package enum QueueReference {
+    /// The queue's name in a `QueueUrl`: the last part of its path, whatever the host and the account; a bare name too.
+    package static func name(inURL url: String) -> String {
+        guard let slash = url.utf8.lastIndex(of: UInt8(ascii: "/")) else { return url }
+        return String(url[url.utf8.index(after: slash)...])
+    }
+
+    /// The queue's name in an ARN, its last part; `nil` if the text is no ARN of an SQS queue.
+    package static func name(inARN arn: String) -> String? {
+        let parts = arn.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 6, parts[0] == "arn", parts[2] == "sqs", !parts[5].isEmpty else { return nil }
+        return String(parts[5])
+    }
+}

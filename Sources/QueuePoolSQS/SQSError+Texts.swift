@@ -1,0 +1,156 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolJSON
+
+// The texts of errors, word for word as SQS writes them where that is known: people search for them and programs match
+// them. A text may quote a name, an id or a handle that the caller sent, at most 128 characters of it; never a body and
+// never an attribute's value.
+
+extension SQSError {
+    /// At most 128 characters of what a caller sent.
+    package static func quoted(_ text: some StringProtocol) -> String { String(text.prefix(128)) }
+
+    package static func quoted(_ bytes: [UInt8]) -> String {
+        // 128 characters take at most 512 bytes, unless they are piled up with combining marks.
+        quoted(String(decoding: bytes.prefix(1_024), as: UTF8.self))
+    }
+
+    // MARK: Parameters
+
+    package static func missing(_ parameter: String) -> SQSError {
+        SQSError(.missingParameter, "The request must contain the parameter \(parameter).")
+    }
+
+    package static func invalid(_ parameter: String, _ value: String, _ reason: String) -> SQSError {
+        SQSError(
+            .invalidParameterValue, "Value \(quoted(value)) for parameter \(parameter) is invalid. Reason: \(reason)")
+    }
+
+    static func invalidIdentifier(_ parameter: String, _ value: [UInt8]) -> SQSError {
+        invalid(
+            parameter, quoted(value),
+            "\(parameter) can only include alphanumeric and punctuation characters. 1 to 128 in length.")
+    }
+
+    /// A member's value is of another JSON type than it should be.
+    static func wrongType(_ field: String, _ allowed: String) -> SQSError {
+        SQSError(.serialization, "\(field) must be \(allowed).")
+    }
+
+    package static func malformed(_ fault: JSONFault) -> SQSError {
+        SQSError(.serialization, "The request is not valid JSON: \(fault.reason.rawValue) at byte \(fault.offset).")
+    }
+
+    // MARK: Queues
+
+    package static let noSuchQueue = SQSError(.queueDoesNotExist, "The specified queue does not exist.")
+
+    package static func alreadyExists(differingIn attribute: String) -> SQSError {
+        SQSError(
+            .queueNameExists,
+            "A queue already exists with the same name and a different value for attribute \(quoted(attribute))")
+    }
+
+    package static let deletedRecently = SQSError(
+        .queueDeletedRecently,
+        "You must wait 60 seconds after deleting a queue before you can create another with the same name.")
+
+    package static func purgeInProgress(_ queue: String) -> SQSError {
+        SQSError(
+            .purgeQueueInProgress,
+            "Only one PurgeQueue operation on \(quoted(queue)) is allowed every 60 seconds.")
+    }
+
+    package static let invalidQueueName = SQSError(
+        .invalidParameterValue,
+        "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
+
+    package static func unknownAttribute(_ name: String) -> SQSError {
+        SQSError(.invalidAttributeName, "Unknown Attribute \(quoted(name)).")
+    }
+
+    package static func invalidAttribute(_ name: String, _ reason: String) -> SQSError {
+        SQSError(.invalidAttributeValue, "Invalid value for the parameter \(name). Reason: \(reason)")
+    }
+
+    package static func tooManyTags(_ queue: String) -> SQSError {
+        SQSError(.invalidParameterValue, "Too many tags added for queue \(quoted(queue)).")
+    }
+
+    package static func unknownOperation(_ name: String) -> SQSError {
+        SQSError(.unknownOperation, "The operation \(quoted(name)) is not known to this endpoint.")
+    }
+
+    // MARK: Receipt handles
+
+    package static func invalidHandle(_ handle: String) -> SQSError {
+        SQSError(
+            .receiptHandleIsInvalid, "The input receipt handle \"\(quoted(handle))\" is not a valid receipt handle.")
+    }
+
+    package static func expiredHandle(_ handle: String) -> SQSError {
+        invalid("ReceiptHandle", handle, "The receipt handle has expired.")
+    }
+
+    package static func unavailableHandle(_ handle: String) -> SQSError {
+        invalid(
+            "ReceiptHandle", handle, "Message does not exist or is not available for visibility timeout change.")
+    }
+
+    package static func visibilityBeyondLimit(_ seconds: Int) -> SQSError {
+        invalid(
+            "VisibilityTimeout", String(seconds),
+            "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]")
+    }
+
+    // MARK: Batches
+
+    static func emptyBatch(_ entryShape: String) -> SQSError {
+        SQSError(.emptyBatchRequest, "There should be at least one \(entryShape) in the request.")
+    }
+
+    static func tooManyEntries(_ count: Int) -> SQSError {
+        SQSError(
+            .tooManyEntriesInBatchRequest,
+            "Maximum number of entries per request are 10. You have sent \(count).")
+    }
+
+    static func repeatedID(_ id: String) -> SQSError {
+        SQSError(.batchEntryIdsNotDistinct, "Id \(quoted(id)) repeated.")
+    }
+
+    static let invalidBatchEntryID = SQSError(
+        .invalidBatchEntryId,
+        "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
+            + "It can be at most 80 letters long.")
+
+    static func batchTooLong(_ bytes: Int) -> SQSError {
+        SQSError(
+            .batchRequestTooLong,
+            "Batch requests cannot be longer than 1048576 bytes. You have sent \(bytes) bytes.")
+    }
+
+    // MARK: Messages
+
+    static func messageTooLong(_ limit: Int, inBatch: Bool) -> SQSError {
+        SQSError(
+            .invalidParameterValue,
+            "One or more parameters \(inBatch ? "cannot be validated" : "are invalid"). "
+                + "Reason: Message must be shorter than \(limit) bytes.")
+    }
+
+    static let invalidBody = SQSError(
+        .invalidMessageContents,
+        "Invalid binary character was found in the message body, the set of allowed characters is "
+            + "#x9 | #xA | #xD | [#x20 to #xD7FF] | [#xE000 to #xFFFD] | [#x10000 to #x10FFFF]")
+
+    static let missingDeduplicationID = SQSError(
+        .invalidParameterValue,
+        "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
+
+    /// A batch with an entry that has no group id: not the code that a single send gets.
+    static let missingGroupIDInBatch = SQSError(
+        .invalidParameterValue, "The request must contain the parameter MessageGroupId.")
+}

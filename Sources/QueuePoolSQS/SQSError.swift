@@ -1,0 +1,148 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+import QueuePoolJSON
+
+// One table of what can go wrong, as SQS names it: the legacy code that SDKs show to programs (header
+// `x-amzn-query-error`), the shape's name (`__type`), the HTTP status and whose fault it is. Source: service model
+// sqs/2012-11-05 and the protocol trait `awsQueryCompatible`. Two shapes end in `Exception` in JSON only.
+
+/// An error answer of the SQS protocol.
+package struct SQSError: Error, Hashable, Sendable {
+    package enum Kind: String, CaseIterable, Hashable, Sendable {
+        case queueDoesNotExist
+        case queueNameExists
+        case queueDeletedRecently
+        case purgeQueueInProgress
+        case invalidAttributeName
+        case invalidAttributeValue
+        case invalidParameterValue
+        case missingParameter
+        case invalidMessageContents
+        case receiptHandleIsInvalid
+        case emptyBatchRequest
+        case tooManyEntriesInBatchRequest
+        case batchEntryIdsNotDistinct
+        case invalidBatchEntryId
+        case batchRequestTooLong
+        case messageNotInflight
+        case unsupportedOperation
+        case overLimit
+        case requestThrottled
+        case resourceNotFound
+        case invalidAction
+        case invalidAddress
+        case invalidSecurity
+        case accessDenied
+        /// The request is no JSON, or a member has another type than it should.
+        case serialization
+        /// No such operation.
+        case unknownOperation
+        /// The request's body is larger than the server takes.
+        case requestTooLarge
+        case serviceUnavailable
+        case internalFailure
+    }
+
+    package let kind: Kind
+    package let message: String
+
+    package init(_ kind: Kind, _ message: String) {
+        self.kind = kind
+        self.message = message
+    }
+
+    /// What programs compare: the code of the Query protocol.
+    package var code: String { kind.row.code }
+    /// The shape's name in the service model.
+    package var shape: String { kind.row.shape ?? kind.row.code }
+    package var status: Int { kind.row.status }
+    /// Whether the request is at fault, not the server.
+    package var isSenderFault: Bool { kind.row.status < 500 }
+
+    /// Value of the header `x-amzn-query-error`.
+    package var queryErrorHeader: String { code + (isSenderFault ? ";Sender" : ";Receiver") }
+
+    /// The answer's body.
+    package func body() -> [UInt8] {
+        var json = JSONWriter(capacity: 96 + message.utf8.count)
+        json.beginObject()
+        json.key("__type")
+        json.string(kind.row.namespace + "#" + shape)
+        json.key("message")
+        json.string(message)
+        json.endObject()
+        return json.take()
+    }
+}
+
+extension SQSError {
+    /// What a shard's refusal is called over SQS.
+    package init(_ error: ShardError) {
+        switch error {
+        case .quotaExceeded:
+            self.init(.requestThrottled, "The shard of this message group is over its rate of requests. Try again.")
+        case .overloaded:
+            self.init(.serviceUnavailable, "Too many requests wait for this shard. Try again.")
+        case .storageFull:
+            self.init(.serviceUnavailable, "The shard's disk has no room: nothing was stored.")
+        case .storageFailed(let code):
+            self.init(.internalFailure, "The shard's file could not be written (SQLite result code \(code)).")
+        case .closed:
+            self.init(.serviceUnavailable, "The shard is closing. Try again.")
+        case .injected:
+            self.init(.internalFailure, "An error was injected for a test.")
+        }
+    }
+}
+
+extension SQSError.Kind {
+    fileprivate struct Row {
+        let code: String
+        var shape: String?
+        var status = 400
+        var namespace = "com.amazonaws.sqs"
+    }
+
+    private static let prefix = "AWS.SimpleQueueService."
+
+    private func prefixed(_ shape: String, status: Int = 400) -> Row {
+        Row(code: Self.prefix + shape, shape: shape, status: status)
+    }
+
+    fileprivate var row: Row {
+        switch self {
+        case .queueDoesNotExist: Row(code: Self.prefix + "NonExistentQueue", shape: "QueueDoesNotExist")
+        case .queueNameExists: Row(code: "QueueAlreadyExists", shape: "QueueNameExists")
+        case .queueDeletedRecently: prefixed("QueueDeletedRecently")
+        case .purgeQueueInProgress: prefixed("PurgeQueueInProgress", status: 403)
+        case .invalidAttributeName: Row(code: "InvalidAttributeName")
+        case .invalidAttributeValue: Row(code: "InvalidAttributeValue")
+        case .invalidParameterValue: Row(code: "InvalidParameterValue", shape: "InvalidParameterValueException")
+        case .missingParameter: Row(code: "MissingParameter", shape: "MissingRequiredParameterException")
+        case .invalidMessageContents: Row(code: "InvalidMessageContents")
+        case .receiptHandleIsInvalid: Row(code: "ReceiptHandleIsInvalid")
+        case .emptyBatchRequest: prefixed("EmptyBatchRequest")
+        case .tooManyEntriesInBatchRequest: prefixed("TooManyEntriesInBatchRequest")
+        case .batchEntryIdsNotDistinct: prefixed("BatchEntryIdsNotDistinct")
+        case .invalidBatchEntryId: prefixed("InvalidBatchEntryId")
+        case .batchRequestTooLong: prefixed("BatchRequestTooLong")
+        case .messageNotInflight: prefixed("MessageNotInflight")
+        case .unsupportedOperation: prefixed("UnsupportedOperation")
+        case .overLimit: Row(code: "OverLimit", status: 403)
+        case .requestThrottled: Row(code: "RequestThrottled", status: 403)
+        case .resourceNotFound: Row(code: "ResourceNotFoundException", status: 404)
+        case .invalidAction: Row(code: "InvalidAction")
+        case .invalidAddress: Row(code: "InvalidAddress")
+        case .invalidSecurity: Row(code: "InvalidSecurity")
+        case .accessDenied: Row(code: "AccessDenied", shape: "AccessDeniedException", status: 403)
+        case .serialization: Row(code: "SerializationException", namespace: "com.amazon.coral.service")
+        case .unknownOperation: Row(code: "UnknownOperationException", namespace: "com.amazon.coral.service")
+        case .requestTooLarge: Row(code: "RequestEntityTooLarge", status: 413)
+        case .serviceUnavailable: Row(code: "ServiceUnavailable", status: 503)
+        case .internalFailure: Row(code: "InternalFailure", status: 500)
+        }
+    }
+}

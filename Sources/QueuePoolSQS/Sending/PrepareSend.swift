@@ -1,0 +1,91 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+import Crypto
+import QueuePoolJSON
+
+// From a sender's description to the bytes that a shard stores. All rules are checked here, once, and all digests that
+// the answer and later receives need are computed here. The order of the checks is that of SQS: body, size, characters,
+// group id, deduplication id, delay, attributes.
+
+/// A message that may be sent, and what the answer must say about it.
+package struct PreparedSend: Sendable {
+    package let message: OutgoingMessage
+    package let bodyMD5: MD5Digest
+    /// `nil` if there are no attributes.
+    package let attributesMD5: MD5Digest?
+    package let systemAttributesMD5: MD5Digest?
+}
+
+/// Turns one entry of a request into a message.
+/// - Parameters:
+///   - traceHeader: value of the request header `X-Amzn-Trace-Id`, if any; becomes `AWSTraceHeader`.
+///   - isBatch: whether the entry is one of a batch, whose texts differ.
+/// - Throws: the error that answers a single send, or becomes the entry's failure in a batch.
+package func prepare(
+    _ entry: SendEntry, attributes: QueueAttributes, isBatch: Bool, traceHeader: String? = nil
+) throws(SQSError) -> PreparedSend {
+    guard !entry.body.isEmpty else { throw .missing("MessageBody") }
+    let limit = attributes.maximumMessageSize
+    guard entry.countedBytes <= limit else { throw .messageTooLong(limit, inBatch: isBatch) }
+    guard entry.body.withUnsafeBytes(MessageRules.isAllowed) else { throw .invalidBody }
+    guard let group = entry.groupID else { throw isBatch ? .missingGroupIDInBatch : .missing("MessageGroupId") }
+    guard MessageRules.isIdentifier(group) else { throw .invalidIdentifier("MessageGroupId", group) }
+    let deduplicationID = try deduplicationID(of: entry, attributes)
+    try checkDelay(entry.delaySeconds)
+    if entry.attributesCount > 0 || !entry.attributes.isEmpty {
+        try MessageRules.check(entry.attributes, count: max(entry.attributesCount, entry.attributes.count))
+    }
+    if !entry.systemAttributes.isEmpty { try MessageRules.checkSystem(entry.systemAttributes) }
+
+    let bodyMD5 = entry.body.withUnsafeBytes { MD5Digest(of: $0) }
+    var systemAttributes = entry.systemAttributes
+    if systemAttributes.isEmpty, let traceHeader, !traceHeader.isEmpty {
+        systemAttributes = [MessageAttribute(name: "AWSTraceHeader", text: SQSError.quoted(traceHeader))]
+    }
+    let record = entry.body.withUnsafeBytes { body in
+        MessageRecord(
+            group: group, deduplicationID: deduplicationID, body: body, attributes: entry.attributes,
+            systemAttributes: systemAttributes, bodyMD5: bodyMD5)
+    }
+    return PreparedSend(
+        message: OutgoingMessage(record: record, groupHash: group.withUnsafeBytes { XXHash64.hash($0) }),
+        bodyMD5: bodyMD5, attributesMD5: MD5Digest(of: entry.attributes),
+        systemAttributesMD5: MD5Digest(of: entry.systemAttributes))
+}
+
+private func deduplicationID(of entry: SendEntry, _ attributes: QueueAttributes) throws(SQSError) -> [UInt8] {
+    if let id = entry.deduplicationID {
+        guard MessageRules.isIdentifier(id) else { throw .invalidIdentifier("MessageDeduplicationId", id) }
+        return id
+    }
+    guard attributes.contentBasedDeduplication else { throw .missingDeduplicationID }
+    return contentDeduplicationID(entry.body)
+}
+
+/// The id of a message whose sender left it to the content: lower-case hexadecimal SHA-256 of the body.
+package func contentDeduplicationID(_ body: [UInt8]) -> [UInt8] {
+    var hasher = SHA256()
+    body.withUnsafeBytes { hasher.update(bufferPointer: $0) }
+    return hasher.finalize().withUnsafeBytes { digest in
+        var out: [UInt8] = []
+        out.reserveCapacity(2 * digest.count)
+        for byte in digest {
+            out.append(Hexadecimal.digit(UInt64(byte >> 4)))
+            out.append(Hexadecimal.digit(UInt64(byte & 15)))
+        }
+        return out
+    }
+}
+
+/// A FIFO queue has its own delay only: 0 is accepted and changes nothing.
+private func checkDelay(_ seconds: Int?) throws(SQSError) {
+    guard let seconds, seconds != 0 else { return }
+    guard seconds > 0, seconds <= QueueLimits.delaySecondsMax else {
+        throw .invalid("DelaySeconds", String(seconds), "DelaySeconds must be >= 0 and <= 900.")
+    }
+    throw .invalid(
+        "DelaySeconds", String(seconds), "The request include parameter that is not valid for this queue type.")
+}

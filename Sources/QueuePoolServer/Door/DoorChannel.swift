@@ -1,0 +1,37 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import HummingbirdCore
+import Logging
+import Synchronization
+import NIOCore
+import NIOHTTPTypes
+
+/// A connection's handlers: the front door, and behind it what Hummingbird sets up for HTTP/1.1.
+struct DoorChannel: ServerChildChannel {
+    typealias Value = HTTP1Channel.Value
+
+    let shared: DoorState
+    let responder: HTTPChannelHandler.Responder
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        guard shared.connections.load(ordering: .relaxed) < shared.limits.connectionsMax else {
+            return channel.eventLoop.makeFailedFuture(ChannelError.connectPending)
+        }
+        let progress = NIOLoopBound(DecoderProgress(), eventLoop: channel.eventLoop)
+        let counters = shared.counters
+        let inner = HTTP1Channel(
+            responder: responder,
+            configuration: .init(
+                additionalChannelHandlers: [DecoderWatch(progress: progress.value, counters: counters)],
+                httpDecoderConfiguration: .init(maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10)))
+        return channel.eventLoop.makeCompletedFuture {
+            try channel.pipeline.syncOperations.addHandler(FrontDoor(shared: shared, progress: progress.value))
+        }.flatMap { inner.setup(channel: channel, logger: logger) }
+    }
+
+    func handle(value: Value, logger: Logger) async {
+        await HTTP1Channel(responder: responder).handle(value: value, logger: logger)
+    }
+}

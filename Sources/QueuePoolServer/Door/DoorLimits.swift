@@ -1,0 +1,62 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import NIOCore
+import Synchronization
+
+/// What a connection may take.
+package struct DoorLimits: Hashable, Sendable {
+    /// Bytes of a request's body, but for NDJSON streams, which are bounded by the line.
+    package var requestBytesMax = 2 << 20
+    /// Connections at one time.
+    package var connectionsMax = 10_000
+    /// Seconds for a request's head to arrive.
+    package var headSeconds = 10
+    /// Seconds without a request after which a connection is closed.
+    package var idleSeconds = 75
+    /// Bytes a second, on average and after `headSeconds`, below which a body counts as stalled.
+    package var bodyBytesPerSecondMin = 256
+
+    package init() {}
+}
+
+/// What all connections share.
+final class DoorState: Sendable {
+    let limits: DoorLimits
+    let service: any PlainService
+    let mailboxes = LoopMailboxes()
+    let date = DateLine()
+    let connections = Atomic(0)
+    let counters: RequestCounters
+
+    init(limits: DoorLimits, service: any PlainService, counters: RequestCounters) {
+        self.limits = limits
+        self.service = service
+        self.counters = counters
+    }
+}
+
+/// A connection as those see it who work for it on other threads.
+final class ConnectionLife: Sendable {
+    private let closed = Atomic(false)
+    var isClosed: Bool { closed.load(ordering: .relaxed) }
+    func close() { closed.store(true, ordering: .relaxed) }
+}
+
+/// A plain request that has arrived whole.
+struct PlainRequest {
+    let route: PlainRoute
+    /// Valid during the call only.
+    let body: UnsafeRawBufferPointer
+    let trace: [UInt8]?
+    let life: ConnectionLife
+}
+
+/// Answers plain requests.
+protocol PlainService: Sendable {
+    /// - Parameter reply: called once, on any thread, before or after this returns.
+    func handle(_ request: PlainRequest, reply: @escaping Reply)
+    /// The answer to a body that is larger than allowed.
+    func tooLarge(_ route: PlainRoute, limit: Int) -> Answer
+}

@@ -1,0 +1,245 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+import NIOCore
+import NIOHTTP1
+
+// The first handler of every connection. Plain requests (see `RequestHead`), which are nearly all of a busy server's,
+// are taken here from the bytes and answered with bytes: no HTTP objects, no header dictionary, no task, no actor. The
+// first request that is not plain turns the connection over to NIO's decoder and Hummingbird behind it, for good; both
+// ways end in the same service, so there is one implementation of the rules.
+//
+// One request is under way at a time. Bytes that arrive meanwhile wait, and beyond 64 KiB of them the socket is not read.
+// Every wait has an end: a head must arrive within seconds, a body must keep coming, an idle connection is closed.
+
+/// Plain requests in, answers out; everything else is passed on.
+///
+/// - Important: all state is touched on the channel's event loop only; that makes it safe to name in `@Sendable` closures.
+final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum Mode {
+        /// Waiting for a plain request, or for the rest of one.
+        case open
+        /// A plain request is being carried out.
+        case busy
+        /// The decoder has the connection.
+        case turnedOver
+    }
+
+    /// Bytes that may wait behind a request that is under way.
+    private static let waitingBytesMax = 64 << 10
+    private static let tick = TimeAmount.seconds(5)
+
+    private let shared: DoorState
+    private let progress: DecoderProgress
+    private let life = ConnectionLife()
+    private var mode = Mode.open
+    private var waiting = ByteBuffer()
+    private var context: ChannelHandlerContext?
+    private var mailbox: LoopMailbox?
+    private var ticker: RepeatedTask?
+    private var isAdvancing = false
+    private var mustFlush = false
+    private var isReadHeld = false
+    private var closesAfterAnswer = false
+    private var isQuiescing = false
+    /// When the request that is arriving began, or the connection fell idle.
+    private var since = NIODeadline.now()
+    private var arrivedBytes = 0
+
+    init(shared: DoorState, progress: DecoderProgress) {
+        self.shared = shared
+        self.progress = progress
+    }
+
+    // MARK: - Life
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        mailbox = shared.mailboxes.box(of: context.eventLoop)
+        shared.connections.wrappingAdd(1, ordering: .relaxed)
+        ticker = context.eventLoop.scheduleRepeatedTask(initialDelay: FrontDoor.tick, delay: FrontDoor.tick) {
+            [weak self] _ in self?.checkTime()
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        shared.connections.wrappingSubtract(1, ordering: .relaxed)
+        end()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    private func end() {
+        life.close()
+        ticker?.cancel()
+        ticker = nil
+        context = nil
+    }
+
+    // MARK: - In
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        if mode == .turnedOver {
+            progress.arrivedBytes += bytes.readableBytes
+            return context.fireChannelRead(data)
+        }
+        if waiting.readableBytes == 0 {
+            waiting = bytes
+            if mode == .open { since = .now() }
+        } else {
+            waiting.writeBuffer(&bytes)
+        }
+        advance(context)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if mustFlush {
+            mustFlush = false
+            context.flush()
+        }
+        context.fireChannelReadComplete()
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if mode == .busy, waiting.readableBytes > FrontDoor.waitingBytesMax {
+            isReadHeld = true
+        } else {
+            progress.isReading = true
+            context.read()
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case is ChannelShouldQuiesceEvent where mode != .turnedOver:
+            isQuiescing = true
+            if mode == .open, waiting.readableBytes == 0 { context.close(promise: nil) }
+        case let event as ChannelEvent where event == .inputClosed && mode == .busy:
+            // The client has said all it will; it still reads its answer.
+            closesAfterAnswer = true
+        case let event as ChannelEvent where event == .inputClosed && mode == .open:
+            context.close(promise: nil)
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    // MARK: - Plain requests
+
+    private func advance(_ context: ChannelHandlerContext) {
+        guard !isAdvancing else { return }
+        isAdvancing = true
+        defer { isAdvancing = false }
+        while mode == .open, waiting.readableBytes > 0 {
+            switch waiting.withUnsafeReadableBytes(RequestHead.parse) {
+            case .incomplete: return
+            case .other: return turnOver(context)
+            case .plain(let head):
+                guard head.bodyBytes <= shared.limits.requestBytesMax else {
+                    closesAfterAnswer = true
+                    mode = .busy
+                    return answer(shared.service.tooLarge(head.route, limit: shared.limits.requestBytesMax))
+                }
+                let missing = head.headBytes + head.bodyBytes - waiting.readableBytes
+                guard missing <= 0 else {
+                    waiting.reserveCapacity(minimumWritableBytes: missing)
+                    return
+                }
+                handle(head)
+            }
+        }
+    }
+
+    private func handle(_ head: PlainHead) {
+        mode = .busy
+        closesAfterAnswer = head.closes
+        let reply: Reply = { [self, eventLoop = context?.eventLoop, mailbox] result in
+            if eventLoop?.inEventLoop == true {
+                answer(result)
+            } else {
+                mailbox?.post { self.answer(result) }
+            }
+        }
+        waiting.withUnsafeReadableBytes { bytes in
+            let body = UnsafeRawBufferPointer(
+                rebasing: bytes[head.headBytes..<(head.headBytes + head.bodyBytes)])
+            shared.service.handle(
+                PlainRequest(route: head.route, body: body, trace: head.trace, life: life), reply: reply)
+        }
+        waiting.moveReaderIndex(forwardBy: head.headBytes + head.bodyBytes)
+        // A buffer that once held a large body is not kept for small ones.
+        if waiting.readableBytes == 0 { waiting = ByteBuffer() }
+    }
+
+    private func answer(_ answer: Answer) {
+        guard let context, mode == .busy else { return }
+        shared.counters.count(status: answer.status)
+        let closes = closesAfterAnswer || isQuiescing
+        var out = context.channel.allocator.buffer(capacity: 256 + answer.body.count)
+        answer.write(to: &out, date: shared.date.text(), closes: closes)
+        mode = .open
+        since = .now()
+        if closes {
+            mode = .busy
+            context.writeAndFlush(wrapOutboundOut(out)).whenComplete { [weak self] _ in
+                self?.context?.close(promise: nil)
+            }
+            return
+        }
+        context.write(wrapOutboundOut(out), promise: nil)
+        if isAdvancing { mustFlush = true } else { context.flush() }
+        if !isAdvancing, waiting.readableBytes > 0 {
+            advance(context)
+            if mustFlush {
+                mustFlush = false
+                context.flush()
+            }
+        }
+        if isReadHeld, mode != .busy {
+            isReadHeld = false
+            context.read()
+        }
+    }
+
+    private func turnOver(_ context: ChannelHandlerContext) {
+        mode = .turnedOver
+        progress.arrivedBytes = waiting.readableBytes
+        progress.since = .now()
+        let bytes = waiting
+        waiting = ByteBuffer()
+        context.fireChannelRead(wrapInboundOut(bytes))
+        // A connection that is being ended is ended by those who have it now.
+        if isQuiescing { context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+    }
+
+    // MARK: - Time
+
+    private func checkTime() {
+        guard let context else { return }
+        let now = NIODeadline.now()
+        switch mode {
+        case .busy: return
+        case .turnedOver:
+            if progress.isOverdue(now, shared.limits) { context.close(promise: nil) }
+        case .open where waiting.readableBytes == 0:
+            if now - since > .seconds(Int64(shared.limits.idleSeconds)) { context.close(promise: nil) }
+        case .open:
+            let seconds = Int((now - since).nanoseconds / 1_000_000_000) - shared.limits.headSeconds
+            let expected = seconds * shared.limits.bodyBytesPerSecondMin
+            let hasHead = waiting.withUnsafeReadableBytes { bytes -> Bool in
+                if case .plain = RequestHead.parse(bytes) { true } else { false }
+            }
+            if seconds > 0, !hasHead || waiting.readableBytes < expected { context.close(promise: nil) }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import QueuePoolJSON
+import QueuePoolSQS
+import Synchronization
+
+// One message as REST takes it: `{group, body, deduplicationId?, attributes?, delaySeconds?}`. The rules for ids, bodies
+// and attributes are those of the SQS door; only their wording is ours. An unknown member is refused: a typo in
+// `deduplicationId` would otherwise cost somebody a duplicate.
+
+struct MessageReader {
+    private var group: [UInt8]?
+    private var body: JSONString?
+    private var deduplicationID: [UInt8]?
+    private var attributes: [MessageAttribute] = []
+
+    /// Reads, checks and builds a message.
+    /// - Parameter bytes: one JSON object.
+    static func message(
+        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs
+    ) throws(Problem) -> OutgoingMessage {
+        var reader = MessageReader()
+        do throws(JSONFault) {
+            try reader.read(bytes)
+        } catch { throw .malformed(error) }
+        if let problem = reader.problem { throw problem }
+        return try reader.build(queue, ids)
+    }
+
+    private var problem: Problem?
+
+    private mutating func read(_ bytes: UnsafeRawBufferPointer) throws(JSONFault) {
+        var json = JSONReader(bytes)
+        guard json.peekKind() == .object else {
+            if json.peekKind() == nil { return try json.skipValue() }
+            problem = Problem(
+                "invalid-message", status: 400, title: "A message is a JSON object",
+                detail: "Expected {\"group\": ..., \"body\": ...}.")
+            return
+        }
+        try json.beginObject()
+        while let key = try json.nextKey() { try readMember(key, &json) }
+        try json.finish()
+    }
+
+    private mutating func readMember(_ key: JSONString, _ json: inout JSONReader) throws(JSONFault) {
+        if key.equals("body") {
+            body = try string("body", &json)
+        } else if key.equals("group") {
+            group = try string("group", &json)?.array
+        } else if key.equals("deduplicationId") {
+            deduplicationID = try string("deduplicationId", &json)?.array
+        } else if key.equals("attributes") {
+            try readAttributes(&json)
+        } else if key.equals("delaySeconds") {
+            guard json.peekKind() == .number else { return try refuse("delaySeconds", "a whole number", &json) }
+            if !(try json.readNumberText()).elementsEqual("0".utf8) {
+                fail("delaySeconds", "is not 0; messages of a FIFO queue have their queue's delay only: send 0 or leave it out")
+            }
+        } else {
+            fail(
+                String(key.text.prefix(64)),
+                "is not known; allowed are group, body, deduplicationId, attributes, delaySeconds")
+            try json.skipValue()
+        }
+    }
+
+    /// The first thing wrong is the one that is told.
+    private mutating func fail(_ field: String, _ what: String) {
+        if problem == nil { problem = .invalidField(field, "'\(field)' \(what).") }
+    }
+
+    private mutating func refuse(_ field: String, _ allowed: String, _ json: inout JSONReader) throws(JSONFault) {
+        let kind = json.peekKind()
+        try json.skipValue()
+        fail(field, "is \(kind.map { "\($0)" } ?? "nothing"); it must be \(allowed)")
+    }
+
+    private mutating func string(_ field: String, _ json: inout JSONReader) throws(JSONFault) -> JSONString? {
+        guard json.peekKind() == .string else {
+            try refuse(field, "a string", &json)
+            return nil
+        }
+        return try json.readString()
+    }
+
+    // MARK: - Attributes
+
+    private mutating func readAttributes(_ json: inout JSONReader) throws(JSONFault) {
+        guard json.peekKind() == .object else { return try refuse("attributes", "an object", &json) }
+        try json.beginObject()
+        while let key = try json.nextKey() {
+            let name = key.text
+            guard attributes.count <= QueueLimits.attributesMax else {
+                try json.skipValue()
+                continue
+            }
+            switch json.peekKind() {
+            case .string: attributes.append(MessageAttribute(name: name, dataType: "String", value: try json.readString().array))
+            case .number:
+                attributes.append(
+                    MessageAttribute(name: name, dataType: "Number", value: Array(try json.readNumberText())))
+            case .object: try readTyped(name, &json)
+            default: try refuse("attributes.\(name.prefix(64))", "a string, a number or {type, value}", &json)
+            }
+        }
+    }
+
+    private mutating func readTyped(_ name: String, _ json: inout JSONReader) throws(JSONFault) {
+        let field = "attributes.\(name.prefix(64))"
+        var type: String?
+        var value: [UInt8]?
+        try json.beginObject()
+        while let key = try json.nextKey() {
+            if key.equals("type") {
+                type = try string(field + ".type", &json)?.text
+            } else if key.equals("value") {
+                value = try string(field + ".value", &json)?.array
+            } else {
+                fail(field, "has an unknown member; allowed are type and value")
+                try json.skipValue()
+            }
+        }
+        guard let type, var bytes = value else { return fail(field, "must have type and value, both strings") }
+        if type.hasPrefix("Binary") {
+            guard let decoded = bytes.withUnsafeBytes({ Base64.decode($0) }) else {
+                return fail(field + ".value", "must be base64")
+            }
+            bytes = decoded
+        }
+        attributes.append(MessageAttribute(name: name, dataType: type, value: bytes))
+    }
+
+    // MARK: - Rules
+
+    private func build(_ queue: QueueAttributes, _ ids: UniqueIDs) throws(Problem) -> OutgoingMessage {
+        guard let group else { throw .invalidField("group", "'group' is missing; it must be a string of 1 to 128 characters.") }
+        guard let body, !body.isEmpty else {
+            throw .invalidField("body", "'body' is \(self.body == nil ? "missing" : "empty"); it must be a string of at least 1 byte.")
+        }
+        try MessageReader.checkID("group", group)
+        if let deduplicationID { try MessageReader.checkID("deduplicationId", deduplicationID) }
+        let bytes = attributes.reduce(body.count) { $0 + $1.countedBytes }
+        guard bytes <= queue.maximumMessageSize else {
+            throw .invalidField(
+                "body", "The message has \(bytes) bytes of body and attributes; at most \(queue.maximumMessageSize) are allowed.")
+        }
+        if !attributes.isEmpty {
+            do throws(SQSError) { try MessageRules.check(attributes, count: attributes.count) } catch {
+                throw .invalidField("attributes", error.message)
+            }
+        }
+        return try body.withBytes { (body) throws(Problem) in
+            guard MessageRules.isAllowed(body) else {
+                throw .invalidField(
+                    "body", "'body' has a control character or a noncharacter; allowed are tab, line feed, carriage return and U+0020 on.")
+            }
+            let id = deduplicationID ?? (queue.contentBasedDeduplication ? contentDeduplicationID(Array(body)) : ids.next())
+            let record = MessageRecord(group: group, deduplicationID: id, body: body, attributes: attributes)
+            return OutgoingMessage(record: record, groupHash: group.withUnsafeBytes { XXHash64.hash($0) })
+        }
+    }
+
+    static func checkID(_ field: String, _ id: [UInt8]) throws(Problem) {
+        guard MessageRules.isIdentifier(id) else {
+            throw .invalidField(
+                field, "'\(field)' has \(id.count) bytes; it must be 1 to \(QueueLimits.identifierBytesMax) ASCII letters, digits or punctuation marks.")
+        }
+    }
+}
+
+/// Deduplication ids for messages whose sender asked for no deduplication: 16 digits of this process, 16 of a count.
+final class UniqueIDs: Sendable {
+    private let prefix: UInt64
+    private let count = Atomic<UInt64>(0)
+
+    init(prefix: UInt64 = .random(in: .min ... .max)) { self.prefix = prefix }
+
+    func next() -> [UInt8] {
+        let number = count.wrappingAdd(1, ordering: .relaxed).oldValue
+        return (0..<32).map { position in
+            Hexadecimal.digit((position < 16 ? prefix : number) >> UInt64(60 - 4 * (position & 15)) & 15)
+        }
+    }
+}

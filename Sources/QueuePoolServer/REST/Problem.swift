@@ -1,0 +1,109 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+package import QueuePoolJSON
+
+/// Why a REST request failed, as RFC 9457 says it. Names fields, sizes and what is allowed; never a value.
+package struct Problem: Error, Hashable, Sendable {
+    package var kind: String
+    package var status: Int
+    package var title: String
+    package var detail: String
+    /// The member of the request that is wrong, e.g. `group` or `to[1]`.
+    package var field: String?
+    /// Seconds after which the same request may succeed.
+    package var retryAfterSeconds: Int?
+
+    package init(
+        _ kind: String, status: Int, title: String, detail: String, field: String? = nil, retryAfterSeconds: Int? = nil
+    ) {
+        self.kind = kind
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.field = field
+        self.retryAfterSeconds = retryAfterSeconds
+    }
+
+    package static func invalidField(_ field: String, _ detail: String) -> Problem {
+        Problem("invalid-field", status: 400, title: "A field is not valid", detail: detail, field: field)
+    }
+
+    package static func malformed(_ fault: JSONFault) -> Problem {
+        Problem(
+            "malformed-json", status: 400, title: "The request is not valid JSON",
+            detail: "\(fault.reason.rawValue) at byte \(fault.offset)")
+    }
+
+    package static func noSuchPool() -> Problem {
+        Problem(
+            "no-such-pool", status: 404, title: "There is no such pool",
+            detail: "GET /v1/pools lists the pools; POST /v1/pools makes one.")
+    }
+
+    package static func tooLarge(limit: Int) -> Problem {
+        Problem(
+            "too-large", status: 413, title: "The request is too large",
+            detail: "The request's body may have at most \(limit) bytes.")
+    }
+
+    /// What a shard's refusal means to a sender over HTTP: 429 is the quota, 503 is us.
+    package init(_ error: ShardError) {
+        switch error {
+        case .quotaExceeded(let milliseconds):
+            self.init(
+                "quota-exceeded", status: 429, title: "The shard is over its quota",
+                detail: "Nothing was stored. Send the same request again after Retry-After.",
+                retryAfterSeconds: Problem.seconds(milliseconds))
+        case .overloaded(let milliseconds):
+            self.init(
+                "overloaded", status: 503, title: "Too many messages wait for this shard",
+                detail: "Nothing was stored. Send the same request again after Retry-After.",
+                retryAfterSeconds: Problem.seconds(milliseconds))
+        case .storageFull:
+            self.init(
+                "storage-full", status: 503, title: "The shard's disk is full",
+                detail: "Nothing was stored. The same request succeeds once the disk has room.", retryAfterSeconds: 5)
+        case .storageFailed(let code):
+            self.init(
+                "storage-failed", status: 500, title: "The shard's file could not be written",
+                detail: "Nothing was acknowledged. SQLite result code \(code).")
+        case .closed:
+            self.init(
+                "closing", status: 503, title: "The server is stopping",
+                detail: "Nothing was stored. Send the same request again.", retryAfterSeconds: 1)
+        case .injected:
+            self.init(
+                "injected-error", status: 500, title: "An error was injected for a test", detail: "Nothing was stored.")
+        }
+    }
+
+    private static func seconds(_ milliseconds: Int) -> Int { max(1, (milliseconds + 999) / 1_000) }
+
+    /// Writes the members of the problem object.
+    func writeMembers(to json: inout JSONWriter) {
+        json.key("type")
+        json.string("urn:queuepool:problem:" + kind)
+        json.key("title")
+        json.string(title)
+        json.key("status")
+        json.int(status)
+        json.key("detail")
+        json.string(detail)
+        if let field {
+            json.key("field")
+            json.string(field)
+        }
+    }
+
+    package var answer: Answer {
+        var json = JSONWriter(capacity: 256)
+        json.beginObject()
+        writeMembers(to: &json)
+        json.endObject()
+        let headers = retryAfterSeconds.map { [(name: "Retry-After", value: String($0))] } ?? []
+        return Answer(status: status, contentType: "application/problem+json", headers: headers, body: json.take())
+    }
+}

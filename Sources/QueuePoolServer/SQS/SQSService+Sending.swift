@@ -1,0 +1,89 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import QueuePoolRuntime
+import QueuePoolSQS
+
+extension SQSService {
+    func sendMessage(_ body: UnsafeRawBufferPointer, _ trace: [UInt8]?, _ reply: @escaping Reply) throws(SQSError) {
+        let request = try SendMessageRequest(body)
+        let target = try target(request.queue)
+        let prepared = try prepare(
+            request.entry, attributes: target.pool.attributes, isBatch: false, traceHeader: SQSService.text(trace))
+        let shard = target.shard ?? target.pool.shard(ofGroupHash: prepared.message.groupHash)
+        let isPaid = try pay(target, shard)
+        let entry = BatcherEntry<SendCompletion>(
+            message: prepared.message,
+            ticket: { result in
+                switch result {
+                case .success(let receipt):
+                    reply(SQSService.answer { SQSAnswer.sendMessage(SendAnswer(receipt, prepared), to: &$0) })
+                case .failure(let error): reply(SQSService.answer(SQSError(error)))
+                }
+            }, isPaid: isPaid)
+        shard.sender.send([entry])
+    }
+
+    /// Takes a token where a request over the quota is refused at once.
+    /// - Returns: whether one was taken.
+    private func pay(_ target: QueueTarget, _ shard: PoolShard) throws(SQSError) -> Bool {
+        guard target.pool.isThrottledAtOnce || target.shard != nil && target.pool.snapshot.quota != nil else { return false }
+        if let wait = shard.sender.takeToken() {
+            throw SQSError(ShardError.quotaExceeded(retryAfterMilliseconds: wait))
+        }
+        return true
+    }
+
+    func sendMessageBatch(
+        _ body: UnsafeRawBufferPointer, _ trace: [UInt8]?, _ reply: @escaping Reply
+    ) throws(SQSError) {
+        let request = try SendMessageBatchRequest(body)
+        let target = try target(request.queue)
+        let attributes = target.pool.attributes
+        try request.check(attributes)
+        var prepared: [(position: Int, send: PreparedSend)] = []
+        var failures: [(position: Int, error: SQSError)] = []
+        for (position, entry) in request.entries.enumerated() {
+            do throws(SQSError) {
+                let send = try prepare(
+                    entry, attributes: attributes, isBatch: true, traceHeader: SQSService.text(trace))
+                prepared.append((position, send))
+            } catch { failures.append((position, error)) }
+        }
+        guard let first = prepared.first else {
+            return reply(SQSService.batchAnswer(request, [], [], failures))
+        }
+        let isPaid = try pay(target, target.shard ?? target.pool.shard(ofGroupHash: first.send.message.groupHash))
+        let sends = prepared
+        let refused = failures
+        target.pool.send(sends.map(\.send.message), only: target.shard, isPaid: isPaid) { results in
+            reply(SQSService.batchAnswer(request, sends, results, refused))
+        }
+    }
+
+    /// Successes and failures, each in the order of the request.
+    private static func batchAnswer(
+        _ request: SendMessageBatchRequest, _ sends: [(position: Int, send: PreparedSend)],
+        _ results: [Result<SendReceipt, ShardError>], _ refused: [(position: Int, error: SQSError)]
+    ) -> Answer {
+        var successes: [(id: String, answer: SendAnswer)] = []
+        var failures = refused
+        for (sent, result) in zip(sends, results) {
+            switch result {
+            case .success(let receipt):
+                successes.append((request.entries[sent.position].id, SendAnswer(receipt, sent.send)))
+            case .failure(let error): failures.append((sent.position, SQSError(error)))
+            }
+        }
+        failures.sort { $0.position < $1.position }
+        return answer(capacity: 256 * request.entries.count) { json in
+            SQSAnswer.sendMessageBatch(
+                successes: successes,
+                failures: failures.map { BatchFailure(id: request.entries[$0.position].id, error: $0.error) }, to: &json)
+        }
+    }
+
+    private static func text(_ trace: [UInt8]?) -> String? { trace.map { String(decoding: $0, as: UTF8.self) } }
+}

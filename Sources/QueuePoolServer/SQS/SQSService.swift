@@ -1,0 +1,130 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import QueuePoolCore
+import QueuePoolJSON
+import QueuePoolRuntime
+import QueuePoolSQS
+import Synchronization
+
+// The SQS protocol on pools and on their shards. Bytes become requests and answers become bytes in QueuePoolSQS; here
+// requests meet pools. A pool of one shard without more behaves as one SQS queue does, its quota included: a request over
+// it is refused at once with RequestThrottled. On a pool of several, sends wait in the batcher instead.
+
+/// How queues are called from outside.
+package struct QueueNaming: Sendable {
+    /// `http://HOST:PORT`
+    package var endpoint: String
+    package var account = "000000000000"
+    package var region = "us-east-1"
+
+    package init(endpoint: String) { self.endpoint = endpoint }
+
+    func url(_ queue: String) -> String { "\(endpoint)/\(account)/\(queue)" }
+    func arn(_ queue: String) -> String { "arn:aws:sqs:\(region):\(account):\(queue)" }
+}
+
+final class SQSService: Sendable {
+    let registry: PoolRegistry
+    let naming: QueueNaming
+    /// Shards of a queue that CreateQueue makes without saying how many.
+    let defaultShards: Int
+    let moves = MoveTasks()
+    let purges = Mutex<[String: Timestamp]>([:])
+
+    init(registry: PoolRegistry, naming: QueueNaming, defaultShards: Int) {
+        self.registry = registry
+        self.naming = naming
+        self.defaultShards = defaultShards
+    }
+
+    /// Carries out one request.
+    /// - Parameters:
+    ///   - target: the header X-Amz-Target.
+    ///   - body: valid during the call only.
+    func handle(
+        target: String, body: UnsafeRawBufferPointer, trace: [UInt8]?, life: ConnectionLife, reply: @escaping Reply
+    ) {
+        do throws(SQSError) {
+            guard let action = SQSAction(target: target) else { throw .unknownOperation(target) }
+            switch action {
+            case .sendMessage: try sendMessage(body, trace, reply)
+            case .sendMessageBatch: try sendMessageBatch(body, trace, reply)
+            case .receiveMessage: try receiveMessage(body, life, reply)
+            case .deleteMessage: try deleteMessage(body, reply)
+            case .deleteMessageBatch: try deleteMessageBatch(body, reply)
+            case .changeMessageVisibility: try changeMessageVisibility(body, reply)
+            case .changeMessageVisibilityBatch: try changeMessageVisibilityBatch(body, reply)
+            case .getQueueUrl: try getQueueUrl(body, reply)
+            case .listQueues: try listQueues(body, reply)
+            case .getQueueAttributes: try getQueueAttributes(body, reply)
+            case .purgeQueue: try purgeQueue(body, reply)
+            case .listQueueTags: try listQueueTags(body, reply)
+            case .listDeadLetterSourceQueues: try listDeadLetterSourceQueues(body, reply)
+            case .startMessageMoveTask: try startMessageMoveTask(body, reply)
+            case .listMessageMoveTasks: try listMessageMoveTasks(body, reply)
+            case .cancelMessageMoveTask: try cancelMessageMoveTask(body, reply)
+            case .createQueue: try createQueue(body, reply)
+            case .deleteQueue: try deleteQueue(body, reply)
+            case .setQueueAttributes: try setQueueAttributes(body, reply)
+            case .tagQueue: try tagQueue(body, reply)
+            case .untagQueue: try untagQueue(body, reply)
+            case .addPermission, .removePermission:
+                throw SQSError(.unsupportedOperation, "Set the attribute Policy with SetQueueAttributes instead.")
+            }
+        } catch { reply(SQSService.answer(error)) }
+    }
+
+    // MARK: - Queues
+
+    /// The pool, or the shard of one, that a queue name means.
+    func target(_ queue: String) throws(SQSError) -> QueueTarget {
+        guard let target = registry.target(queue) else { throw .noSuchQueue }
+        return target
+    }
+
+    /// A pool by its own name, or, for one of a single shard, by its shard's.
+    func pool(_ queue: String) throws(SQSError) -> Pool {
+        let target = try target(queue)
+        guard target.shard == nil || target.pool.snapshot.isSingle else {
+            throw SQSError(
+                .unsupportedOperation, "This queue is a shard of a pool; the operation is for the pool as a whole.")
+        }
+        return target.pool
+    }
+
+    /// Runs what blocks on files away from the event loops.
+    static func blocking(_ reply: @escaping Reply, _ body: @escaping @Sendable () throws(SQSError) -> Answer) {
+        DispatchQueue.global().async {
+            do throws(SQSError) { reply(try body()) } catch { reply(SQSService.answer(error)) }
+        }
+    }
+
+    // MARK: - Answers
+
+    static func answer(_ error: SQSError) -> Answer {
+        var headers = [(name: "x-amzn-query-error", value: error.queryErrorHeader), requestID()]
+        if error.kind == .requestThrottled || error.kind == .serviceUnavailable {
+            headers.append((name: "Retry-After", value: "1"))
+        }
+        return Answer(
+            status: error.status, contentType: "application/x-amz-json-1.0", headers: headers, body: error.body())
+    }
+
+    static func answer(capacity: Int = 256, _ write: (inout JSONWriter) -> Void) -> Answer {
+        var json = JSONWriter(capacity: capacity)
+        write(&json)
+        return Answer(
+            status: 200, contentType: "application/x-amz-json-1.0", headers: [requestID()], body: json.take())
+    }
+
+    private static let requests = Atomic<UInt64>(0)
+    private static let process = UInt64.random(in: .min ... .max)
+
+    private static func requestID() -> (name: String, value: String) {
+        let number = requests.wrappingAdd(1, ordering: .relaxed).oldValue
+        return ("x-amzn-RequestId", MessageID(high: process, low: number).description)
+    }
+}
