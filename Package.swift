@@ -101,6 +101,9 @@ let package = Package(
             ],
             swiftSettings: settings),
         // 6. Tests.
+        .testTarget(
+            name: "QueuePoolCoreTests", dependencies: ["QueuePoolCore"], resources: [.copy("vectors.json")],
+            swiftSettings: settings),
         .testTarget(name: "QueuePoolJSONTests", dependencies: ["QueuePoolJSON"], swiftSettings: settings),
         .testTarget(
             name: "QueuePoolSQSTests", dependencies: ["QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON"],

@@ -55,11 +55,20 @@ package struct ReceiptHandle: Hashable, Sendable {
         guard check == words.3, shard.rawValue == words.0 else { return nil }
     }
 
+    /// 32 bits that depend on every bit of the handle: each word goes through two multiplications on its way to the
+    /// upper half, which is what is kept.
     private var check: UInt64 {
-        var mixed = shard.rawValue ^ 0x9E37_79B9_7F4A_7C15
-        mixed = (mixed ^ UInt64(bitPattern: sequence.rawValue)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 31) ^ UInt64(receiveCount) << 32 ^ UInt64(place)) &* 0x94D0_49BB_1331_11EB
-        return (mixed ^ (mixed >> 29)) & 0xFFFF_FFFF
+        var mixed: UInt64 = 0x9E37_79B9_7F4A_7C15
+        mixed = ReceiptHandle.mix(mixed, shard.rawValue)
+        mixed = ReceiptHandle.mix(mixed, UInt64(bitPattern: sequence.rawValue))
+        mixed = ReceiptHandle.mix(mixed, UInt64(receiveCount) << 32 | UInt64(place))
+        return mixed >> 32
+    }
+
+    private static func mix(_ before: UInt64, _ word: UInt64) -> UInt64 {
+        var mixed = (before ^ word) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 32)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 29)
     }
 
     private static func put(_ value: UInt64, digits: Int, to out: inout [UInt8]) {

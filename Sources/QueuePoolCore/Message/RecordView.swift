@@ -63,6 +63,8 @@ package struct RecordView {
             let valueCount = Int(load(offset) as UInt32)
             let nameCount = Int(load(offset + 4) as UInt16)
             let typeCount = Int(load(offset + 6) as UInt16)
+            // A spoilt record read back from a file must not reach beyond its section.
+            guard nameCount + typeCount + valueCount <= start + total - offset - 8 else { break }
             let name = slice(offset + 8, nameCount)
             let type = slice(offset + 8 + nameCount, typeCount)
             let value = slice(offset + 8 + nameCount + typeCount, valueCount)

@@ -12,6 +12,8 @@ import DequeModule
 struct BlockCache: Sendable {
     let bytesMax: Int
     var bytes = 0
+    /// Blocks that have their body.
+    var blockCount = 0
     /// Cached blocks in the order in which they came; may name blocks that are gone.
     var order: Deque<(block: UInt32, row: Int64)> = []
 
@@ -24,7 +26,12 @@ extension FIFOQueue {
         guard body.count <= cache.bytesMax, blocks[block].body == nil else { return }
         blocks[block].body = body
         cache.bytes += body.count
+        cache.blockCount += 1
         cache.order.append((block, blocks[block].row))
+        // Rows that are deleted before the cache is full leave their names behind.
+        if cache.order.count > 2 * cache.blockCount + 1_024 {
+            cache.order.removeAll { blocks[$0.block].row != $0.row || blocks[$0.block].body == nil }
+        }
         while cache.bytes > cache.bytesMax, let oldest = cache.order.popFirst() {
             if blocks[oldest.block].row == oldest.row { drop(cached: oldest.block) }
         }
@@ -39,21 +46,16 @@ extension FIFOQueue {
     mutating func drop(cached block: UInt32) {
         guard let body = blocks[block].body else { return }
         cache.bytes -= body.count
+        cache.blockCount -= 1
         blocks[block].body = nil
     }
 
     mutating func unlinkFromBlock(_ place: UInt32) {
         let block = entries[place].block
-        var previous = noPlace
-        var current = blocks[block].firstEntry
-        while current != place, current != noPlace {
-            previous = current
-            current = entries[current].nextInBlock
-        }
-        let next = entries[place].nextInBlock
-        if previous == noPlace { blocks[block].firstEntry = next } else { entries[previous].nextInBlock = next }
+        blocks[block].places[Int(entries[place].indexInBlock)] = noPlace
         blocks[block].live -= 1
         guard blocks[block].live == 0 else { return }
+        blocks[block].places = []
         drop(cached: block)
         finishedRows.append(blocks[block].row)
         popEmptyBlocks()
@@ -89,26 +91,27 @@ extension FIFOQueue {
 
     /// Milliseconds since the send of the oldest undeleted message; `nil` if there is none.
     package func oldestAge(_ now: Timestamp) -> Int64? {
-        guard let front = blockOrder.first(where: { blocks[$0].live > 0 }) else { return nil }
-        return max(0, now - entries[blocks[front].firstEntry].sequence.sentAt)
+        guard let front = blockOrder.first(where: { blocks[$0].live > 0 }), let oldest = livePlaces(front).first
+        else { return nil }
+        return max(0, now - entries[oldest].sequence.sentAt)
     }
 
     /// Messages in flight.
     package var inFlightCount: Int { timeouts.count + heldCount }
 
-    /// Messages whose delay has not passed; they are the newest ones.
+    /// Places of a block's undeleted messages, oldest first.
+    func livePlaces(_ block: UInt32) -> LazyFilterSequence<[UInt32]> {
+        blocks[block].places.lazy.filter { $0 != noPlace }
+    }
+
+    /// Messages whose delay has not passed and which are not in flight; they are the newest ones.
     package func delayedCount(_ now: Timestamp) -> Int {
         guard attributes.delaySeconds > 0 else { return 0 }
         var count = 0
         for block in blockOrder.reversed() {
-            var place = blocks[block].firstEntry
-            var found = 0
-            while place != noPlace {
-                if availableAt(entries[place]) > now { found += 1 }
-                place = entries[place].nextInBlock
-            }
-            count += found
-            if found == 0, blocks[block].live > 0 { break }
+            guard let newest = livePlaces(block).last else { continue }
+            if availableAt(entries[newest]) <= now { break }
+            for place in livePlaces(block) where availableAt(entries[place]) > now && !isInFlight(place) { count += 1 }
         }
         return count
     }
@@ -120,24 +123,29 @@ extension FIFOQueue {
         var handles: [ReceiptHandle] = []
         for block in blockOrder {
             if blocks[block].first >= oldest || handles.count >= limit { break }
-            var place = blocks[block].firstEntry
-            while place != noPlace, handles.count < limit, entries[place].sequence < oldest {
+            for place in livePlaces(block) {
+                if handles.count >= limit || entries[place].sequence >= oldest { break }
                 if let handle = hold(place, now) { handles.append(handle) }
-                place = entries[place].nextInBlock
             }
         }
         return handles
     }
 
+    private func isInFlight(_ place: UInt32) -> Bool {
+        let delivery = entries[place].delivery
+        return delivery != noPlace && (deliveries[delivery].heapIndex != noPlace || deliveries[delivery].isHeld)
+    }
+
     private mutating func hold(_ place: UInt32, _ now: Timestamp) -> ReceiptHandle? {
         var delivery = entries[place].delivery
-        if delivery != noPlace, deliveries[delivery].heapIndex != noPlace || deliveries[delivery].isHeld { return nil }
+        if isInFlight(place) { return nil }
         if delivery == noPlace {
             delivery = deliveries.insert(
                 Delivery(entry: place, receiveCount: 0, visibleAt: now, receivedAt: now, firstReceivedAt: now))
             entries[place].delivery = delivery
         }
         deliveries[delivery].isHeld = true
+        deliveries[delivery].isLeaving = true
         heldCount += 1
         refresh(entries[place].group, now)
         return ReceiptHandle(

@@ -35,7 +35,7 @@ extension FIFOQueue {
         guard let place = place(of: handle) else { return .alreadyDeleted }
         let delivery = entries[place].delivery
         guard delivery != noPlace, deliveries[delivery].receiveCount == handle.receiveCount else { return .expired }
-        if deliveries[delivery].isHeld { return .underWay }
+        if deliveries[delivery].isHeld, !deliveries[delivery].isLeaving { return .underWay }
         guard deliveries[delivery].heapIndex != noPlace else { return .expired }
         // The timeout stops while the deletion is on its way to the disk, and is put back if that fails.
         timeouts.remove(delivery, &deliveries)
@@ -58,6 +58,7 @@ extension FIFOQueue {
             return
         }
         deliveries[delivery].isHeld = false
+        deliveries[delivery].isLeaving = false
         heldCount -= 1
         if deliveries[delivery].visibleAt > now { timeouts.insert(delivery, &deliveries) }
         refresh(entries[place].group, now)
@@ -71,7 +72,7 @@ extension FIFOQueue {
     }
 
     /// Sets when a message in flight becomes visible, counted from now.
-    /// - Parameter milliseconds: 0...43,200,000.
+    /// - Parameter milliseconds: 0...43,200,000; less counts as 0.
     /// - Important: call `advance(to:)` first.
     package mutating func changeVisibility(
         _ handle: ReceiptHandle, milliseconds: Int64, now: Timestamp
@@ -82,7 +83,7 @@ extension FIFOQueue {
         guard deliveries[delivery].receiveCount == handle.receiveCount, deliveries[delivery].heapIndex != noPlace
         else { return .unavailable }
         let limit = deliveries[delivery].receivedAt + Int64(QueueLimits.visibilitySecondsMax) * 1_000
-        guard now + milliseconds <= limit else { return .beyondLimit }
+        guard milliseconds <= limit - now else { return .beyondLimit }
         deliveries[delivery].isChanged = true
         if milliseconds > 0 {
             setVisibleAt(delivery, now + milliseconds)
@@ -96,6 +97,8 @@ extension FIFOQueue {
 
     /// The place of an undeleted message.
     func place(of handle: ReceiptHandle) -> UInt32? {
+        // A handle may name any number; free places hold -1.
+        guard handle.sequence.rawValue > 0 else { return nil }
         if entries.contains(handle.place), entries[handle.place].sequence == handle.sequence { return handle.place }
         return place(of: handle.sequence)
     }
@@ -110,11 +113,6 @@ extension FIFOQueue {
             if blocks[blockOrder[middle]].first <= sequence { low = middle + 1 } else { high = middle }
         }
         guard low > 0 else { return nil }
-        var place = blocks[blockOrder[low - 1]].firstEntry
-        while place != noPlace {
-            if entries[place].sequence == sequence { return place }
-            place = entries[place].nextInBlock
-        }
-        return nil
+        return livePlaces(blockOrder[low - 1]).first { entries[$0].sequence == sequence }
     }
 }

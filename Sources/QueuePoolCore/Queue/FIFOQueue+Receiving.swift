@@ -39,7 +39,7 @@ extension FIFOQueue {
             return decision
         }
         var served: [UInt32] = []
-        var left = min(limit, QueueLimits.inFlightMax - timeouts.count)
+        var left = min(limit, QueueLimits.inFlightMax - inFlightCount)
         while left > 0, ready.first != noPlace {
             let group = ready.first
             ready.remove(group, &groups)
@@ -63,6 +63,7 @@ extension FIFOQueue {
         while count < limit, place != noPlace, isAvailable(place, now) {
             if let redrive = attributes.redrive, deliveryCount(place) >= redrive.maxReceiveCount {
                 deliveries[entries[place].delivery].isHeld = true
+                deliveries[entries[place].delivery].isLeaving = true
                 heldCount += 1
                 decision.toDeadLetter.append(receivedEntry(place))
                 break
@@ -87,6 +88,7 @@ extension FIFOQueue {
                 Delivery(entry: place, receiveCount: 0, visibleAt: now, receivedAt: now, firstReceivedAt: now))
             entries[place].delivery = delivery
         }
+        if deliveries[delivery].receiveCount == 0 { deliveries[delivery].firstReceivedAt = now }
         deliveries[delivery].receiveCount += 1
         deliveries[delivery].receivedAt = now
         deliveries[delivery].isChanged = false

@@ -38,17 +38,13 @@ extension FIFOQueue {
     package func deliveryStates() -> [DeliveryState] {
         var states: [DeliveryState] = []
         for block in blockOrder {
-            var place = blocks[block].firstEntry
-            while place != noPlace {
-                if entries[place].delivery != noPlace {
-                    let delivery = deliveries[entries[place].delivery]
-                    states.append(
-                        DeliveryState(
-                            sequence: entries[place].sequence, receiveCount: delivery.receiveCount,
-                            visibleAt: delivery.visibleAt, receivedAt: delivery.receivedAt,
-                            firstReceivedAt: delivery.firstReceivedAt))
-                }
-                place = entries[place].nextInBlock
+            for place in livePlaces(block) where entries[place].delivery != noPlace {
+                let delivery = deliveries[entries[place].delivery]
+                states.append(
+                    DeliveryState(
+                        sequence: entries[place].sequence, receiveCount: delivery.receiveCount,
+                        visibleAt: delivery.visibleAt, receivedAt: delivery.receivedAt,
+                        firstReceivedAt: delivery.firstReceivedAt))
             }
         }
         return states
@@ -105,30 +101,25 @@ extension FIFOQueue {
 
     /// Takes note that a row was rewritten to hold only `directory`.
     package mutating func rewrote(row: Int64, directory: [DirectoryEntry], body: [UInt8]) {
-        guard let first = directory.first, let place = place(of: first.sequence) else { return }
-        let block = entries[place].block
-        guard blocks[block].row == row else { return }
+        let places = directory.map { place(of: $0.sequence) }
+        guard let known = places.compactMap({ $0 }).first, blocks[entries[known].block].row == row else { return }
+        let block = entries[known].block
         drop(cached: block)
-        for item in directory {
-            guard let place = self.place(of: item.sequence) else { continue }
+        for case (let item, let place?) in zip(directory, places) {
             entries[place].offset = item.offset
             entries[place].length = item.length
         }
         blocks[block].byteCount = UInt32(body.count)
-        blocks[block].firstDeletionRow = 0
+        // A message deleted while its row was rewritten is in the new row too: its deletion must be kept.
+        if !places.contains(nil) { blocks[block].firstDeletionRow = 0 }
     }
 
     private func liveDirectory(_ block: UInt32) -> [DirectoryEntry] {
-        var live: [DirectoryEntry] = []
-        var place = blocks[block].firstEntry
-        while place != noPlace {
+        livePlaces(block).map { place in
             let entry = entries[place]
-            live.append(
-                DirectoryEntry(
-                    sequence: entry.sequence, offset: entry.offset, length: entry.length,
-                    groupHash: groups[entry.group].hash))
-            place = entry.nextInBlock
+            return DirectoryEntry(
+                sequence: entry.sequence, offset: entry.offset, length: entry.length,
+                groupHash: groups[entry.group].hash)
         }
-        return live
     }
 }

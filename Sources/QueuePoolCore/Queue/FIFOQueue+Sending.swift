@@ -75,20 +75,20 @@ extension FIFOQueue {
         lastSequence = max(lastSequence, last.sequence)
         let block = blocks.insert(
             Block(
-                row: row, first: first.sequence, firstEntry: noPlace, live: UInt32(directory.count),
-                byteCount: byteCount))
+                row: row, first: first.sequence, places: [], live: UInt32(directory.count), byteCount: byteCount))
         blockOrder.append(block)
-        var newest = noPlace
-        for item in directory {
-            let place = appendToGroup(item, block: block, now: now)
-            if newest == noPlace { blocks[block].firstEntry = place } else { entries[newest].nextInBlock = place }
-            newest = place
+        var places: [UInt32] = []
+        places.reserveCapacity(directory.count)
+        for (index, item) in directory.enumerated() {
+            places.append(appendToGroup(item, block: block, index: UInt32(index), now: now))
         }
+        blocks[block].places = places
         messageCount += directory.count
         return block
     }
 
-    private mutating func appendToGroup(_ item: DirectoryEntry, block: UInt32, now: Timestamp) -> UInt32 {
+    private mutating func appendToGroup(_ item: DirectoryEntry, block: UInt32, index: UInt32, now: Timestamp) -> UInt32
+    {
         let known = groupPlaces[item.groupHash]
         let group = known ?? groups.insert(Group(hash: item.groupHash, head: noPlace, tail: noPlace))
         if known == nil { groupPlaces[item.groupHash] = group }
@@ -96,7 +96,7 @@ extension FIFOQueue {
         let place = entries.insert(
             Entry(
                 sequence: item.sequence, block: block, offset: item.offset, length: item.length, group: group,
-                next: noPlace, previous: tail, delivery: noPlace, nextInBlock: noPlace))
+                next: noPlace, previous: tail, delivery: noPlace, indexInBlock: index))
         if tail == noPlace { groups[group].head = place } else { entries[tail].next = place }
         groups[group].tail = place
         if tail == noPlace { refresh(group, now) }

@@ -97,6 +97,9 @@ package struct FIFOQueue: Sendable {
         return delay.map { min($0, timeout) } ?? timeout
     }
 
+    /// Entries in the heap of delayed groups, stale ones among them.
+    var delayedHeadCount: Int { delayed.count }
+
     package var hasReadyGroup: Bool { ready.first != noPlace }
 
     // MARK: - Attributes
@@ -105,7 +108,11 @@ package struct FIFOQueue: Sendable {
         let delayChanged = new.delaySeconds != attributes.delaySeconds
         attributes = new
         // A FIFO queue's delay acts on messages already in the queue.
-        if delayChanged { for place in groupPlaces.values { refresh(place, now) } }
+        guard delayChanged else { return }
+        // What was noted for the old delay is void; and those who become ready together stand in line by age.
+        delayed = []
+        let byAge = groupPlaces.values.sorted { entries[groups[$0].head].sequence < entries[groups[$1].head].sequence }
+        for place in byAge { refresh(place, now) }
     }
 
     // MARK: - Groups
@@ -163,7 +170,7 @@ package struct FIFOQueue: Sendable {
             groupPlaces[groups[entry.group].hash] = nil
             groups.remove(entry.group)
         }
-        // The place keeps the old sequence number until it is used again; a stale handle must not match it.
+        // A place that is free stays readable; a stale handle must not find its message there.
         entries[place].sequence = SequenceNumber(rawValue: -1)
         entries.remove(place)
     }

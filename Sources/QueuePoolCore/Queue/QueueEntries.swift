@@ -18,8 +18,8 @@ struct Entry: Sendable {
     var previous: UInt32
     /// Place of the delivery record, or `noPlace` if the message was never received.
     var delivery: UInt32
-    /// Next entry of the same block.
-    var nextInBlock: UInt32
+    /// Position in the block's `places`.
+    var indexInBlock: UInt32
 }
 
 /// What is known of a message that was received at least once.
@@ -34,6 +34,8 @@ struct Delivery: Sendable {
     var heapIndex = noPlace
     /// A delete or a move to the dead-letter queue is on its way to the disk: nobody gets the message meanwhile.
     var isHeld = false
+    /// Held by retention or by a move to the dead-letter queue, not by its receiver's delete.
+    var isLeaving = false
     /// The receiver changed the visibility, so that the receive can no longer be replayed.
     var isChanged = false
 }
@@ -53,7 +55,10 @@ struct Group: Sendable {
 struct Block: Sendable {
     var row: Int64
     var first: SequenceNumber
-    var firstEntry: UInt32
+    /// Places of its messages, oldest first; `noPlace` where one was deleted. Empty when none is left.
+    ///
+    /// An array rather than links: a delete finds its own position in one step, however many groups share a commit.
+    var places: [UInt32]
     /// Undeleted messages.
     var live: UInt32
     /// Bytes of the row's body.

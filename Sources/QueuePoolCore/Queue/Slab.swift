@@ -34,6 +34,11 @@ struct Slab<Element: Sendable>: Sendable {
     /// Gives a place back; what it holds stays readable until the place is used again.
     mutating func remove(_ place: UInt32) { free.append(place) }
 
+    /// Places in use.
+    var liveCount: Int { Int(used) - free.count }
+    /// Places ever used.
+    var placeCount: Int { Int(used) }
+
     /// Whether a place was ever used: a hint from outside may name any number.
     func contains(_ place: UInt32) -> Bool { place < used }
 

@@ -43,6 +43,8 @@ package struct Topology: Hashable, Sendable {
     package static let weightRange = 1...1000
 
     /// Why a topology cannot be made.
+    ///
+    /// `shardCount` is also the answer when a pool has used up its 65,536 shard indices.
     package enum Invalid: Error, Hashable {
         case shardCount(Int)
         case weight(shard: String, Int)
@@ -66,8 +68,9 @@ package struct Topology: Hashable, Sendable {
         let weights = Dictionary(uniqueKeysWithValues: entries.map { ($0.index, $0.weight) })
         // Grown one by one, so that a pool created with N shards and one grown to N place groups alike.
         var table = SlotTable(soleOwner: ShardIndex(0))
-        for size in 1..<max(2, count + 1) where size > 1 {
-            table = table.rebalanced(for: weights.filter { $0.key.number < size })
+        for newcomer in entries.indices.dropFirst() {
+            let grown = weights.filter { $0.key.number <= newcomer }
+            table = table.growing(by: ShardIndex(newcomer), weights: grown)
         }
         self.init(epoch: Epoch(1), shards: entries, slots: table, history: [], nextIndex: count)
     }
@@ -87,17 +90,22 @@ package struct Topology: Hashable, Sendable {
     /// The next epoch with one more shard.
     package func adding(name: String, weight: Int = 100) throws(Invalid) -> Topology {
         guard shards.count < Topology.shardsMax else { throw .shardCount(shards.count + 1) }
+        guard nextIndex <= Int(UInt16.max) else { throw .shardCount(nextIndex + 1) }
         guard Topology.weightRange.contains(weight) else { throw .weight(shard: name, weight) }
         var entries = shards
         entries.append(ShardEntry(index: ShardIndex(nextIndex), name: name, weight: weight))
-        return successor(entries, nextIndex: nextIndex + 1)
+        return successor(entries, nextIndex: nextIndex + 1) {
+            $0.growing(by: ShardIndex(nextIndex), weights: $1)
+        }
     }
 
     /// The next epoch without a shard.
     package func removing(_ index: ShardIndex) throws(Invalid) -> Topology {
         guard shards.contains(where: { $0.index == index }) else { throw .unknownShard(index) }
         guard shards.count > 1 else { throw .lastShard }
-        return successor(shards.filter { $0.index != index }, nextIndex: nextIndex)
+        return successor(shards.filter { $0.index != index }, nextIndex: nextIndex) {
+            $0.shrinking(by: index, weights: $1)
+        }
     }
 
     /// The next epoch with another weight for one shard.
@@ -106,7 +114,7 @@ package struct Topology: Hashable, Sendable {
         guard Topology.weightRange.contains(weight) else { throw .weight(shard: shards[position].name, weight) }
         var entries = shards
         entries[position].weight = weight
-        return successor(entries, nextIndex: nextIndex)
+        return successor(entries, nextIndex: nextIndex) { $0.rebalanced(for: $1) }
     }
 
     /// The same epoch with the moves of `settled` epochs and earlier forgotten.
@@ -116,9 +124,11 @@ package struct Topology: Hashable, Sendable {
         return next
     }
 
-    private func successor(_ entries: [ShardEntry], nextIndex: Int) -> Topology {
+    private func successor(
+        _ entries: [ShardEntry], nextIndex: Int, change: (SlotTable, [ShardIndex: Int]) -> SlotTable
+    ) -> Topology {
         let weights = Dictionary(uniqueKeysWithValues: entries.map { ($0.index, $0.weight) })
-        let table = slots.rebalanced(for: weights)
+        let table = change(slots, weights)
         let next = Epoch(epoch.number + 1)
         let moves = table.owners.indices.compactMap { index -> SlotMove? in
             let slot = Slot(index: index)

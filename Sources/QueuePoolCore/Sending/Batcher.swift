@@ -66,10 +66,12 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     package let limits: BatcherLimits
     private var quota: TokenBucket?
+    /// What waits, when groups need no bookkeeping.
     private var waiting: Deque<BatcherEntry<Ticket>> = []
-    /// Entries whose group is in an unacknowledged request, by group, in order.
-    private var parked: [UInt64: Deque<BatcherEntry<Ticket>>] = [:]
-    private var groupsInFlight: Set<UInt64> = []
+    /// What waits, by group, and the groups in flight, when they do.
+    private var lines: [UInt64: Line] = [:]
+    /// Groups that have entries and are not in flight, each once, in the order in which they are served.
+    private var turns: Deque<UInt64> = []
     private var requestsInFlight = 0
     private(set) package var waitingEntries = 0
     private(set) package var waitingBytes = 0
@@ -88,13 +90,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
                 waitingBytes + bytes <= limits.waitingBytesMax
             else { return false }
         }
-        for entry in entries {
-            if tracksGroups, parked[entry.message.groupHash] != nil {
-                parked[entry.message.groupHash]?.append(entry)
-            } else {
-                waiting.append(entry)
-            }
-        }
+        if tracksGroups { entries.forEach { stand($0) } } else { waiting.append(contentsOf: entries) }
         waitingEntries += entries.count
         waitingBytes += bytes
         return true
@@ -113,8 +109,9 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     }
 
     package mutating func readiness(now: Timestamp) -> Readiness {
-        guard requestsInFlight < limits.requestsInFlightMax, !waiting.isEmpty else { return .idle }
-        if quota != nil, waiting.first?.isPaid != true, quota?.hasToken(now: now) == false {
+        guard requestsInFlight < limits.requestsInFlightMax, let first = tracksGroups ? firstInTurn : waiting.first
+        else { return .idle }
+        if quota != nil, !first.isPaid, quota?.hasToken(now: now) == false {
             var probe = quota
             return .wait(until: now + Int64(max(1, probe?.take(now: now) ?? 1)))
         }
@@ -141,17 +138,22 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     package mutating func finished(_ request: Request) {
         requestsInFlight -= 1
         guard tracksGroups else { return }
-        for entry in request { groupsInFlight.remove(entry.message.groupHash) }
-        var freed: [BatcherEntry<Ticket>] = []
-        for hash in Set(request.map(\.message.groupHash)) {
-            if let entries = parked.removeValue(forKey: hash) { freed.append(contentsOf: entries) }
+        for entry in request {
+            let hash = entry.message.groupHash
+            guard lines[hash]?.isInFlight == true else { continue }
+            if lines[hash]?.entries.isEmpty == true {
+                lines[hash] = nil
+            } else {
+                lines[hash]?.isInFlight = false
+                turns.append(hash)
+            }
         }
-        // They came before everything that waits now, so they go first.
-        waiting.prepend(contentsOf: freed)
     }
 
     /// With one request at a time and no limit for a group, order needs no bookkeeping.
     private var tracksGroups: Bool { limits.requestsInFlightMax > 1 || limits.groupEntriesMax != .max }
+
+    private var firstInTurn: BatcherEntry<Ticket>? { turns.first.flatMap { lines[$0]?.entries.first } }
 
     private mutating func gather() -> Request {
         var request: Request = []
@@ -165,26 +167,43 @@ package struct Batcher<Ticket: Sendable>: Sendable {
         return request
     }
 
+    /// Takes as much of each group as may go, group by group; a group served goes behind those not served yet.
     private mutating func gatherByGroup() -> Request {
         var request: Request = []
         var bytes = 0
-        var counts: [UInt64: Int] = [:]
-        while request.count < limits.requestEntriesMax, let entry = waiting.popFirst() {
-            let hash = entry.message.groupHash
-            let isFree = !groupsInFlight.contains(hash) && parked[hash] == nil
-            guard isFree, counts[hash, default: 0] < limits.groupEntriesMax else {
-                parked[hash, default: []].append(entry)
-                continue
+        while request.count < limits.requestEntriesMax, let hash = turns.popFirst() {
+            // Taken out while it is changed, so that its entries are not copied.
+            guard var line = lines.removeValue(forKey: hash) else { continue }
+            defer { lines[hash] = line }
+            var isFull = false
+            var count = 0
+            while count < limits.groupEntriesMax, request.count < limits.requestEntriesMax,
+                let entry = line.entries.first
+            {
+                isFull = !request.isEmpty && bytes + entry.message.byteCount > limits.requestBytesMax
+                if isFull { break }
+                line.entries.removeFirst()
+                bytes += entry.message.byteCount
+                request.append(entry)
+                count += 1
             }
-            guard request.isEmpty || bytes + entry.message.byteCount <= limits.requestBytesMax else {
-                waiting.prepend(entry)
-                break
-            }
-            bytes += entry.message.byteCount
-            counts[hash, default: 0] += 1
-            request.append(entry)
+            line.isInFlight = count > 0
+            if count == 0 { turns.prepend(hash) }
+            if isFull { break }
         }
-        for entry in request { groupsInFlight.insert(entry.message.groupHash) }
         return request
+    }
+
+    private mutating func stand(_ entry: BatcherEntry<Ticket>) {
+        let hash = entry.message.groupHash
+        // A group in flight or with entries is known already; only a new one needs its turn.
+        if lines[hash] == nil { turns.append(hash) }
+        lines[hash, default: Line()].entries.append(entry)
+    }
+
+    /// One group's waiting entries, in order.
+    private struct Line: Sendable {
+        var entries: Deque<BatcherEntry<Ticket>> = []
+        var isInFlight = false
     }
 }

@@ -15,10 +15,14 @@ package struct TokenBucket: Hashable, Sendable {
     private var thousandths: Int64
     private var filledAt: Timestamp
 
+    /// Largest rate and burst; far above any shard's, far below what would overflow.
+    package static let largest = 1_000_000_000
+
+    /// Both are held within 1...1,000,000,000.
     /// - Parameter burst: one second's worth if not given.
     package init(rate: Int, burst: Int? = nil, now: Timestamp) {
-        self.rate = max(1, rate)
-        self.burst = burst ?? max(1, rate)
+        self.rate = min(max(1, rate), TokenBucket.largest)
+        self.burst = min(max(1, burst ?? rate), TokenBucket.largest)
         thousandths = Int64(self.burst) * 1_000
         filledAt = now
     }

@@ -5,7 +5,7 @@
 package import QueuePoolCore
 import QueuePoolJSON
 
-// The attributes of a queue as texts, which is how SQS sets, compares and shows them. What is kept is checked and in one
+// The attributes of a queue as texts, which is how SQS sets, compares and shows them. What is kept is checked, in one
 // form (numbers without leading zeros, booleans in lower case, redrive policies rewritten), so that equal means equal.
 // Only what was set is kept; the rest is the default. Source: API reference of CreateQueue and SetQueueAttributes.
 

@@ -42,8 +42,10 @@ package func prepare(
 
     let bodyMD5 = entry.body.withUnsafeBytes { MD5Digest(of: $0) }
     var systemAttributes = entry.systemAttributes
-    if systemAttributes.isEmpty, let traceHeader, !traceHeader.isEmpty {
-        systemAttributes = [MessageAttribute(name: "AWSTraceHeader", text: SQSError.quoted(traceHeader))]
+    if systemAttributes.isEmpty, let traceHeader {
+        // A header that cannot be an attribute is nobody's error: the trace is lost, not the message.
+        let attribute = MessageAttribute(name: "AWSTraceHeader", text: traceHeader)
+        if (try? MessageRules.checkSystem([attribute])) != nil { systemAttributes = [attribute] }
     }
     let record = entry.body.withUnsafeBytes { body in
         MessageRecord(
