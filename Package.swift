@@ -46,6 +46,7 @@ let package = Package(
         .systemLibrary(
             name: "CQueuePoolCurl", pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CQueuePoolEpoll"),
         .target(name: "QueuePoolCore", dependencies: [deque, heap], swiftSettings: settings),
         // 2. The wire, the disk, the network.
         .target(name: "QueuePoolSQS", dependencies: ["QueuePoolCore", crypto], swiftSettings: settings),
@@ -80,8 +81,7 @@ let package = Package(
         .target(
             name: "QueuePoolBench",
             dependencies: [
-                "QueuePoolCore", "QueuePoolSQS", nioCore, nioPosix,
-                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                "QueuePoolCore", "CQueuePoolEpoll", .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: settings),
         // 5. The program.
@@ -94,6 +94,8 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolBenchTests", dependencies: ["QueuePoolBench", "QueuePoolCore"], swiftSettings: settings),
     ]
 )
 // nio-extras carries the bridge between NIO's HTTP parts and swift-http-types that Hummingbird speaks.
