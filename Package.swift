@@ -47,6 +47,7 @@ let package = Package(
         .systemLibrary(
             name: "CQueuePoolCurl", pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CQueuePoolEpoll"),
         .target(name: "QueuePoolCore", dependencies: [deque, heap], swiftSettings: settings),
         // 2. The wire, the disk, the network.
         .target(name: "QueuePoolJSON", swiftSettings: settings),
@@ -86,8 +87,7 @@ let package = Package(
         .target(
             name: "QueuePoolBench",
             dependencies: [
-                "QueuePoolCore", "QueuePoolSQS", nioCore, nioPosix,
-                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                "QueuePoolCore", "CQueuePoolEpoll", .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: settings),
         // 5. The program.
@@ -108,6 +108,8 @@ let package = Package(
         .testTarget(
             name: "QueuePoolSQSTests", dependencies: ["QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON"],
             swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolBenchTests", dependencies: ["QueuePoolBench", "QueuePoolCore"], swiftSettings: settings),
     ]
 )
 // nio-extras carries the bridge between NIO's HTTP parts and swift-http-types that Hummingbird speaks.
