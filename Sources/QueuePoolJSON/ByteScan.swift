@@ -46,19 +46,11 @@ enum ByteScan {
         return offset
     }
 
-    /// The first offset in `start..<end` whose byte is a backslash; `end` if there is none.
+    /// Bytes of a word, as it lies in memory, before its first backslash; 8 if it has none.
     @inline(__always)
-    static func firstBackslash(_ bytes: UnsafeRawBufferPointer, from start: Int, to end: Int) -> Int {
-        var offset = start
-        while offset &+ 8 <= end {
-            let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-            let slashes = word ^ (ones &* 0x5C)
-            let found = (slashes &- ones) & ~slashes & highs
-            if found != 0 { return offset &+ found.trailingZeroBitCount >> 3 }
-            offset &+= 8
-        }
-        while offset < end, bytes[offset] != 0x5C { offset &+= 1 }
-        return offset
+    static func bytesBeforeBackslash(_ word: UInt64) -> Int {
+        let slashes = UInt64(littleEndian: word) ^ (ones &* 0x5C)
+        return ((slashes &- ones) & ~slashes & highs).trailingZeroBitCount >> 3
     }
 
     /// Quotes, backslashes and control characters of a word.

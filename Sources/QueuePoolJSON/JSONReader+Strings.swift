@@ -51,15 +51,11 @@ extension JSONReader {
         offset = end &+ 1
         return [UInt8](unsafeUninitializedCapacity: end &- start) { buffer, count in
             let out = UnsafeMutableRawBufferPointer(buffer)
-            var runStart = start
+            count = firstEscape &- start
+            out.copyMemory(from: UnsafeRawBufferPointer(rebasing: input[start..<firstEscape]))
             var place = firstEscape
             while true {
-                let run = place &- runStart
-                if run > 0 {
-                    UnsafeMutableRawBufferPointer(rebasing: out[count..<(count &+ run)])
-                        .copyMemory(from: UnsafeRawBufferPointer(rebasing: input[runStart..<place]))
-                    count &+= run
-                }
+                copyRun(from: &place, to: end, into: out, &count)
                 guard place < end, let scalar = try? escape(&place) else { return }
                 if scalar < 0x80 {
                     out[count] = UInt8(truncatingIfNeeded: scalar)
@@ -67,9 +63,28 @@ extension JSONReader {
                 } else {
                     JSONReader.put(scalar, to: out, &count)
                 }
-                runStart = place
-                place = ByteScan.firstBackslash(input, from: place, to: end)
             }
+        }
+    }
+
+    /// Copies what comes before the next backslash, eight bytes at a time; those of a word that lie behind it are
+    /// overwritten by what follows. There is room for them: the output is never ahead of the input.
+    @inline(__always)
+    private func copyRun(
+        from place: inout Int, to end: Int, into out: UnsafeMutableRawBufferPointer, _ count: inout Int
+    ) {
+        while place &+ 8 <= end {
+            let word = input.loadUnaligned(fromByteOffset: place, as: UInt64.self)
+            out.storeBytes(of: word, toByteOffset: count, as: UInt64.self)
+            let run = ByteScan.bytesBeforeBackslash(word)
+            place &+= run
+            count &+= run
+            if run < 8 { return }
+        }
+        while place < end, input[place] != 0x5C {
+            out[count] = input[place]
+            place &+= 1
+            count &+= 1
         }
     }
 

@@ -31,14 +31,15 @@ package enum SQSAction: String, CaseIterable, Hashable, Sendable {
     /// Reads the header `X-Amz-Target`: `AmazonSQS.` and the operation.
     /// - Returns: `nil` if it names no operation of SQS.
     package init?(target: String) {
-        guard target.hasPrefix(SQSAction.targetPrefix) else { return nil }
-        self.init(rawValue: String(target.dropFirst(SQSAction.targetPrefix.utf8.count)))
+        guard let action = SQSAction.byTarget[target] else { return nil }
+        self = action
     }
 
     package var target: String { SQSAction.targetPrefix + rawValue }
 
     package static let contentType = "application/x-amz-json-1.0"
     private static let targetPrefix = "AmazonSQS."
+    private static let byTarget = Dictionary(uniqueKeysWithValues: allCases.map { ($0.target, $0) })
 }
 
 /// Which queue a request means.

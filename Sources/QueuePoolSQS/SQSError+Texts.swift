@@ -9,12 +9,14 @@ package import QueuePoolJSON
 // never an attribute's value.
 
 extension SQSError {
-    /// At most 128 characters of what a caller sent.
-    package static func quoted(_ text: some StringProtocol) -> String { String(text.prefix(128)) }
+    /// At most 128 characters (Unicode scalars: a grapheme has no limit of its own) of what a caller sent.
+    package static func quoted(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.prefix(128)))
+    }
 
     package static func quoted(_ bytes: [UInt8]) -> String {
-        // 128 characters take at most 512 bytes, unless they are piled up with combining marks.
-        quoted(String(decoding: bytes.prefix(1_024), as: UTF8.self))
+        // 128 characters take at most 512 bytes.
+        quoted(String(decoding: bytes.prefix(512), as: UTF8.self))
     }
 
     // MARK: Parameters

@@ -94,6 +94,12 @@ package protocol Shard: AnyObject, Sendable {
         _ messages: [OutgoingMessage],
         completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void)
 
+    /// Sends what `pull` gives when the shard is about to store it: the later a batch is formed, the larger it is. A
+    /// shard that has no better moment asks at once. The completion gets one receipt for each message pulled.
+    func sendWhenReady(
+        _ pull: @escaping @Sendable () -> [OutgoingMessage],
+        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void)
+
     func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
 
@@ -121,6 +127,16 @@ package protocol Shard: AnyObject, Sendable {
     func setDeadLetterSink(_ sink: DeadLetterSink?)
     /// Finishes what was accepted and closes. Blocks until that is done.
     func close()
+}
+
+extension Shard {
+    package func sendWhenReady(
+        _ pull: @escaping @Sendable () -> [OutgoingMessage],
+        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) {
+        let messages = pull()
+        if messages.isEmpty { completion(.success([])) } else { send(messages, completion: completion) }
+    }
 }
 
 /// Where a shard sends messages that were received too often; it may be called on any thread.

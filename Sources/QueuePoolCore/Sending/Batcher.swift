@@ -100,13 +100,30 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     /// - Returns: `nil` if there was one or no quota is set, else the milliseconds until there will be.
     package mutating func takeToken(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
 
-    /// The next request, if one may leave now.
-    package mutating func next(now: Timestamp) -> Step {
+    /// Whether a request may leave now.
+    package enum Readiness: Hashable, Sendable {
+        case ready
+        /// Nothing may leave before this time: the quota is spent.
+        case wait(until: Timestamp)
+        case idle
+    }
+
+    package mutating func readiness(now: Timestamp) -> Readiness {
         guard requestsInFlight < limits.requestsInFlightMax, let first = tracksGroups ? firstInTurn : waiting.first
         else { return .idle }
         if quota != nil, !first.isPaid, quota?.hasToken(now: now) == false {
             var probe = quota
             return .wait(until: now + Int64(max(1, probe?.take(now: now) ?? 1)))
+        }
+        return .ready
+    }
+
+    /// The next request, if one may leave now.
+    package mutating func next(now: Timestamp) -> Step {
+        switch readiness(now: now) {
+        case .idle: return .idle
+        case .wait(let until): return .wait(until: until)
+        case .ready: break
         }
         let request = tracksGroups ? gatherByGroup() : gather()
         guard !request.isEmpty else { return .idle }

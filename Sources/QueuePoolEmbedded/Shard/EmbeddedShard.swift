@@ -29,8 +29,7 @@ package final class EmbeddedShard: Shard {
     let wake = DispatchSemaphore(value: 0)
     let stopped = DispatchSemaphore(value: 0)
     let counters = ShardCounters()
-    private let readyCallback = Mutex<(@Sendable () -> Void)?>(nil)
-    private let deadLetters = Mutex<DeadLetterSink?>(nil)
+    private let callbacks = Mutex(ShardCallbacks())
 
     init(name: String, index: consuming FIFOQueue, now: @escaping @Sendable () -> Timestamp) {
         self.name = name
@@ -42,7 +41,16 @@ package final class EmbeddedShard: Shard {
     package func send(
         _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
     ) {
-        if !post(.send(messages, completion)) { completion(.failure(.closed)) }
+        sendWhenReady({ messages }, completion: completion)
+    }
+
+    package func sendWhenReady(
+        _ pull: @escaping @Sendable () -> [OutgoingMessage],
+        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) {
+        guard !post(.send(pull, completion)) else { return }
+        _ = pull()
+        completion(.failure(.closed))
     }
 
     package func receive(
@@ -123,14 +131,14 @@ package final class EmbeddedShard: Shard {
         }
     }
 
-    package func onReady(_ notify: @escaping @Sendable () -> Void) { readyCallback.withLock { $0 = notify } }
+    package func onReady(_ notify: @escaping @Sendable () -> Void) { callbacks.withLock { $0.ready = notify } }
 
     /// Sets where messages go that were received too often; without it a redrive policy only holds them back.
-    package func setDeadLetterSink(_ sink: DeadLetterSink?) { deadLetters.withLock { $0 = sink } }
+    package func setDeadLetterSink(_ sink: DeadLetterSink?) { callbacks.withLock { $0.deadLetterSink = sink } }
 
-    var deadLetterSink: DeadLetterSink? { deadLetters.withLock { $0 } }
+    var deadLetterSink: DeadLetterSink? { callbacks.withLock { $0.deadLetterSink } }
 
-    func notifyReady() { readyCallback.withLock { $0 }?() }
+    func notifyReady() { callbacks.withLock { $0.ready }?() }
 
     /// - Returns: `false` if the shard is closing; the operation was not taken.
     func post(_ operation: ShardOperation) -> Bool {
@@ -155,6 +163,12 @@ package final class EmbeddedShard: Shard {
         if mustWake { wake.signal() }
         stopped.wait()
     }
+}
+
+/// Whom a shard calls. A struct, because a bare closure in a generic lock is wrapped anew at every access.
+struct ShardCallbacks {
+    var ready: (@Sendable () -> Void)?
+    var deadLetterSink: DeadLetterSink?
 }
 
 /// Counts that the writer keeps.

@@ -41,7 +41,7 @@ extension EmbeddedShard {
         let shard = EmbeddedShard(name: name, index: recovery.index, now: options.now)
         let books = recovery.books
         let started = SystemThread.start {
-            ShardWriter(shard: shard, log: log, books: books).run()
+            ShardWriter(shard: shard, log: log, books: books, gate: options.gate).run()
         }
         guard started else { throw .noThread }
         return shard

@@ -2,11 +2,13 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 package import QueuePoolCore
 
 /// What a shard's writer is asked to do; each is answered once, after its commit.
 enum ShardOperation: Sendable {
-    case send([OutgoingMessage], @Sendable (Result<[SendReceipt], ShardError>) -> Void)
+    /// The messages are asked for when the commit begins.
+    case send(@Sendable () -> [OutgoingMessage], @Sendable (Result<[SendReceipt], ShardError>) -> Void)
     case delete([ReceiptHandle], @Sendable ([DeleteOutcome]) -> Void)
     /// Fetch the bodies of what a receive handed out.
     case load(ReceiveDecision, @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
@@ -23,10 +25,24 @@ struct ShardInbox {
     var isClosed = false
 }
 
+/// How many shards flush at one time. Those that wait gather more meanwhile, so that under load commits are fewer and
+/// larger; with little load nobody waits. Files flushed side by side share the disk's latency up to a few of them, and
+/// beyond that only cost processor time.
+package final class CommitGate: Sendable {
+    private let semaphore: DispatchSemaphore
+
+    package init(width: Int) { semaphore = DispatchSemaphore(value: max(1, width)) }
+
+    func enter() { semaphore.wait() }
+    func leave() { semaphore.signal() }
+}
+
 /// How a shard's file is used.
 package struct EmbeddedShardOptions: Sendable {
     /// Bytes of message bodies kept in memory for receivers, beside the index.
     package var cacheBytesMax = 16 << 20
+    /// Lets only so many shards commit at one time; `nil`: all of them.
+    package var gate: CommitGate?
     /// A wall clock that never steps back.
     package var now: @Sendable () -> Timestamp
     package var random: @Sendable () -> UInt64

@@ -24,8 +24,10 @@ final class ShardWriter {
     private var brokenBy: ShardError?
     private var deletionRowsAtLastSweep = 0
     private var maintainedAt: Timestamp
+    private let gate: CommitGate?
 
-    init(shard: EmbeddedShard, log: LogFile, books: LogBooks) {
+    init(shard: EmbeddedShard, log: LogFile, books: LogBooks, gate: CommitGate?) {
+        self.gate = gate
         self.shard = shard
         self.log = log
         self.books = books
@@ -34,32 +36,40 @@ final class ShardWriter {
     }
 
     func run() {
-        while let operations = take() {
-            perform(operations)
+        while waitForWork() {
+            gate?.enter()
+            // Taken only now: what came while others flushed belongs to this commit.
+            perform(take())
             maintain()
             log.checkpointIfDue()
+            gate?.leave()
         }
         writeDeliveries()
         log.checkpoint()
         shard.stopped.signal()
     }
 
-    /// What gathered; empty after a second without work; `nil` when the shard is closed and nothing is left.
-    private func take() -> [ShardOperation]? {
-        let (taken, isClosed) = shard.inbox.withLock { inbox in
-            let taken = inbox.operations
-            inbox.operations = []
-            inbox.isIdle = taken.isEmpty && !inbox.isClosed
-            return (taken, inbox.isClosed)
+    /// Returns when something gathered, or after a second without work.
+    /// - Returns: `false` when the shard is closed and nothing is left.
+    private func waitForWork() -> Bool {
+        let (hasWork, isClosed) = shard.inbox.withLock { inbox in
+            inbox.isIdle = inbox.operations.isEmpty && !inbox.isClosed
+            return (!inbox.operations.isEmpty, inbox.isClosed)
         }
-        if !taken.isEmpty { return taken }
-        if isClosed { return nil }
+        if hasWork { return true }
+        if isClosed { return false }
         _ = shard.wake.wait(timeout: .now() + .milliseconds(ShardWriter.turnMilliseconds))
         return shard.inbox.withLock { inbox in
+            inbox.isIdle = false
+            return !inbox.operations.isEmpty || !inbox.isClosed
+        }
+    }
+
+    private func take() -> [ShardOperation] {
+        shard.inbox.withLock { inbox in
             let taken = inbox.operations
             inbox.operations = []
-            inbox.isIdle = false
-            return taken.isEmpty && inbox.isClosed ? nil : taken
+            return taken
         }
     }
 
@@ -67,7 +77,7 @@ final class ShardWriter {
         var turn = ShardTurn()
         for operation in operations {
             switch operation {
-            case .send(let messages, let completion): turn.sends.append((messages, completion))
+            case .send(let pull, let completion): turn.sends.append((pull(), completion))
             case .delete(let handles, let completion): turn.deletes.append((handles, completion))
             case .finishMove(let handles, let isStored): turn.moves.append((handles, isStored))
             case .load(let decision, let completion): load(decision, completion)

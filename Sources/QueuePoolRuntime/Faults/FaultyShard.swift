@@ -59,7 +59,11 @@ final class FaultyShard: Shard {
     func send(
         _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
     ) {
-        perform { [inner] in inner.send(messages, completion: completion) } orElse: { completion(.failure(.injected)) }
+        perform { [inner] in
+            inner.send(messages, completion: completion)
+        } orElse: {
+            completion(.failure(.injected))
+        }
     }
 
     func receive(
@@ -81,10 +85,13 @@ final class FaultyShard: Shard {
     }
 
     func changeVisibility(
-        _ changes: [(handle: ReceiptHandle, seconds: Int)], completion: @escaping @Sendable ([VisibilityDecision]) -> Void
+        _ changes: [(handle: ReceiptHandle, seconds: Int)],
+        completion: @escaping @Sendable ([VisibilityDecision]) -> Void
     ) { inner.changeVisibility(changes, completion: completion) }
 
-    func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) { inner.purge(completion: completion) }
+    func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
+        inner.purge(completion: completion)
+    }
     func setAttributes(_ attributes: QueueAttributes) { inner.setAttributes(attributes) }
     func counts() -> ShardCounts { inner.counts() }
     func nextVisibleAt() -> Timestamp? { inner.nextVisibleAt() }

@@ -155,7 +155,8 @@ package final class Pool: Sendable {
     /// Deletes by receipt handles; one outcome for each, in order.
     /// - Parameter shard: handles of other shards are not accepted; `nil` for the whole pool.
     package func delete(
-        _ handles: [ReceiptHandle], in shard: PoolShard? = nil, completion: @escaping @Sendable ([DeleteOutcome]) -> Void
+        _ handles: [ReceiptHandle], in shard: PoolShard? = nil,
+        completion: @escaping @Sendable ([DeleteOutcome]) -> Void
     ) {
         split(handles, in: shard, action: .delete, refused: { .failed($0) }, foreign: .notOurs, completion) {
             $0.delete($1, completion: $2)

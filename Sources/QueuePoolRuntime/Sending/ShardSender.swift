@@ -8,15 +8,29 @@ import Synchronization
 /// Called once with what became of one message.
 package typealias SendCompletion = @Sendable (Result<SendReceipt, ShardError>) -> Void
 
-// The batcher's driver: lock, decide, unlock, act. One request is under way at a time (or as many as the limits say);
-// its answer is what sends the next one, on the thread that brought the answer.
+// The batcher's driver: lock, decide, unlock, act. When something may leave, the shard is told, and the request is
+// formed at the moment at which the shard can store it; its answer, on the thread that brings it, is what tells the
+// shard of the next one.
 
 /// Sends to one shard through its batcher.
 package final class ShardSender: Sendable {
     private struct State {
         var batcher: Batcher<SendCompletion>
         var wakesAt: Timestamp?
-        var isClosed = false
+        /// The shard was told that a request may leave and has not asked for it yet.
+        var isAnnounced = false
+    }
+
+    /// What is to be done outside the lock.
+    private enum Act {
+        case announce
+        case schedule(Timestamp)
+        case nothing
+    }
+
+    /// A request from the moment at which the shard asks for it.
+    private final class Pulled: Sendable {
+        let request = Mutex<Batcher<SendCompletion>.Request>([])
     }
 
     private let shard: any Shard
@@ -42,36 +56,53 @@ package final class ShardSender: Sendable {
     /// Sends messages in order, all or none of them taken in; every completion is called once.
     package func send(_ entries: [BatcherEntry<SendCompletion>]) {
         let now = clock.now()
-        let (isAccepted, step) = state.withLock { state in
-            guard state.batcher.accept(entries) else { return (false, Batcher<SendCompletion>.Step.idle) }
+        let (isAccepted, next) = state.withLock { state in
+            guard state.batcher.accept(entries) else { return (false, Act.nothing) }
             return (true, decide(&state, now))
         }
         guard isAccepted else {
             for entry in entries { entry.ticket(.failure(.overloaded(retryAfterMilliseconds: 1_000))) }
             return
         }
-        act(step)
+        act(next)
     }
 
-    private func decide(_ state: inout State, _ now: Timestamp) -> Batcher<SendCompletion>.Step {
-        let step = state.batcher.next(now: now)
-        guard case .wait(let until) = step else { return step }
-        // One timer at a time: an earlier one will decide again.
-        if let wakesAt = state.wakesAt, wakesAt <= until { return .idle }
-        state.wakesAt = until
-        return step
-    }
-
-    private func act(_ step: Batcher<SendCompletion>.Step) {
-        switch step {
-        case .idle: break
+    private func decide(_ state: inout State, _ now: Timestamp) -> Act {
+        if state.isAnnounced { return .nothing }
+        switch state.batcher.readiness(now: now) {
+        case .idle: return .nothing
+        case .ready:
+            state.isAnnounced = true
+            return .announce
         case .wait(let until):
-            clock.schedule(at: until) { [weak self] in self?.wake() }
-        case .send(let request):
-            shard.send(request.map(\.message)) { [self] result in finish(request, result) }
-            // More may leave beside it.
-            poke()
+            // One timer at a time: an earlier one will decide again.
+            if let wakesAt = state.wakesAt, wakesAt <= until { return .nothing }
+            state.wakesAt = until
+            return .schedule(until)
         }
+    }
+
+    private func act(_ act: Act) {
+        switch act {
+        case .nothing: break
+        case .schedule(let time): clock.schedule(at: time) { [weak self] in self?.wake() }
+        case .announce:
+            let pulled = Pulled()
+            shard.sendWhenReady({ [self] in pull(into: pulled) }, completion: { [self] in finish(pulled, $0) })
+        }
+    }
+
+    private func pull(into pulled: Pulled) -> [OutgoingMessage] {
+        let now = clock.now()
+        let (request, next) = state.withLock { state -> (Batcher<SendCompletion>.Request, Act) in
+            state.isAnnounced = false
+            guard case .send(let request) = state.batcher.next(now: now) else { return ([], .nothing) }
+            // Where several requests may be under way, the next one need not wait for this one's answer.
+            return (request, decide(&state, now))
+        }
+        pulled.request.withLock { $0 = request }
+        act(next)
+        return request.map(\.message)
     }
 
     private func wake() {
@@ -83,18 +114,14 @@ package final class ShardSender: Sendable {
             })
     }
 
-    private func poke() {
+    private func finish(_ pulled: Pulled, _ result: Result<[SendReceipt], ShardError>) {
+        let request = pulled.request.withLock { $0 }
         let now = clock.now()
-        act(state.withLock { decide(&$0, now) })
-    }
-
-    private func finish(_ request: Batcher<SendCompletion>.Request, _ result: Result<[SendReceipt], ShardError>) {
-        let now = clock.now()
-        let step = state.withLock { state in
-            state.batcher.finished(request)
-            return decide(&state, now)
-        }
-        act(step)
+        act(
+            state.withLock { state in
+                if !request.isEmpty { state.batcher.finished(request) }
+                return decide(&state, now)
+            })
         switch result {
         case .success(let receipts):
             for (entry, receipt) in zip(request, receipts) { entry.ticket(.success(receipt)) }

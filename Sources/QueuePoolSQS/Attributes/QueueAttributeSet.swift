@@ -5,7 +5,7 @@
 package import QueuePoolCore
 import QueuePoolJSON
 
-// The attributes of a queue as texts, which is how SQS sets, compares and shows them. What is kept is checked and in one
+// The attributes of a queue as texts, which is how SQS sets, compares and shows them. What is kept is checked, in one
 // form (numbers without leading zeros, booleans in lower case, redrive policies rewritten), so that equal means equal.
 // Only what was set is kept; the rest is the default. Source: API reference of CreateQueue and SetQueueAttributes.
 
@@ -96,7 +96,8 @@ package struct QueueAttributeSet: Hashable, Sendable {
     }
 
     /// Name and text of what GetQueueAttributes answers.
-    package func shown(_ names: QueueAttributeNames, status: QueueStatus) -> [(name: QueueAttributeName, text: String)] {
+    package func shown(_ names: QueueAttributeNames, status: QueueStatus) -> [(name: QueueAttributeName, text: String)]
+    {
         QueueAttributeName.allCases.compactMap { name in
             guard names.contains(name), let text = shown(name, status) else { return nil }
             return (name, text)

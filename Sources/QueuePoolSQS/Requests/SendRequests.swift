@@ -87,7 +87,7 @@ package struct SendMessageBatchRequest: Sendable {
         entriesCount = batch.count
     }
 
-    /// What fails the whole batch, in the order in which SQS looks: count, ids, total size, group ids, deduplication ids.
+    /// What fails the whole batch, in SQS's order: count, ids, total size, group ids, deduplication ids.
     package func check(_ attributes: QueueAttributes) throws(SQSError) {
         try BatchRules.check(count: entriesCount, ids: entries.lazy.map(\.id), shape: "SendMessageBatchRequestEntry")
         let total = entries.reduce(0) { $0 + $1.countedBytes }

@@ -16,8 +16,10 @@ package enum MessageRules {
         while offset < text.count {
             if offset &+ 8 <= text.count {
                 let word = text.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                // Eight bytes of ASCII without control characters, which is nearly all of most texts.
-                if (word | ((word &- ones &* 0x20) & ~word)) & (ones &* 0x80) == 0 {
+                // Eight bytes without a control character and without the lead byte of U+F000...U+FFFF.
+                let leads = word ^ (ones &* 0xEF)
+                let found = ((word &- ones &* 0x20) & ~word) | ((leads &- ones) & ~leads)
+                if found & (ones &* 0x80) == 0 {
                     offset &+= 8
                     continue
                 }
@@ -68,39 +70,46 @@ package enum MessageRules {
                     .invalidParameterValue,
                     "The message system attribute 'AWSTraceHeader' must be of type 'String'.")
             }
+            guard attribute.value.count <= traceHeaderBytesMax else {
+                throw SQSError(
+                    .invalidParameterValue,
+                    "The message system attribute 'AWSTraceHeader' has \(attribute.value.count) bytes; at most "
+                        + "\(traceHeaderBytesMax) are allowed.")
+            }
             try checkValue(attribute)
         }
     }
 
+    /// System attributes do not count towards a message's size, so the one there is has a limit of its own.
+    static let traceHeaderBytesMax = 2_048
+
     private static func checkValue(_ attribute: MessageAttribute) throws(SQSError) {
         let type = attribute.dataType
-        let name = SQSError.quoted(attribute.name)
+        // Only a refusal needs the name.
+        func refusal(_ text: (String) -> String) -> SQSError {
+            SQSError(.invalidParameterValue, text(SQSError.quoted(attribute.name)))
+        }
         guard !type.isEmpty else {
-            throw SQSError(
-                .invalidParameterValue,
-                "The message attribute '\(name)' must contain non-empty message attribute type.")
+            throw refusal { "The message attribute '\($0)' must contain non-empty message attribute type." }
         }
         guard let base = baseType(type), type.utf8.count <= QueueLimits.attributeNameBytesMax else {
-            throw SQSError(
-                .invalidParameterValue,
-                "The message attribute '\(name)' has an invalid message attribute type, the set of supported type "
-                    + "prefixes is Binary, Number, and String.")
+            throw refusal {
+                "The message attribute '\($0)' has an invalid message attribute type, the set of supported type "
+                    + "prefixes is Binary, Number, and String."
+            }
         }
         guard !attribute.value.isEmpty else {
-            throw SQSError(
-                .invalidParameterValue,
-                "Message (user) attribute '\(name)' must contain a non-empty value of type '\(base)'.")
+            throw refusal { "Message (user) attribute '\($0)' must contain a non-empty value of type '\(base)'." }
         }
         if base == "Binary" { return }
         guard attribute.value.withUnsafeBytes(isAllowed) else {
-            throw SQSError(
-                .invalidParameterValue,
-                "Invalid binary character was found in the value of message attribute '\(name)', the set of allowed "
-                    + "characters is #x9 | #xA | #xD | [#x20 to #xD7FF] | [#xE000 to #xFFFD] | [#x10000 to #x10FFFF]")
+            throw refusal {
+                "Invalid binary character was found in the value of message attribute '\($0)', the set of allowed "
+                    + "characters is #x9 | #xA | #xD | [#x20 to #xD7FF] | [#xE000 to #xFFFD] | [#x10000 to #x10FFFF]"
+            }
         }
         guard base != "Number" || NumberText.isValid(attribute.value) else {
-            throw SQSError(
-                .invalidParameterValue, "Can't cast the value of message (user) attribute '\(name)' to a number.")
+            throw refusal { "Can't cast the value of message (user) attribute '\($0)' to a number." }
         }
     }
 

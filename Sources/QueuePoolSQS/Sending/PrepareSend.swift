@@ -2,8 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
 import Crypto
+package import QueuePoolCore
 import QueuePoolJSON
 
 // From a sender's description to the bytes that a shard stores. All rules are checked here, once, and all digests that
@@ -42,8 +42,10 @@ package func prepare(
 
     let bodyMD5 = entry.body.withUnsafeBytes { MD5Digest(of: $0) }
     var systemAttributes = entry.systemAttributes
-    if systemAttributes.isEmpty, let traceHeader, !traceHeader.isEmpty {
-        systemAttributes = [MessageAttribute(name: "AWSTraceHeader", text: SQSError.quoted(traceHeader))]
+    if systemAttributes.isEmpty, let traceHeader {
+        // A header that cannot be an attribute is nobody's error: the trace is lost, not the message.
+        let attribute = MessageAttribute(name: "AWSTraceHeader", text: traceHeader)
+        if (try? MessageRules.checkSystem([attribute])) != nil { systemAttributes = [attribute] }
     }
     let record = entry.body.withUnsafeBytes { body in
         MessageRecord(

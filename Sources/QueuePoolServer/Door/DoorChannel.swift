@@ -4,9 +4,9 @@
 
 import HummingbirdCore
 import Logging
-import Synchronization
 import NIOCore
 import NIOHTTPTypes
+import Synchronization
 
 /// A connection's handlers: the front door, and behind it what Hummingbird sets up for HTTP/1.1.
 struct DoorChannel: ServerChildChannel {

@@ -2,9 +2,9 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Synchronization
 import NIOCore
 import NIOHTTP1
+import Synchronization
 
 // The first handler of every connection. Plain requests (see `RequestHead`), which are nearly all of a busy server's,
 // are taken here from the bytes and answered with bytes: no HTTP objects, no header dictionary, no task, no actor. The

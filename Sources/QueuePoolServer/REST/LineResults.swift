@@ -62,7 +62,8 @@ final class LineResults: Sendable {
     func end() {
         let writer = state.withLock { state in
             state.isEnded = true
-            return state.writer.take()
+            // Results that are still to come wake the writer themselves.
+            return state.results.isEmpty ? state.writer.take() : nil
         }
         writer?.resume()
     }

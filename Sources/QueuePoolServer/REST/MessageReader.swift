@@ -58,7 +58,9 @@ struct MessageReader {
         } else if key.equals("delaySeconds") {
             guard json.peekKind() == .number else { return try refuse("delaySeconds", "a whole number", &json) }
             if !(try json.readNumberText()).elementsEqual("0".utf8) {
-                fail("delaySeconds", "is not 0; messages of a FIFO queue have their queue's delay only: send 0 or leave it out")
+                fail(
+                    "delaySeconds",
+                    "is not 0; messages of a FIFO queue have their queue's delay only: send 0 or leave it out")
             }
         } else {
             fail(
@@ -99,7 +101,8 @@ struct MessageReader {
                 continue
             }
             switch json.peekKind() {
-            case .string: attributes.append(MessageAttribute(name: name, dataType: "String", value: try json.readString().array))
+            case .string:
+                attributes.append(MessageAttribute(name: name, dataType: "String", value: try json.readString().array))
             case .number:
                 attributes.append(
                     MessageAttribute(name: name, dataType: "Number", value: Array(try json.readNumberText())))
@@ -137,16 +140,21 @@ struct MessageReader {
     // MARK: - Rules
 
     private func build(_ queue: QueueAttributes, _ ids: UniqueIDs) throws(Problem) -> OutgoingMessage {
-        guard let group else { throw .invalidField("group", "'group' is missing; it must be a string of 1 to 128 characters.") }
+        guard let group else {
+            throw .invalidField("group", "'group' is missing; it must be a string of 1 to 128 characters.")
+        }
         guard let body, !body.isEmpty else {
-            throw .invalidField("body", "'body' is \(self.body == nil ? "missing" : "empty"); it must be a string of at least 1 byte.")
+            throw .invalidField(
+                "body", "'body' is \(self.body == nil ? "missing" : "empty"); it must be a string of at least 1 byte.")
         }
         try MessageReader.checkID("group", group)
         if let deduplicationID { try MessageReader.checkID("deduplicationId", deduplicationID) }
         let bytes = attributes.reduce(body.count) { $0 + $1.countedBytes }
         guard bytes <= queue.maximumMessageSize else {
             throw .invalidField(
-                "body", "The message has \(bytes) bytes of body and attributes; at most \(queue.maximumMessageSize) are allowed.")
+                "body",
+                "The message has \(bytes) bytes of body and attributes; at most \(queue.maximumMessageSize) are allowed."
+            )
         }
         if !attributes.isEmpty {
             do throws(SQSError) { try MessageRules.check(attributes, count: attributes.count) } catch {
@@ -156,9 +164,12 @@ struct MessageReader {
         return try body.withBytes { (body) throws(Problem) in
             guard MessageRules.isAllowed(body) else {
                 throw .invalidField(
-                    "body", "'body' has a control character or a noncharacter; allowed are tab, line feed, carriage return and U+0020 on.")
+                    "body",
+                    "'body' has a control character or a noncharacter; allowed are tab, line feed, carriage return and U+0020 on."
+                )
             }
-            let id = deduplicationID ?? (queue.contentBasedDeduplication ? contentDeduplicationID(Array(body)) : ids.next())
+            let id =
+                deduplicationID ?? (queue.contentBasedDeduplication ? contentDeduplicationID(Array(body)) : ids.next())
             let record = MessageRecord(group: group, deduplicationID: id, body: body, attributes: attributes)
             return OutgoingMessage(record: record, groupHash: group.withUnsafeBytes { XXHash64.hash($0) })
         }
@@ -167,7 +178,9 @@ struct MessageReader {
     static func checkID(_ field: String, _ id: [UInt8]) throws(Problem) {
         guard MessageRules.isIdentifier(id) else {
             throw .invalidField(
-                field, "'\(field)' has \(id.count) bytes; it must be 1 to \(QueueLimits.identifierBytesMax) ASCII letters, digits or punctuation marks.")
+                field,
+                "'\(field)' has \(id.count) bytes; it must be 1 to \(QueueLimits.identifierBytesMax) ASCII letters, digits or punctuation marks."
+            )
         }
     }
 }

@@ -23,17 +23,19 @@ struct MessageSender: Sendable {
     /// Sends a message and answers 202 once it is durable.
     func send(_ message: OutgoingMessage, to pool: Pool, reply: @escaping Reply) {
         let shard = pool.shard(ofGroupHash: message.groupHash)
-        let entry = BatcherEntry<SendCompletion>(message: message, ticket: { result in
-            switch result {
-            case .success(let receipt):
-                var json = JSONWriter(capacity: 160)
-                json.beginObject()
-                MessageSender.write(receipt, shard.name, to: &json)
-                json.endObject()
-                reply(Answer(status: 202, contentType: "application/json", body: json.take()))
-            case .failure(let error): reply(Problem(error).answer)
-            }
-        })
+        let entry = BatcherEntry<SendCompletion>(
+            message: message,
+            ticket: { result in
+                switch result {
+                case .success(let receipt):
+                    var json = JSONWriter(capacity: 160)
+                    json.beginObject()
+                    MessageSender.write(receipt, shard.name, to: &json)
+                    json.endObject()
+                    reply(Answer(status: 202, contentType: "application/json", body: json.take()))
+                case .failure(let error): reply(Problem(error).answer)
+                }
+            })
         shard.sender.send([entry])
     }
 

@@ -60,12 +60,14 @@ struct MessageStream: Sendable {
             do throws(Problem) {
                 let message = try message(found, attributes)
                 let shard = pool.shard(ofGroupHash: message.groupHash)
-                let entry = BatcherEntry<SendCompletion>(message: message, ticket: { result in
-                    switch result {
-                    case .success(let receipt): results.fill(line, .accepted(receipt, shard: shard.name))
-                    case .failure(let error): results.fill(line, .refused(Problem(error)))
-                    }
-                })
+                let entry = BatcherEntry<SendCompletion>(
+                    message: message,
+                    ticket: { result in
+                        switch result {
+                        case .success(let receipt): results.fill(line, .accepted(receipt, shard: shard.name))
+                        case .failure(let error): results.fill(line, .refused(Problem(error)))
+                        }
+                    })
                 if let place = batches.firstIndex(where: { $0.shard === shard }) {
                     batches[place].entries.append(entry)
                 } else {

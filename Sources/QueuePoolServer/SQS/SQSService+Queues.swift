@@ -61,7 +61,8 @@ extension SQSService {
         let allow = (try? QueueAttributeSet(encoded: target.pool.snapshot.definition.attributes))?.redriveAllow
         guard allow?.allows(source: queue) ?? true else {
             throw .invalid(
-                "RedrivePolicy", redrive.deadLetterQueue, "The dead-letter queue does not allow this queue as a source.")
+                "RedrivePolicy", redrive.deadLetterQueue, "The dead-letter queue does not allow this queue as a source."
+            )
         }
     }
 

@@ -29,7 +29,9 @@ extension SQSService {
     /// Takes a token where a request over the quota is refused at once.
     /// - Returns: whether one was taken.
     private func pay(_ target: QueueTarget, _ shard: PoolShard) throws(SQSError) -> Bool {
-        guard target.pool.isThrottledAtOnce || target.shard != nil && target.pool.snapshot.quota != nil else { return false }
+        guard target.pool.isThrottledAtOnce || target.shard != nil && target.pool.snapshot.quota != nil else {
+            return false
+        }
         if let wait = shard.sender.takeToken() {
             throw SQSError(ShardError.quotaExceeded(retryAfterMilliseconds: wait))
         }
@@ -81,7 +83,8 @@ extension SQSService {
         return answer(capacity: 256 * request.entries.count) { json in
             SQSAnswer.sendMessageBatch(
                 successes: successes,
-                failures: failures.map { BatchFailure(id: request.entries[$0.position].id, error: $0.error) }, to: &json)
+                failures: failures.map { BatchFailure(id: request.entries[$0.position].id, error: $0.error) }, to: &json
+            )
         }
     }
 

@@ -1,0 +1,122 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import QueuePoolCore
+
+extension LoadLoop {
+    /// Senders first, receivers behind them; all connected before the first request.
+    func makeConnections() throws {
+        let options = plan.options
+        let shape = SendTemplate.Shape(
+            api: options.api, pool: options.pool, authority: plan.endpoint.authority, batch: options.batchSize,
+            run: plan.run, filler: filler)
+        for index in 0..<options.senderCount {
+            let connection = Connection(index: index, role: .sender)
+            connection.template = SendTemplate(shape, connection: UInt16(truncatingIfNeeded: index))
+            connection.chooser = GroupChooser(
+                groups: options.groups, connection: index, connections: options.senderCount, skew: options.skew)
+            connections.append(connection)
+        }
+        for number in 0..<options.receiverCount {
+            let connection = Connection(index: connections.count, role: .receiver)
+            let isPool = options.receiveFrom == .pool || plan.shardNames.isEmpty
+            connection.requests = ReceiveRequests(
+                queue: isPool ? options.pool : plan.shardNames[number % plan.shardNames.count],
+                authority: plan.endpoint.authority, waitSeconds: options.waitSeconds)
+            connections.append(connection)
+        }
+        for connection in connections { try open(connection) }
+    }
+
+    /// Starts what is next for a connection without a request outstanding.
+    func proceed(_ connection: Connection, now: UInt64) throws {
+        if connection.isRetry {
+            connection.isRetry = false
+            return try write(connection)
+        }
+        guard connection.step == .idle, mayStart else { return }
+        switch connection.role {
+        case .sender: try startSend(connection, now: now)
+        case .receiver: try startReceive(connection, now: now)
+        }
+    }
+
+    /// Sends the current request from its first byte.
+    func write(_ connection: Connection) throws {
+        connection.written = 0
+        try flush(connection)
+    }
+
+    /// The answer of the outstanding request is complete.
+    func answered(_ connection: Connection, _ response: Response, now: UInt64) throws {
+        defer { noteProgress(now) }
+        let step = connection.step
+        guard step != .idle else { return connection.reader.consume() }
+        if Answers.isThrottled(response), step != .sending || plan.options.retriesThrottled {
+            if windowIsOpen { outcome.statistics.throttled += 1 }
+            connection.reader.consume()
+            connection.isRetry = true
+            connection.wakeAt = now + backOff()
+            return
+        }
+        switch step {
+        case .idle: break
+        case .sending: sendAnswered(connection, response, now: now)
+        case .receiving: receiveAnswered(connection, response, now: now)
+        case .deleting: deleteAnswered(connection, response, now: now)
+        }
+        connection.reader.consume()
+        if connection.step == .deleting {
+            try write(connection)
+        } else if connection.wakeAt == .max {
+            try proceed(connection, now: now)
+        }
+    }
+
+    /// The connection ended; what it had outstanding has no known outcome. Opens a new one and goes on.
+    func broken(_ connection: Connection) throws {
+        close(connection.descriptor)
+        connection.descriptor = -1
+        connection.reader.reset()
+        reconnectsLeft -= 1
+        guard reconnectsLeft > 0 else { throw BenchFailure("the server closed connections over and over") }
+        if windowIsOpen { outcome.statistics.reconnects += 1 }
+        let isUnanswered = connection.step != .idle && !connection.isRetry
+        try open(connection)
+        guard isUnanswered else { return }
+        if connection.step == .sending {
+            for entry in connection.entries { checker.outcomeUnknown(group: entry.group, sequence: entry.sequence) }
+            count(error: "connection closed", connection.entries.count)
+        }
+        finish(connection)
+        connection.wakeAt = monotonicNanoseconds() + backOff()
+    }
+
+    /// A drain that delivers is not stalled.
+    private func noteProgress(_ now: UInt64) {
+        guard checker.report.delivered != lastDelivered else { return }
+        lastDelivered = checker.report.delivered
+        lastProgressAt = now
+    }
+
+    /// No request is outstanding any more.
+    func finish(_ connection: Connection) {
+        switch connection.step {
+        case .idle: break
+        case .sending: busySenders -= 1
+        case .receiving: busyReceivers -= 1
+        case .deleting: busyDeleters -= 1
+        }
+        connection.step = .idle
+    }
+
+    /// 5 to 30 ms at random. A server's Retry-After counts whole seconds; a load client that waited so long would measure
+    /// its own pauses.
+    func backOff() -> UInt64 { UInt64(5_000_000 + random.next(below: 25_000_000)) }
+
+    func count(error: String, _ entries: Int = 1) {
+        if windowIsOpen { outcome.statistics.errors[error, default: 0] += entries }
+    }
+}

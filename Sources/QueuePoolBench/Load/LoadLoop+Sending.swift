@@ -1,0 +1,65 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+extension LoadLoop {
+    /// Fills the connection's template with the next messages and sends it, or waits for its next arrival.
+    func startSend(_ connection: Connection, now: UInt64) throws {
+        guard phase.sends != nil, requestsLeft > 0, let chooser = connection.chooser else { return }
+        connection.startedAt = now
+        if let schedule {
+            let due = schedule.due(connection.arrival)
+            guard due <= now else {
+                connection.wakeAt = due
+                return
+            }
+            connection.startedAt = due
+            connection.arrival += plan.options.senderCount
+        }
+        requestsLeft -= 1
+        connection.entries.removeAll(keepingCapacity: true)
+        for entry in 0..<plan.options.batchSize {
+            let group = chooser.next(&random)
+            let sequence = checker.nextSequence(group: group)
+            connection.template?.set(entry: entry, group: group, sequence: sequence)
+            connection.entries.append(Connection.Entry(group: group, sequence: sequence))
+        }
+        connection.step = .sending
+        busySenders += 1
+        try write(connection)
+    }
+
+    func sendAnswered(_ connection: Connection, _ response: Response, now: UInt64) {
+        Answers.readSend(response, api: plan.options.api, into: &verdicts)
+        var accepted = 0
+        for (entry, verdict) in zip(connection.entries, verdicts) {
+            switch verdict {
+            case .accepted(let shard):
+                accepted += 1
+                place(entry.group, answered: shard)
+            case .refused(let code):
+                checker.refused(group: entry.group, sequence: entry.sequence)
+                count(error: code)
+            case .unanswered:
+                checker.outcomeUnknown(group: entry.group, sequence: entry.sequence)
+                count(error: "entry without an answer")
+            }
+        }
+        checker.acknowledged(count: accepted)
+        let latency = now - min(now, connection.startedAt)
+        if windowIsOpen, accepted > 0 {
+            outcome.statistics.send.record(nanoseconds: latency, messages: accepted)
+        } else if accepted > 0, countsLate(connection.startedAt) {
+            outcome.statistics.send.recordLate(nanoseconds: latency)
+        }
+        finish(connection)
+        if accepted == 0 { connection.wakeAt = now + backOff() }
+    }
+
+    /// Counts the message for its shard: the one in the answer, else (SQS answers name none) the ring's.
+    private func place(_ group: Int, answered shard: Int?) {
+        let expected = group < plan.placement.count ? Int(plan.placement[group]) : nil
+        if let shard, let expected, shard != expected { checker.misplacedMessage() }
+        if windowIsOpen, let known = shard ?? expected { outcome.statistics.count(shard: known) }
+    }
+}

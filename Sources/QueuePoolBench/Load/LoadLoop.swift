@@ -1,0 +1,273 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import CQueuePoolEpoll
+import Glibc
+import QueuePoolCore
+
+// The load client: one thread, one epoll set, blocking on nothing else. Not NIO: client and server share the machine's
+// cores, and a NIO client spends about as much CPU on a request as the server under test, so half of what is measured
+// would be the client. wrk, at about 10 us a request, is the yardstick: a request here is a few patched bytes, one
+// `send`, one `recv`, and a scan of the answer. Nothing is allocated for it once the buffers have their size.
+// The loop owns every connection, the checker and the counts; none of them may be touched from another thread.
+
+/// What a loop needs to know; fixed for its life.
+struct LoadPlan {
+    let options: BenchOptions
+    let endpoint: Endpoint
+    let seed: UInt64
+    let run: UInt64
+    /// Names of the pool's shards by number.
+    let shardNames: [String]
+    /// Expected shard of each group; empty when the pool was resized.
+    let placement: [UInt16]
+    /// The server's CPU nanoseconds and resident bytes, if it can be seen.
+    let serverUsage: () -> ProcessUsage?
+}
+
+/// One stretch of load.
+struct LoadPhase {
+    enum Sends: Hashable {
+        case requests(Int)
+        case seconds(Double)
+    }
+
+    let name: String
+    var sends: Sends?
+    var receives = false
+    var warmUpSeconds = 0.0
+    var rate: Double?
+}
+
+/// Drives the connections of a run through its phases.
+final class LoadLoop {
+    let plan: LoadPlan
+    let filler: [UInt8]
+    var checker: Checker
+    var outcome = PhaseOutcome()
+    var phase = LoadPhase(name: "none")
+    var random: SplitMix64
+    var connections: [Connection] = []
+    var schedule: OpenLoopSchedule?
+    var requestsLeft = Int.max
+    var mayStart = false
+    var windowIsOpen = false
+    var verdicts: [Verdict]
+    var deleteVerdicts: [Verdict] = []
+    var received: [ReceivedMessage] = []
+    var handles: [UnsafeRawBufferPointer] = []
+    var busySenders = 0
+    var busyDeleters = 0
+    var busyReceivers = 0
+    var lastProgressAt: UInt64 = 0
+    var lastDelivered = 0
+    var reconnectsLeft = 10_000
+    private var windowStart: UInt64 = 0
+    private var windowEnd = UInt64.max
+    private var clientCPUAtStart: UInt64 = 0
+    private var usageAtStart: ProcessUsage?
+    private let epoll: Int32
+    private let timer: Int32
+    private var timerSetFor = UInt64.max
+    private let events = UnsafeMutablePointer<qp_ready>.allocate(capacity: LoadLoop.eventsMax)
+    private static let eventsMax = 256
+    private static let timerTag = UInt64.max
+
+    init(plan: LoadPlan) throws {
+        self.plan = plan
+        let options = plan.options
+        filler = Payload.filler(bodyBytes: options.bodyBytes, seed: plan.seed)
+        checker = Checker(groups: options.groups)
+        random = SplitMix64(seed: plan.seed)
+        verdicts = Array(repeating: .unanswered, count: options.batchSize)
+        epoll = qp_epoll_new()
+        timer = qp_timer_new()
+        guard epoll >= 0, timer >= 0 else { throw SocketError(call: "epoll_create", code: errno) }
+        qp_epoll_add(epoll, timer, LoadLoop.timerTag, 0)
+        try makeConnections()
+    }
+
+    deinit {
+        events.deallocate()
+        close(timer)
+        close(epoll)
+    }
+
+    /// Runs one phase to its end.
+    /// - Throws: `BenchFailure` when the server cannot be reached any more.
+    func run(_ next: LoadPhase) throws -> PhaseOutcome {
+        phase = next
+        outcome = PhaseOutcome()
+        begin(now: monotonicNanoseconds())
+        while !isFinished {
+            armTimer()
+            try poll()
+            let now = monotonicNanoseconds()
+            tick(now)
+            try wakeDue(now)
+        }
+        closeWindow(monotonicNanoseconds())
+        outcome.isDrained = phase.receives && checker.outstanding <= 0
+        return outcome
+    }
+
+    private func begin(now: UInt64) {
+        mayStart = true
+        lastProgressAt = now
+        requestsLeft = Int.max
+        schedule = nil
+        windowStart = now + UInt64(phase.warmUpSeconds * 1e9)
+        windowEnd = .max
+        windowIsOpen = false
+        switch phase.sends {
+        case .requests(let count): requestsLeft = count
+        case .seconds(let seconds): windowEnd = windowStart + UInt64(seconds * 1e9)
+        case nil: break
+        }
+        if phase.sends != nil, let rate = phase.rate {
+            schedule = OpenLoopSchedule(start: now, messagesPerSecond: rate, batch: plan.options.batchSize)
+        }
+        for connection in connections where connection.step == .idle {
+            connection.arrival = connection.index
+            let takesPart = connection.role == .sender ? phase.sends != nil : phase.receives
+            connection.wakeAt = takesPart ? now : .max
+        }
+        if phase.warmUpSeconds == 0 { openWindow(now) }
+    }
+
+    private var isFinished: Bool {
+        if phase.sends != nil {
+            if mayStart { return false }
+            return busySenders == 0 && busyReceivers == 0 && busyDeleters == 0
+        }
+        if checker.outstanding <= 0, busyDeleters == 0 { return true }
+        let silence = monotonicNanoseconds() - lastProgressAt
+        return silence > UInt64(plan.options.drainTimeoutSeconds * 1e9)
+    }
+
+    /// Opens and closes the window, and ends the starts of new requests.
+    private func tick(_ now: UInt64) {
+        if !windowIsOpen, mayStart, now >= windowStart { openWindow(now) }
+        guard mayStart, phase.sends != nil else { return }
+        let sentAll = requestsLeft <= 0 && busySenders == 0
+        if now >= windowEnd || sentAll {
+            closeWindow(now)
+            mayStart = false
+            for connection in connections where !connection.isRetry && connection.step == .idle {
+                connection.wakeAt = .max
+            }
+        }
+    }
+
+    private func openWindow(_ now: UInt64) {
+        windowIsOpen = true
+        windowStart = now
+        outcome.statistics = PhaseStatistics()
+        clientCPUAtStart = ownCPUNanoseconds()
+        usageAtStart = plan.serverUsage()
+    }
+
+    private func closeWindow(_ now: UInt64) {
+        guard windowIsOpen else { return }
+        windowIsOpen = false
+        windowStart = min(windowStart, now)
+        outcome.nanoseconds = now - windowStart
+        outcome.lateArrivals = lateArrivals(now)
+        outcome.clientCPUNanoseconds = ownCPUNanoseconds() - clientCPUAtStart
+        guard let usage = plan.serverUsage() else { return }
+        outcome.residentBytes = usage.residentBytes
+        outcome.serverCPUNanoseconds = usageAtStart.map { usage.cpuNanoseconds - min($0.cpuNanoseconds, usage.cpuNanoseconds) }
+    }
+
+    /// What an open loop owed at the end: requests due and never started, which no latency speaks for.
+    private func lateArrivals(_ now: UInt64) -> Int {
+        guard let schedule else { return 0 }
+        var late = 0
+        for connection in connections where connection.role == .sender {
+            var arrival = connection.arrival
+            while schedule.due(arrival) < now {
+                late += 1
+                arrival += plan.options.senderCount
+            }
+        }
+        return late
+    }
+
+    /// Whether a send belongs to the window although its answer came after the end: in an open loop the slowest answers
+    /// are those still outstanding at the end, and leaving them out would flatter the tail.
+    func countsLate(_ startedAt: UInt64) -> Bool {
+        schedule != nil && !windowIsOpen && outcome.nanoseconds > 0 && startedAt >= windowStart
+            && startedAt < windowStart + outcome.nanoseconds
+    }
+
+    private func poll() throws {
+        let count = qp_epoll_wait(epoll, events, Int32(LoadLoop.eventsMax), 1_000)
+        guard count > 0 else { return }
+        for index in 0..<Int(count) {
+            let event = events[index]
+            if event.tag == LoadLoop.timerTag {
+                var expirations: UInt64 = 0
+                _ = read(timer, &expirations, MemoryLayout<UInt64>.size)
+                timerSetFor = .max
+                continue
+            }
+            let connection = connections[Int(event.tag)]
+            if event.writable != 0 { try flush(connection) }
+            if event.readable != 0 { try readable(connection) }
+        }
+    }
+
+    private func readable(_ connection: Connection) throws {
+        do {
+            while true {
+                let space = try connection.reader.space()
+                let count = recv(connection.descriptor, space.baseAddress, space.count, 0)
+                if count > 0 {
+                    connection.reader.received(count)
+                    if count == space.count { continue }
+                    break
+                }
+                if count < 0, errno == EAGAIN { return }
+                if count < 0, errno == EINTR { continue }
+                return try broken(connection)
+            }
+            guard let response = try connection.reader.next() else { return }
+            let closes = response.closes
+            try answered(connection, response, now: monotonicNanoseconds())
+            if closes { try broken(connection) }
+        } catch is ResponseReader.Malformed {
+            try broken(connection)
+        }
+    }
+
+    private func wakeDue(_ now: UInt64) throws {
+        for connection in connections where connection.wakeAt <= now {
+            connection.wakeAt = .max
+            try proceed(connection, now: now)
+        }
+    }
+
+    private func armTimer() {
+        var next = windowIsOpen ? windowEnd : min(windowStart, windowEnd)
+        if !mayStart { next = .max }
+        for connection in connections where connection.wakeAt < next { next = connection.wakeAt }
+        guard next < timerSetFor else { return }
+        timerSetFor = next
+        qp_timer_set(timer, next)
+    }
+
+    /// Writes on; asks for writability only while the socket is full.
+    func flush(_ connection: Connection) throws {
+        guard let isDone = connection.flush() else { return try broken(connection) }
+        guard connection.awaitsWritable == isDone else { return }
+        connection.awaitsWritable = !isDone
+        qp_epoll_change(epoll, connection.descriptor, UInt64(connection.index), isDone ? 0 : 1)
+    }
+
+    func open(_ connection: Connection) throws {
+        connection.descriptor = try Sockets.connect(to: plan.endpoint, isBlocking: false)
+        connection.awaitsWritable = false
+        qp_epoll_add(epoll, connection.descriptor, UInt64(connection.index), 0)
+    }
+}

@@ -1,0 +1,38 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// `http://HOST:PORT` taken apart. Host is an IPv4 address or `localhost`: load is made over loopback or a test network,
+/// and name resolution would add a dependency without measuring anything.
+struct Endpoint: Hashable, Sendable {
+    let host: String
+    let port: UInt16
+
+    init(host: String, port: UInt16) {
+        self.host = host
+        self.port = port
+    }
+
+    init(_ text: String) throws(InvalidBenchOption) {
+        let prefix = "http://"
+        var rest = Substring(text)
+        guard rest.hasPrefix(prefix) else { throw Endpoint.invalid(text) }
+        rest = rest.dropFirst(prefix.count)
+        if rest.last == "/" { rest = rest.dropLast() }
+        let parts = rest.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2, let port = UInt16(parts[1]), port > 0 else { throw Endpoint.invalid(text) }
+        let host = parts[0] == "localhost" ? "127.0.0.1" : String(parts[0])
+        let numbers = host.split(separator: ".", omittingEmptySubsequences: false)
+        guard numbers.count == 4, numbers.allSatisfy({ UInt8($0) != nil }) else { throw Endpoint.invalid(text) }
+        self.init(host: host, port: port)
+    }
+
+    var authority: String { "\(host):\(port)" }
+    var url: String { "http://\(authority)" }
+
+    private static func invalid(_ text: String) -> InvalidBenchOption {
+        InvalidBenchOption(
+            field: "endpoint", value: "a text of \(text.utf8.count) bytes",
+            allowed: "http://A.B.C.D:PORT or http://localhost:PORT")
+    }
+}

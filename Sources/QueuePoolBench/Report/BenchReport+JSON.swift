@@ -1,0 +1,96 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+extension BenchReport {
+    /// The run as JSON: every parameter, the machine, versions, seed, figures and findings. Sizes and counts only.
+    package var json: String { value.rendered() + "\n" }
+
+    var value: JSONValue {
+        .object([
+            ("kind", .text("bench")),
+            ("version", .text(version)),
+            ("seed", .unsigned(seed)),
+            ("run", .text(String(run, radix: 16))),
+            ("machine", machine.value),
+            ("parameters", options.value),
+            ("phases", .list(phases.map(\.value))),
+            ("checks", checks.value),
+            (
+                "shards",
+                .list(shards.map { .object([("name", .text($0.name)), ("messages", .integer($0.messages))]) })
+            ),
+            ("shardsFrom", .text(shardsFromAnswers ? "answers" : "ring")),
+            ("imbalance", .optional(imbalance)),
+            ("serverExitCode", .optional(serverExitCode.map(Int.init))),
+        ])
+    }
+}
+
+extension Machine {
+    var value: JSONValue {
+        .object([
+            ("cores", .integer(cores)), ("processor", .text(processor)), ("memoryBytes", .integer(memoryBytes)),
+            ("kernel", .text(kernel)), ("measuredAt", .integer(measuredAt)),
+        ])
+    }
+}
+
+extension BenchOptions {
+    var value: JSONValue {
+        .object([
+            ("api", .text(api.rawValue)), ("mode", .text(mode.rawValue)), ("endpoint", .optional(endpoint)),
+            ("pool", .text(pool)), ("shards", .integer(shards)), ("quota", .optional(quota)),
+            ("connections", .integer(connections)), ("receivers", .integer(receiverCount)),
+            ("batch", .integer(batchSize)), ("bodyBytes", .integer(bodyBytes)), ("groups", .integer(groups)),
+            ("skew", .text(skew.description)), ("messages", .optional(messages)), ("seconds", .number(seconds)),
+            ("warmUpSeconds", .number(warmUpSeconds)), ("rate", .optional(rate)),
+            ("receiveFrom", .text(receiveFrom.rawValue)), ("waitSeconds", .integer(waitSeconds)),
+            ("verify", .boolean(verify)), ("retryThrottled", .boolean(retriesThrottled)),
+        ])
+    }
+}
+
+extension ActionReport {
+    var value: JSONValue {
+        .object([
+            ("messages", .integer(messages)), ("requests", .integer(requests)),
+            ("messagesPerSecond", .number(messagesPerSecond)), ("requestsPerSecond", .number(requestsPerSecond)),
+            (
+                "latencyMicroseconds",
+                .object([
+                    ("p50", .number(p50)), ("p90", .number(p90)), ("p99", .number(p99)), ("p99.9", .number(p999)),
+                    ("max", .number(max)),
+                ])
+            ),
+        ])
+    }
+}
+
+extension PhaseReport {
+    var value: JSONValue {
+        .object([
+            ("name", .text(name)), ("seconds", .number(seconds)), ("send", send.value), ("receive", receive.value),
+            ("delete", delete.value), ("emptyReceives", .integer(emptyReceives)), ("throttled", .integer(throttled)),
+            ("reconnects", .integer(reconnects)), ("lateArrivals", .integer(lateArrivals)),
+            ("errors", .object(errors.sorted { $0.key < $1.key }.map { ($0.key, .integer($0.value)) })),
+            ("serverCPUMicrosecondsPerMessage", .optional(serverCPUPerMessage)),
+            ("serverCores", .optional(serverCores)),
+            ("clientCPUMicrosecondsPerMessage", .number(clientCPUPerMessage)),
+            ("serverResidentBytes", .optional(residentBytes)),
+        ])
+    }
+}
+
+extension CheckReport {
+    var value: JSONValue {
+        .object([
+            ("holds", .boolean(holds)), ("acknowledged", .integer(acknowledged)), ("delivered", .integer(delivered)),
+            ("lost", .optional(lost)), ("reordered", .integer(reordered)), ("duplicated", .integer(duplicated)),
+            ("redelivered", .integer(redelivered)), ("corrupted", .integer(corrupted)),
+            ("misplaced", .integer(misplaced)), ("foreign", .integer(foreign)), ("refused", .integer(refused)),
+            ("outcomeUnknown", .integer(outcomeUnknown)),
+            ("deliveredThoughRefused", .integer(deliveredThoughRefused)),
+        ])
+    }
+}

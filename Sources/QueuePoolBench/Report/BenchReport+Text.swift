@@ -1,0 +1,78 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+extension BenchReport {
+    /// The run as a table for people.
+    package var text: String {
+        var lines = [
+            "\(options.mode.rawValue) by \(options.api.rawValue), \(options.batchSize) a request, "
+                + "\(options.connections) connections, \(options.groups) groups (\(options.skew)), "
+                + "\(options.bodyBytes) bytes, \(options.shards) shards"
+                + (options.rate.map { ", open loop at \(decimal($0, places: 0)) messages/s" } ?? ""),
+            "seed \(seed), run \(String(run, radix: 16)), \(machine.cores) cores, \(machine.processor)",
+            "",
+            row("phase", "action", "messages/s", "requests/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us"),
+        ]
+        for phase in phases {
+            for (name, action) in [("send", phase.send), ("receive", phase.receive), ("delete", phase.delete)]
+            where action.requests > 0 {
+                lines.append(actionRow(phase.name, name, action))
+            }
+        }
+        lines.append("")
+        for phase in phases { lines.append(usageLine(phase)) }
+        lines += findings
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private var findings: [String] {
+        var lines: [String] = []
+        for phase in phases where !phase.errors.isEmpty {
+            let errors = phase.errors.sorted { $0.key < $1.key }.map { "\($0.key) x \($0.value)" }
+            lines.append("\(phase.name): errors " + errors.joined(separator: ", "))
+        }
+        if let imbalance {
+            let counts = shards.map { String($0.messages) }.joined(separator: " ")
+            let source = shardsFromAnswers ? "answers" : "ring"
+            lines.append("shards (\(source)): \(counts); largest / mean \(decimal(imbalance, places: 3))")
+        }
+        lines.append(
+            "check: \(checks.holds ? "holds" : "BROKEN") - acknowledged \(checks.acknowledged), delivered "
+                + "\(checks.delivered), lost \(checks.lost.map(String.init) ?? "not drained"), reordered "
+                + "\(checks.reordered), duplicated \(checks.duplicated), corrupted \(checks.corrupted), misplaced "
+                + "\(checks.misplaced); redelivered \(checks.redelivered), refused \(checks.refused), outcome unknown "
+                + "\(checks.outcomeUnknown), foreign \(checks.foreign)")
+        if let code = serverExitCode, code != 0 { lines.append("server: exit code \(code)") }
+        return lines
+    }
+
+    private func usageLine(_ phase: PhaseReport) -> String {
+        var line = "\(phase.name): \(decimal(phase.seconds, places: 2)) s, client "
+        line += "\(decimal(phase.clientCPUPerMessage, places: 1)) us CPU a message"
+        if let cpu = phase.serverCPUPerMessage, let cores = phase.serverCores {
+            line += ", server \(decimal(cpu, places: 1)) us (\(decimal(cores, places: 2)) cores)"
+        }
+        if let resident = phase.residentBytes { line += ", server memory \(resident >> 20) MiB" }
+        if phase.throttled > 0 { line += ", throttled \(phase.throttled)" }
+        if phase.reconnects > 0 { line += ", reconnects \(phase.reconnects)" }
+        if phase.lateArrivals > 0 { line += ", late arrivals \(phase.lateArrivals)" }
+        return line
+    }
+
+    private func actionRow(_ phase: String, _ name: String, _ action: ActionReport) -> String {
+        let latencies = [action.p50, action.p90, action.p99, action.p999, action.max].map { decimal($0, places: 0) }
+        return row(
+            phase, name, decimal(action.messagesPerSecond, places: 0), decimal(action.requestsPerSecond, places: 0),
+            latencies[0], latencies[1], latencies[2], latencies[3], latencies[4])
+    }
+}
+
+/// Two columns to the left, the others to the right.
+func row(_ cells: String...) -> String {
+    cells.enumerated().map { index, cell in
+        let width = index < 2 ? 8 : 11
+        let blanks = String(repeating: " ", count: max(0, width - cell.count))
+        return index < 2 ? cell + blanks : blanks + cell
+    }.joined()
+}

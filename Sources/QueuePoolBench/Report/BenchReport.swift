@@ -1,0 +1,109 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Histogram
+
+// What a run found, as values. Two renderings (a table, JSON) and the ratio scripts read the same fields.
+
+/// Volume and latency of one action within a phase's window.
+package struct ActionReport: Hashable, Sendable {
+    package var requests = 0
+    package var messages = 0
+    package var messagesPerSecond = 0.0
+    package var requestsPerSecond = 0.0
+    /// Microseconds; from the intended start in an open loop.
+    package var p50 = 0.0
+    package var p90 = 0.0
+    package var p99 = 0.0
+    package var p999 = 0.0
+    package var max = 0.0
+
+    init(_ action: PhaseStatistics.Action, seconds: Double) {
+        requests = action.requests
+        messages = action.messages
+        messagesPerSecond = seconds > 0 ? Double(action.messages) / seconds : 0
+        requestsPerSecond = seconds > 0 ? Double(action.requests) / seconds : 0
+        guard action.requests > 0 else { return }
+        let latency = action.latency
+        p50 = Double(latency.valueAtPercentile(50)) / 1_000
+        p90 = Double(latency.valueAtPercentile(90)) / 1_000
+        p99 = Double(latency.valueAtPercentile(99)) / 1_000
+        p999 = Double(latency.valueAtPercentile(99.9)) / 1_000
+        max = Double(latency.max) / 1_000
+    }
+}
+
+/// One measured phase.
+package struct PhaseReport: Hashable, Sendable {
+    package let name: String
+    package let seconds: Double
+    package let send: ActionReport
+    package let receive: ActionReport
+    package let delete: ActionReport
+    package let emptyReceives: Int
+    /// Requests answered with "come again later" and sent again.
+    package let throttled: Int
+    package let reconnects: Int
+    /// Arrivals of an open loop that were due and could not start before the end.
+    package let lateArrivals: Int
+    /// Refused entries by status or error code.
+    package let errors: [String: Int]
+    /// Server CPU over the window, microseconds a message (a message sent and consumed counts once); `nil` if unseen.
+    package let serverCPUPerMessage: Double?
+    package let serverCores: Double?
+    package let clientCPUPerMessage: Double
+    /// The server's memory at the end of the window.
+    package let residentBytes: Int?
+
+    init(_ name: String, _ outcome: PhaseOutcome) {
+        self.name = name
+        let statistics = outcome.statistics
+        seconds = Double(outcome.nanoseconds) / 1e9
+        send = ActionReport(statistics.send, seconds: seconds)
+        receive = ActionReport(statistics.receive, seconds: seconds)
+        delete = ActionReport(statistics.delete, seconds: seconds)
+        emptyReceives = statistics.emptyReceives
+        throttled = statistics.throttled
+        reconnects = statistics.reconnects
+        lateArrivals = outcome.lateArrivals
+        errors = statistics.errors
+        let messages = Double(Swift.max(1, statistics.send.messages, statistics.delete.messages))
+        serverCPUPerMessage = outcome.serverCPUNanoseconds.map { Double($0) / 1_000 / messages }
+        serverCores = outcome.serverCPUNanoseconds.map { Double($0) / Double(Swift.max(1, outcome.nanoseconds)) }
+        clientCPUPerMessage = Double(outcome.clientCPUNanoseconds) / 1_000 / messages
+        residentBytes = outcome.residentBytes
+    }
+}
+
+/// Everything one run found.
+package struct BenchReport: Hashable, Sendable {
+    package let options: BenchOptions
+    package let machine: Machine
+    /// The program's version, as the caller names it.
+    package let version: String
+    package let seed: UInt64
+    package let run: UInt64
+    /// Measured and other phases in their order; the measured one has the mode's name.
+    package let phases: [PhaseReport]
+    package let checks: CheckReport
+    /// Accepted messages of the measured phase by shard name.
+    package let shards: [(name: String, messages: Int)]
+    /// Whether shards were read from answers (REST, NDJSON) or computed by the ring (SQS answers name none).
+    package let shardsFromAnswers: Bool
+    /// Exit code of an own server; `nil` without one or when a signal ended it.
+    package let serverExitCode: Int32?
+
+    /// The phase the figures of the run are taken from.
+    package var measured: PhaseReport? { phases.first { $0.name == options.mode.rawValue } }
+
+    /// Largest over mean share of a shard; 1 is perfect, `nil` when unknown.
+    package var imbalance: Double? {
+        let total = shards.reduce(0) { $0 + $1.messages }
+        guard total > 0, let largest = shards.map(\.messages).max() else { return nil }
+        return Double(largest) * Double(shards.count) / Double(total)
+    }
+
+    package static func == (a: BenchReport, b: BenchReport) -> Bool { a.json == b.json }
+    package func hash(into hasher: inout Hasher) { hasher.combine(run) }
+}

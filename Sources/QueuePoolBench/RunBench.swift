@@ -1,0 +1,126 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import QueuePoolCore
+
+// One measurement from start to end: a server of our own or a given one, the phases of the mode, the report. A drain
+// follows the sends unless it is switched off: only an empty pool proves that nothing was lost.
+
+/// Runs a measurement. Blocks the calling thread until it is over; call it from a thread of its own, not from a task.
+/// - Parameters:
+///   - version: written into the report.
+///   - progress: told the name of each phase as it begins.
+/// - Throws: `InvalidBenchOption`, `BenchFailure` when the server cannot be started or reached.
+package func runBench(
+    _ options: BenchOptions, version: String = "unknown", progress: (String) -> Void = { _ in }
+) throws -> BenchReport {
+    let options = try options.validated()
+    let server = options.endpoint == nil ? try ServerProcess(options) : nil
+    let session = try BenchSession(options, server: server)
+    let phases = try session.run(progress)
+    return session.report(phases, version: version, exitCode: server?.stop())
+}
+
+/// One run against a server that is up.
+struct BenchSession {
+    private let options: BenchOptions
+    private let plan: LoadPlan
+    private let loop: LoadLoop
+    private let machine = Machine.current()
+
+    init(_ given: BenchOptions, server: ServerProcess?) throws {
+        var options = given
+        let endpoint = try server?.endpoint ?? Endpoint(given.endpoint ?? "")
+        let facts = try BenchSession.pool(options, endpoint)
+        if !facts.shardNames.isEmpty { options.shards = facts.shardNames.count }
+        if options.retryThrottled == nil, facts.quota != nil { options.retryThrottled = true }
+        let seed = options.seed ?? monotonicNanoseconds() ^ UInt64(getpid()) << 32
+        var runs = SplitMix64(seed: seed ^ monotonicNanoseconds())
+        let pid = server?.pid ?? options.serverPID
+        self.options = options
+        plan = LoadPlan(
+            options: options, endpoint: endpoint, seed: seed, run: runs.next(), shardNames: facts.shardNames,
+            placement: BenchSession.placement(options, facts),
+            serverUsage: { pid.flatMap { ProcessUsage(pid: $0) } })
+        loop = try LoadLoop(plan: plan)
+    }
+
+    func run(_ progress: (String) -> Void) throws -> [PhaseReport] {
+        var reports: [PhaseReport] = []
+        func add(_ phase: LoadPhase) throws {
+            progress(phase.name)
+            reports.append(PhaseReport(phase.name, try loop.run(phase)))
+            if phase.name == options.mode.rawValue { measuredShards.value = loop.outcome.statistics.shards }
+        }
+        switch options.mode {
+        case .drain:
+            let messages = options.messages ?? 100_000
+            try add(LoadPhase(name: "fill", sends: .requests(requests(messages))))
+            measuredShards.value = loop.outcome.statistics.shards
+            try add(LoadPhase(name: "drain", receives: true))
+            return reports
+        case .send, .both:
+            let isBoth = options.mode == .both
+            if options.messages != nil, options.warmUpSeconds > 0 {
+                try add(LoadPhase(name: "warm-up", sends: .seconds(options.warmUpSeconds), receives: isBoth))
+            }
+            let sends: LoadPhase.Sends = options.messages.map { .requests(requests($0)) } ?? .seconds(options.seconds)
+            try add(
+                LoadPhase(
+                    name: options.mode.rawValue, sends: sends, receives: isBoth,
+                    warmUpSeconds: options.messages == nil ? options.warmUpSeconds : 0, rate: options.rate))
+        }
+        if options.verify { try add(LoadPhase(name: "verify", receives: true)) }
+        return reports
+    }
+
+    func report(_ phases: [PhaseReport], version: String, exitCode: Int32?) -> BenchReport {
+        let isDrained = options.verify || options.mode == .drain
+        let counts = measuredShards.value
+        let names = plan.shardNames.isEmpty ? counts.indices.map { "shard \($0)" } : plan.shardNames
+        return BenchReport(
+            options: options, machine: machine, version: version, seed: plan.seed, run: plan.run, phases: phases,
+            checks: loop.checker.finished(drained: isDrained),
+            shards: names.enumerated().map { ($1, $0 < counts.count ? counts[$0] : 0) },
+            shardsFromAnswers: options.api != .sqs, serverExitCode: exitCode)
+    }
+
+    private let measuredShards = Box<[Int]>([])
+
+    private func requests(_ messages: Int) -> Int { (messages + options.batchSize - 1) / options.batchSize }
+
+    /// The pool's facts; the pool is made when it is not there.
+    private static func pool(_ options: BenchOptions, _ endpoint: Endpoint) throws -> PoolFacts {
+        let client = ControlClient(endpoint: endpoint)
+        let path = "/v1/pools/\(options.pool)"
+        var answer = try client.get(path)
+        if answer.status == 404 {
+            let quota = options.quota.map { ",\"quota\":\($0)" } ?? ""
+            answer = try client.post(
+                "/v1/pools", json: "{\"name\":\"\(options.pool)\",\"shards\":\(options.shards)\(quota)}")
+        }
+        guard (200..<300).contains(answer.status) else {
+            throw BenchFailure("the pool cannot be read or made: HTTP status \(answer.status)")
+        }
+        return PoolFacts(answer.body)
+    }
+
+    /// The ring's shard of each group. Only for a pool that was never resized: later epochs cannot be computed.
+    private static func placement(_ options: BenchOptions, _ facts: PoolFacts) -> [UInt16] {
+        guard facts.epoch == 1, let name = PoolName(options.pool), options.groups <= 1_000_000,
+            let topology = try? Topology(pool: name, shardCount: options.shards)
+        else { return [] }
+        return (0..<options.groups).map {
+            let hash = XXHash64.hash(SendTemplate.groupID($0))
+            return UInt16(truncatingIfNeeded: topology.shard(ofGroupHash: hash).number)
+        }
+    }
+}
+
+/// A place for a value that a struct fills in while it runs.
+private final class Box<Value> {
+    var value: Value
+    init(_ value: Value) { self.value = value }
+}

@@ -1,0 +1,92 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import QueuePoolRuntime
+
+// What operators watch, in Prometheus' text format 0.0.4. The figures live in the shards already; the page reads them
+// when it is asked for, so that counting costs the hot path nothing twice. Labels are pool, shard and outcome only: their
+// number is bounded, and no group, id or address can become one (I6).
+
+struct MetricsPage: Sendable {
+    let registry: PoolRegistry
+    let requests: RequestCounters
+    let connections: @Sendable () -> Int
+
+    private struct Series: Sendable {
+        let name: String
+        let kind: String
+        let help: String
+        let value: @Sendable (ShardCounts) -> String
+    }
+
+    private static let series = [
+        Series(name: "backlog_messages", kind: "gauge", help: "Messages that wait.") { String($0.backlog) },
+        Series(name: "in_flight_messages", kind: "gauge", help: "Messages received and not yet deleted.") {
+            String($0.inFlight)
+        },
+        Series(name: "delayed_messages", kind: "gauge", help: "Messages whose delay has not passed.") {
+            String($0.delayed)
+        },
+        Series(name: "oldest_age_seconds", kind: "gauge", help: "Age of the oldest undeleted message.") {
+            "\(Double($0.oldestAgeMilliseconds) / 1_000)"
+        },
+        Series(name: "sent_messages_total", kind: "counter", help: "Messages accepted.") { String($0.sent) },
+        Series(name: "duplicate_messages_total", kind: "counter", help: "Sends answered as duplicates.") {
+            String($0.duplicates)
+        },
+        Series(name: "received_messages_total", kind: "counter", help: "Deliveries.") { String($0.received) },
+        Series(name: "deleted_messages_total", kind: "counter", help: "Messages deleted by receivers.") {
+            String($0.deleted)
+        },
+        Series(name: "expired_messages_total", kind: "counter", help: "Messages dropped by retention.") {
+            String($0.expired)
+        },
+        Series(name: "dead_letter_messages_total", kind: "counter", help: "Messages moved to the dead-letter queue.") {
+            String($0.movedToDeadLetter)
+        },
+        Series(name: "commits_total", kind: "counter", help: "Commits to stable storage.") { String($0.commits) },
+    ]
+
+    func text() -> String {
+        let pools = registry.pools.map { pool in
+            (pool: pool, shards: pool.snapshot.shards.map { (shard: $0, counts: $0.shard.counts()) })
+        }
+        var out = ""
+        for series in MetricsPage.series {
+            MetricsPage.head("queuepool_\(series.name)", series.kind, series.help, &out)
+            for pool in pools {
+                for shard in pool.shards {
+                    out += "queuepool_\(series.name){pool=\"\(pool.pool.name.text)\",shard=\"\(shard.shard.name)\"} "
+                    out += series.value(shard.counts) + "\n"
+                }
+            }
+        }
+        MetricsPage.head("queuepool_waiting_sends", "gauge", "Messages that wait in a shard's batcher.", &out)
+        for pool in pools {
+            for shard in pool.shards {
+                out += "queuepool_waiting_sends{pool=\"\(pool.pool.name.text)\",shard=\"\(shard.shard.name)\"} "
+                out += "\(shard.shard.sender.waitingEntries)\n"
+            }
+        }
+        MetricsPage.head("queuepool_waiting_receives", "gauge", "Receives that wait for a message.", &out)
+        for pool in pools {
+            out += "queuepool_waiting_receives{pool=\"\(pool.pool.name.text)\"} \(pool.pool.hub.waiterCount)\n"
+        }
+        MetricsPage.head("queuepool_topology_epoch", "gauge", "The topology's version.", &out)
+        for pool in pools {
+            let epoch = pool.pool.snapshot.topology.epoch.number
+            out += "queuepool_topology_epoch{pool=\"\(pool.pool.name.text)\"} \(epoch)\n"
+        }
+        MetricsPage.head("queuepool_http_answers_total", "counter", "HTTP answers by outcome.", &out)
+        for row in requests.rows() { out += "queuepool_http_answers_total{outcome=\"\(row.outcome)\"} \(row.count)\n" }
+        MetricsPage.head("queuepool_connections", "gauge", "Open connections.", &out)
+        out += "queuepool_connections \(connections())\n"
+        return out
+    }
+
+    private static func head(_ name: String, _ kind: String, _ help: String, _ out: inout String) {
+        out += "# HELP \(name) \(help)\n# TYPE \(name) \(kind)\n"
+    }
+}

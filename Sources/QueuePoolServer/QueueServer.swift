@@ -1,0 +1,105 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Hummingbird
+import HummingbirdCore
+package import Logging
+import NIOCore
+import NIOPosix
+package import QueuePoolCore
+package import QueuePoolRuntime
+import QueuePoolSQS
+import ServiceLifecycle
+import Synchronization
+
+// The server: pools behind two ways in on one port. It runs as a service: when told to stop, it lets waiting receives
+// answer, takes no new connection, finishes every request that was read, and only then closes the shards, so that no
+// accepted message is left unanswered.
+
+/// How the server is run.
+package struct ServerOptions: Sendable {
+    package var host: String
+    package var port: Int
+    package var limits = DoorLimits()
+    /// Shards of a queue that CreateQueue makes without saying how many.
+    package var defaultShards = 1
+
+    package init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+}
+
+package struct QueueServer: Service {
+    private let registry: PoolRegistry
+    private let options: ServerOptions
+    private let logger: Logger
+    private let onReady: @Sendable (Int) async -> Void
+
+    /// - Parameters:
+    ///   - registry: with every pool open.
+    ///   - onReady: called with the port once requests are answered.
+    package init(
+        registry: PoolRegistry, options: ServerOptions, logger: Logger,
+        onReady: @escaping @Sendable (_ port: Int) async -> Void = { _ in }
+    ) {
+        self.registry = registry
+        self.options = options
+        self.logger = logger
+        self.onReady = onReady
+    }
+
+    package func run() async throws {
+        let naming = QueueNaming(endpoint: "http://\(options.host):\(options.port)")
+        let sqs = SQSService(registry: registry, naming: naming, defaultShards: options.defaultShards)
+        let service = QueueService(registry: registry, sqs: sqs)
+        let counters = RequestCounters()
+        let shared = DoorState(limits: options.limits, service: service, counters: counters)
+        let readiness = Readiness()
+        let routes = Routes(
+            service: service, limits: options.limits,
+            metrics: MetricsPage(registry: registry, requests: counters) {
+                shared.connections.load(ordering: .relaxed)
+            }, isReady: { readiness.isReady })
+        var logger = logger
+        logger.logLevel = max(logger.logLevel, .warning)
+        let application = Application(
+            router: routes.router(),
+            server: HTTPServerBuilder { DoorChannel(shared: shared, responder: $0) },
+            configuration: ApplicationConfiguration(
+                address: .hostname(options.host, port: options.port), serverName: "queuepool",
+                backlog: 1_024),
+            onServerRunning: { channel in
+                readiness.set(true)
+                await onReady(channel.localAddress?.port ?? 0)
+            },
+            logger: logger)
+        try await withGracefulShutdownHandler {
+            try await application.run()
+        } onGracefulShutdown: { [registry] in
+            readiness.set(false)
+            registry.stopWaiting()
+        }
+    }
+}
+
+/// Whether the server answers requests.
+final class Readiness: Sendable {
+    private let value = Atomic(false)
+    var isReady: Bool { value.load(ordering: .relaxed) }
+    func set(_ isReady: Bool) { value.store(isReady, ordering: .relaxed) }
+}
+
+extension PoolRegistry {
+    /// Makes a pool with its dead-letter queue unless it is there; blocks.
+    /// - Throws: `Problem` that says why not.
+    package func ensurePool(_ name: PoolName, shards: Int) throws {
+        _ = try PoolAdministration(registry: self).ensure(name, shards: shards, quota: nil)
+    }
+}
+
+/// What the queue attributes of a definition mean to a shard.
+package func queueAttributes(of text: String) -> QueueAttributes {
+    ((try? QueueAttributeSet(encoded: text)) ?? QueueAttributeSet()).queueAttributes
+}

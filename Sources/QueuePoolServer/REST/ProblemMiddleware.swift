@@ -1,0 +1,58 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// Turns whatever a route throws into problem+json.
+struct ProblemMiddleware: RouterMiddleware {
+    @concurrent func handle(
+        _ request: Request, context: BasicRequestContext,
+        next: @concurrent (Request, BasicRequestContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let problem as Problem {
+            return problem.answer.response
+        } catch let error as HTTPError {
+            return ProblemMiddleware.problem(error, request).answer.response
+        }
+    }
+
+    private static func problem(_ error: HTTPError, _ request: Request) -> Problem {
+        guard error.status == .notFound else {
+            return Problem(
+                "bad-request", status: error.status.code, title: error.status.reasonPhrase,
+                detail: "The request was not understood.")
+        }
+        let allowed = RouteTable.methods(of: request.uri.path)
+        if allowed.isEmpty { return .noSuchResource }
+        return Problem(
+            "method-not-allowed", status: 405, title: "The method is not allowed here",
+            detail: "Allowed: \(allowed.joined(separator: ", ")).")
+    }
+}
+
+extension Problem {
+    static let noSuchResource = Problem(
+        "no-such-resource", status: 404, title: "There is nothing here",
+        detail: "GET /openapi.json describes what there is. The SQS protocol needs the header X-Amz-Target.")
+}
+
+/// Which methods a path has: the router does not tell.
+enum RouteTable {
+    static func methods(of path: String) -> [String] {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: true)
+        switch (parts.count, parts.first, parts.last) {
+        case (0, _, _): return ["GET", "POST"]
+        case (1, "healthz", _), (1, "readyz", _), (1, "metrics", _), (1, "openapi.json", _): return ["GET"]
+        case (2, "v1", "pools"): return ["GET", "POST"]
+        case (3, "v1", _) where parts[1] == "pools": return ["GET"]
+        case (4, "v1", "messages"), (4, "v1", "emails"), (4, "v1", "purge"), (4, "v1", "resize"):
+            return parts[1] == "pools" ? ["POST"] : []
+        default: return []
+        }
+    }
+}

@@ -1,0 +1,181 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+import QueuePoolCore
+import QueuePoolRuntime
+import QueuePoolSQS
+import Synchronization
+
+// Every request that the front door passes on. The routes are those of the OpenAPI document, and no others.
+
+struct Routes: Sendable {
+    typealias Context = BasicRequestContext
+
+    let service: QueueService
+    let limits: DoorLimits
+    let metrics: MetricsPage
+    let isReady: @Sendable () -> Bool
+
+    func router() -> Router<Context> {
+        let router = Router(context: Context.self)
+        router.add(middleware: ProblemMiddleware())
+        addOperations(router)
+        addPools(router)
+        addMessages(router)
+        for path in ["/", "/:account/:queue", "/:queue"] as [RouterPath] {
+            router.post(path) { request, _ in try await sqs(request) }
+        }
+        return router
+    }
+
+    private func addOperations(_ router: Router<Context>) {
+        router.get("/") { _, _ in Routes.text(ConsolePage.html, "text/html; charset=utf-8") }
+        router.get("/openapi.json") { _, _ in Routes.text(OpenAPIDocument.json, "application/json") }
+        router.get("/healthz") { _, _ in Routes.text("ok\n", "text/plain; charset=utf-8") }
+        router.get("/readyz") { _, _ in
+            isReady()
+                ? Routes.text("ready\n", "text/plain; charset=utf-8")
+                : Problem(
+                    "not-ready", status: 503, title: "The server is not ready",
+                    detail: "It is starting or stopping.", retryAfterSeconds: 1
+                ).answer.response
+        }
+        router.get("/metrics") { _, _ in
+            Routes.text(metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+        }
+    }
+
+    private func addPools(_ router: Router<Context>) {
+        let admin = PoolAdministration(registry: service.registry)
+        router.get("/v1/pools") { _, _ in
+            Answer(
+                status: 200, contentType: "application/json", body: PoolDocuments.list(service.registry.pools)
+            ).response
+        }
+        router.post("/v1/pools") { request, _ in
+            let body = try await collect(request)
+            return await Routes.reply { admin.create(body, reply: $0) }
+        }
+        router.get("/v1/pools/:pool") { _, context in
+            let pool = try pool(context)
+            return Answer(status: 200, contentType: "application/json", body: PoolDocuments.one(pool)).response
+        }
+        router.post("/v1/pools/:pool/purge") { _, context in
+            let pool = try pool(context)
+            return await Routes.reply { admin.purge(pool, reply: $0) }
+        }
+        router.post("/v1/pools/:pool/resize") { _, _ -> Response in
+            throw Problem(
+                "not-available", status: 501, title: "Resizing is not available in this version",
+                detail: "Make a pool with another number of shards and move the senders to it.")
+        }
+    }
+
+    private func addMessages(_ router: Router<Context>) {
+        router.post("/v1/pools/:pool/messages") { request, context in
+            let pool = try pool(context)
+            switch Routes.mediaType(request) {
+            case "application/x-ndjson": return MessageStream(pool: pool, ids: service.messages.ids).response(request)
+            case "application/json":
+                let body = try await collect(request)
+                return await Routes.reply { reply in
+                    body.withUnsafeBytes { service.messages.handle(pool: pool.name.text, $0, reply: reply) }
+                }
+            default: throw Routes.unsupported("application/json or application/x-ndjson")
+            }
+        }
+        let emails = EmailSender(messages: service.messages)
+        router.post("/v1/pools/:pool/emails") { request, context in
+            let pool = try pool(context)
+            guard Routes.mediaType(request) == "application/json" else { throw Routes.unsupported("application/json") }
+            let key = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] }
+            let body = try await collect(request)
+            return await Routes.reply { emails.handle(pool, body, key: key, reply: $0) }
+        }
+    }
+
+    /// The SQS protocol for requests that are not plain: chunked bodies, expectations, connections turned over before.
+    private func sqs(_ request: Request) async throws -> Response {
+        guard let target = HTTPField.Name("X-Amz-Target").flatMap({ request.headers[$0] }) else {
+            throw Problem.noSuchResource
+        }
+        let trace = HTTPField.Name("X-Amzn-Trace-Id").flatMap { request.headers[$0] }
+        let body: [UInt8]
+        do {
+            body = try await collect(request)
+        } catch is Problem {
+            return service.tooLarge(.sqs(target: target), limit: limits.requestBytesMax).response
+        }
+        let life = ConnectionLife()
+        return await withTaskCancellationHandler {
+            await Routes.reply { reply in
+                body.withUnsafeBytes {
+                    service.sqs.handle(
+                        target: target, body: $0, trace: trace.map { Array($0.utf8) }, life: life, reply: reply)
+                }
+            }
+        } onCancel: {
+            life.close()
+        }
+    }
+
+    // MARK: - Parts
+
+    private func pool(_ context: Context) throws -> Pool {
+        guard let name = context.parameters.get("pool"), let pool = service.registry.pool(name) else {
+            throw Problem.noSuchPool()
+        }
+        return pool
+    }
+
+    func collect(_ request: Request) async throws -> [UInt8] {
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limits.requestBytesMax {
+            throw Problem.tooLarge(limit: limits.requestBytesMax)
+        }
+        var body: [UInt8] = []
+        for try await piece in request.body {
+            guard body.count + piece.readableBytes <= limits.requestBytesMax else {
+                throw Problem.tooLarge(limit: limits.requestBytesMax)
+            }
+            body.append(contentsOf: piece.readableBytesView)
+        }
+        return body
+    }
+
+    static func reply(_ body: (@escaping Reply) -> Void) async -> Response {
+        await withCheckedContinuation { continuation in body { continuation.resume(returning: $0) } }.response
+    }
+
+    /// The Content-Type without its parameters, in lower case.
+    static func mediaType(_ request: Request) -> String {
+        let type = request.headers[.contentType] ?? ""
+        return type.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
+    }
+
+    static func unsupported(_ allowed: String) -> Problem {
+        Problem(
+            "unsupported-media-type", status: 415, title: "The Content-Type is not supported",
+            detail: "Allowed is \(allowed).")
+    }
+
+    private static func text(_ text: String, _ type: String) -> Response {
+        Response(status: .ok, headers: [.contentType: type], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+}
+
+extension Answer {
+    var response: Response {
+        var fields = HTTPFields()
+        fields[.contentType] = "\(contentType)"
+        for (name, value) in headers { if let name = HTTPField.Name(name) { fields[name] = value } }
+        return Response(
+            status: HTTPResponse.Status(code: status), headers: fields,
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+    }
+}
