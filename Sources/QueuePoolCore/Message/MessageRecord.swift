@@ -123,8 +123,10 @@ private struct RecordWriter {
     }
 
     mutating func put(contentsOf bytes: some Collection<UInt8>) {
-        UnsafeMutableRawBufferPointer(rebasing: out[offset..<(offset + bytes.count)]).copyBytes(from: bytes)
-        offset += bytes.count
+        // Callers in other modules get no specialised copy of this: all but the one call below is concrete.
+        let isCopied: Void? = bytes.withContiguousStorageIfAvailable { put(UnsafeRawBufferPointer($0)) }
+        guard isCopied == nil else { return }
+        for byte in bytes { put(byte) }
     }
 
     mutating func put(_ bytes: UnsafeRawBufferPointer) {

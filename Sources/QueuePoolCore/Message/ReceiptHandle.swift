@@ -38,21 +38,32 @@ package struct ReceiptHandle: Hashable, Sendable {
 
     /// - Returns: `nil` if the text is not a handle's.
     package init?(_ text: some RandomAccessCollection<UInt8>) {
-        guard text.count == ReceiptHandle.textBytes else { return nil }
-        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-        for (position, digit) in text.enumerated() {
-            guard let value = Hexadecimal.value(of: digit) else { return nil }
-            switch position {
-            case ..<16: words.0 = words.0 << 4 | value
-            case ..<32: words.1 = words.1 << 4 | value
-            case ..<48: words.2 = words.2 << 4 | value
-            default: words.3 = words.3 << 4 | value
-            }
-        }
+        // Callers in other modules get no specialised copy of this: all but the one call below is concrete.
+        let parsed =
+            text.withContiguousStorageIfAvailable { ReceiptHandle(digits: UnsafeRawBufferPointer($0)) }
+            ?? Array(text).withUnsafeBytes { ReceiptHandle(digits: $0) }
+        guard let parsed else { return nil }
+        self = parsed
+    }
+
+    private init?(digits: UnsafeRawBufferPointer) {
+        guard digits.count == ReceiptHandle.textBytes,
+            let tag = ReceiptHandle.word(digits, 0..<16), let number = ReceiptHandle.word(digits, 16..<32),
+            let counts = ReceiptHandle.word(digits, 32..<48), let check = ReceiptHandle.word(digits, 48..<56)
+        else { return nil }
         self.init(
-            shard: ShardTag(rawValue: words.0), sequence: SequenceNumber(rawValue: Int64(bitPattern: words.1)),
-            receiveCount: UInt32(words.2 >> 32), place: UInt32(words.2 & 0xFFFF_FFFF))
-        guard check == words.3, shard.rawValue == words.0 else { return nil }
+            shard: ShardTag(rawValue: tag), sequence: SequenceNumber(rawValue: Int64(bitPattern: number)),
+            receiveCount: UInt32(counts >> 32), place: UInt32(counts & 0xFFFF_FFFF))
+        guard self.check == check, shard.rawValue == tag else { return nil }
+    }
+
+    private static func word(_ digits: UnsafeRawBufferPointer, _ range: Range<Int>) -> UInt64? {
+        var word: UInt64 = 0
+        for position in range {
+            guard let value = Hexadecimal.value(of: digits[position]) else { return nil }
+            word = word << 4 | value
+        }
+        return word
     }
 
     /// 32 bits that depend on every bit of the handle: each word goes through two multiplications on its way to the

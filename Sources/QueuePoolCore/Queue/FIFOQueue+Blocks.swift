@@ -17,6 +17,8 @@ struct BlockCache: Sendable {
     /// Cached blocks in the order in which they came; may name blocks that are gone.
     var order: Deque<(block: UInt32, row: Int64)> = []
 
+    var nameCount: Int { order.count }
+
     init(bytesMax: Int) { self.bytesMax = bytesMax }
 }
 
