@@ -109,7 +109,20 @@ final class LoadLoop {
         }
         closeWindow(monotonicNanoseconds())
         outcome.isDrained = phase.receives && checker.outstanding <= 0
+        try collectReceives()
         return outcome
+    }
+
+    /// Waits for the long polls that found nothing more. A poll left behind could take another run's messages and hold
+    /// their groups until the visibility timeout.
+    private func collectReceives() throws {
+        mayStart = false
+        let patience = UInt64(plan.options.waitSeconds + 5) * 1_000_000_000
+        let deadline = monotonicNanoseconds() + patience
+        while busyReceivers > 0 || busyDeleters > 0, monotonicNanoseconds() < deadline {
+            try poll()
+            try wakeDue(monotonicNanoseconds())
+        }
     }
 
     private func begin(now: UInt64) {
