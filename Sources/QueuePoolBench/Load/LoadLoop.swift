@@ -190,7 +190,9 @@ final class LoadLoop {
         outcome.clientCPUNanoseconds = ownCPUNanoseconds() - clientCPUAtStart
         guard let usage = plan.serverUsage() else { return }
         outcome.residentBytes = usage.residentBytes
-        outcome.serverCPUNanoseconds = usageAtStart.map { usage.cpuNanoseconds - min($0.cpuNanoseconds, usage.cpuNanoseconds) }
+        outcome.serverCPUNanoseconds = usageAtStart.map {
+            usage.cpuNanoseconds - min($0.cpuNanoseconds, usage.cpuNanoseconds)
+        }
     }
 
     /// What an open loop owed at the end: requests due and never started, which no latency speaks for.
