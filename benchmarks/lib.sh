@@ -45,3 +45,42 @@ build_release() {
     [ -x "$path" ] || { say "no program at $path"; return 1; }
     printf '%s\n' "$path"
 }
+
+# start_server PROGRAM DATA_DIR PORT [ARGUMENT...]: starts `serve`, waits until it is ready; sets server_pid and
+# ready_milliseconds (from the start of the process to the first 200 of /readyz).
+start_server() {
+    local program=$1 data=$2 port=$3 began
+    shift 3
+    began=$(date +%s%N)
+    "$program" serve --listen "127.0.0.1:$port" --data-dir "$data" "$@" >"$data.log" 2>&1 &
+    server_pid=$!
+    ready_milliseconds=$(python3 - "$port" "$began" "$server_pid" <<'PY'
+import http.client, os, sys, time
+port, began, pid = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+while time.time_ns() - began < 300e9:
+    try:
+        os.kill(pid, 0)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/readyz")
+        if connection.getresponse().status == 200:
+            print((time.time_ns() - began) // 1_000_000)
+            sys.exit(0)
+    except ProcessLookupError:
+        break
+    except OSError:
+        pass
+    time.sleep(0.005)
+sys.exit("the server did not become ready")
+PY
+    ) || { say "see $data.log"; return 1; }
+}
+
+# stop_server: SIGTERM and wait; fails when the exit code is not 0.
+stop_server() {
+    kill -TERM "$server_pid"
+    wait "$server_pid"
+    server_pid=
+}
+
+# resident_bytes PID
+resident_bytes() { awk '/^VmRSS:/ { print $2 * 1024 }' "/proc/$1/status"; }
