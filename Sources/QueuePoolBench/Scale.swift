@@ -61,7 +61,7 @@ package struct ScaleOptions: Hashable, Sendable {
 }
 
 /// One number of shards.
-package struct ScaleStep: Hashable, Sendable {
+package struct ScaleStep: Sendable {
     package let shards: Int
     /// shards x quota x 10.
     package let allowedPerSecond: Double
@@ -72,7 +72,7 @@ package struct ScaleStep: Hashable, Sendable {
 }
 
 /// What a scale run found.
-package struct ScaleReport: Hashable, Sendable {
+package struct ScaleReport: Sendable {
     /// A quota is used when at least this share of it goes through.
     package static let ratioMin = 0.95
 

@@ -71,7 +71,8 @@ final class Connection {
     private func write(_ bytes: [UInt8]) -> Bool? {
         bytes.withUnsafeBytes { raw -> Bool? in
             while written < raw.count {
-                let count = send(descriptor, raw.baseAddress.map { $0 + written }, raw.count - written, Int32(MSG_NOSIGNAL))
+                let count = send(
+                    descriptor, raw.baseAddress.map { $0 + written }, raw.count - written, Int32(MSG_NOSIGNAL))
                 if count > 0 {
                     written += count
                 } else if errno == EAGAIN {

@@ -109,7 +109,20 @@ final class LoadLoop {
         }
         closeWindow(monotonicNanoseconds())
         outcome.isDrained = phase.receives && checker.outstanding <= 0
+        try collectReceives()
         return outcome
+    }
+
+    /// Waits for the long polls that found nothing more. A poll left behind could take another run's messages and hold
+    /// their groups until the visibility timeout.
+    private func collectReceives() throws {
+        mayStart = false
+        let patience = UInt64(plan.options.waitSeconds + 5) * 1_000_000_000
+        let deadline = monotonicNanoseconds() + patience
+        while busyReceivers > 0 || busyDeleters > 0, monotonicNanoseconds() < deadline {
+            try poll()
+            try wakeDue(monotonicNanoseconds())
+        }
     }
 
     private func begin(now: UInt64) {
@@ -177,7 +190,9 @@ final class LoadLoop {
         outcome.clientCPUNanoseconds = ownCPUNanoseconds() - clientCPUAtStart
         guard let usage = plan.serverUsage() else { return }
         outcome.residentBytes = usage.residentBytes
-        outcome.serverCPUNanoseconds = usageAtStart.map { usage.cpuNanoseconds - min($0.cpuNanoseconds, usage.cpuNanoseconds) }
+        outcome.serverCPUNanoseconds = usageAtStart.map {
+            usage.cpuNanoseconds - min($0.cpuNanoseconds, usage.cpuNanoseconds)
+        }
     }
 
     /// What an open loop owed at the end: requests due and never started, which no latency speaks for.

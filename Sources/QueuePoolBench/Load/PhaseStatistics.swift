@@ -12,7 +12,8 @@ struct PhaseStatistics {
         var messages = 0
         /// Nanoseconds, 1 us to 120 s, three digits.
         var latency = Histogram<UInt64>(
-            lowestDiscernibleValue: 1_000, highestTrackableValue: 120_000_000_000, numberOfSignificantValueDigits: .three)
+            lowestDiscernibleValue: 1_000, highestTrackableValue: 120_000_000_000,
+            numberOfSignificantValueDigits: .three)
 
         mutating func record(nanoseconds: UInt64, messages count: Int) {
             requests += 1

@@ -32,7 +32,8 @@ extension BenchOptions {
         try requirePool()
         if let endpoint { _ = try Endpoint(endpoint) }
         if serverPID != nil, endpoint == nil {
-            throw InvalidBenchOption(field: "serverPID", value: "set without an endpoint", allowed: "with endpoint only")
+            throw InvalidBenchOption(
+                field: "serverPID", value: "set without an endpoint", allowed: "with endpoint only")
         }
         return self
     }
@@ -52,7 +53,8 @@ extension BenchOptions {
     private func requirePool() throws(InvalidBenchOption) {
         let stem = pool.hasSuffix(".fifo") ? pool.dropLast(5) : ""
         let isLegal = stem.utf8.allSatisfy {
-            (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0) || $0 == 0x2D || $0 == 0x5F
+            (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0) || $0 == 0x2D
+                || $0 == 0x5F
         }
         guard (1...75).contains(stem.utf8.count), isLegal else {
             throw InvalidBenchOption(

@@ -77,7 +77,7 @@ package struct PhaseReport: Hashable, Sendable {
 }
 
 /// Everything one run found.
-package struct BenchReport: Hashable, Sendable {
+package struct BenchReport: Sendable {
     package let options: BenchOptions
     package let machine: Machine
     /// The program's version, as the caller names it.
@@ -103,7 +103,4 @@ package struct BenchReport: Hashable, Sendable {
         guard total > 0, let largest = shards.map(\.messages).max() else { return nil }
         return Double(largest) * Double(shards.count) / Double(total)
     }
-
-    package static func == (a: BenchReport, b: BenchReport) -> Bool { a.json == b.json }
-    package func hash(into hasher: inout Hasher) { hasher.combine(run) }
 }

@@ -11,9 +11,12 @@ struct ReceiveRequests {
     private let deleteHead: [UInt8]
     private let deleteStart: [UInt8]
     private static let entryStart: [StaticString] = [
-        "{\"Id\":\"0\",\"ReceiptHandle\":\"", ",{\"Id\":\"1\",\"ReceiptHandle\":\"", ",{\"Id\":\"2\",\"ReceiptHandle\":\"",
-        ",{\"Id\":\"3\",\"ReceiptHandle\":\"", ",{\"Id\":\"4\",\"ReceiptHandle\":\"", ",{\"Id\":\"5\",\"ReceiptHandle\":\"",
-        ",{\"Id\":\"6\",\"ReceiptHandle\":\"", ",{\"Id\":\"7\",\"ReceiptHandle\":\"", ",{\"Id\":\"8\",\"ReceiptHandle\":\"",
+        "{\"Id\":\"0\",\"ReceiptHandle\":\"", ",{\"Id\":\"1\",\"ReceiptHandle\":\"",
+        ",{\"Id\":\"2\",\"ReceiptHandle\":\"",
+        ",{\"Id\":\"3\",\"ReceiptHandle\":\"", ",{\"Id\":\"4\",\"ReceiptHandle\":\"",
+        ",{\"Id\":\"5\",\"ReceiptHandle\":\"",
+        ",{\"Id\":\"6\",\"ReceiptHandle\":\"", ",{\"Id\":\"7\",\"ReceiptHandle\":\"",
+        ",{\"Id\":\"8\",\"ReceiptHandle\":\"",
         ",{\"Id\":\"9\",\"ReceiptHandle\":\"",
     ]
     static let entriesMax = 10

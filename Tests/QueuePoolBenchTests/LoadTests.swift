@@ -1,0 +1,91 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import QueuePoolBench
+
+@Suite struct LoadTests {
+    private static let seed: UInt64 = 20_260_101
+
+    @Test func `zipf draws in proportion to the rank`() {
+        let chooser = GroupChooser(groups: 1_000, connection: 0, connections: 1, skew: .zipf(1))
+        var random = SplitMix64(seed: Self.seed)
+        var counts = Array(repeating: 0, count: 1_000)
+        let draws = 400_000
+        for _ in 0..<draws { counts[chooser.next(&random)] += 1 }
+        let harmonic = (1...1_000).reduce(0.0) { $0 + 1 / Double($1) }
+        for rank in [1, 2, 3, 10, 50] {
+            let expected = Double(draws) / harmonic / Double(rank)
+            let deviation = abs(Double(counts[rank - 1]) - expected) / expected.squareRoot()
+            #expect(deviation < 5, "rank \(rank), seed \(Self.seed)")
+        }
+        #expect(counts.allSatisfy { $0 > 0 })
+    }
+
+    @Test func `uniform draws every group alike`() {
+        let chooser = GroupChooser(groups: 100, connection: 0, connections: 1, skew: .uniform)
+        var random = SplitMix64(seed: Self.seed)
+        var counts = Array(repeating: 0, count: 100)
+        for _ in 0..<100_000 { counts[chooser.next(&random)] += 1 }
+        #expect(counts.allSatisfy { abs($0 - 1_000) < 160 }, "seed \(Self.seed)")
+    }
+
+    @Test(arguments: [GroupSkew.uniform, .zipf(0.9)])
+    func `a group has one sender`(skew: GroupSkew) {
+        var owners = Array(repeating: -1, count: 50)
+        var random = SplitMix64(seed: Self.seed)
+        for connection in 0..<7 {
+            let chooser = GroupChooser(groups: 50, connection: connection, connections: 7, skew: skew)
+            for _ in 0..<2_000 {
+                let group = chooser.next(&random)
+                #expect(owners[group] == -1 || owners[group] == connection)
+                owners[group] = connection
+            }
+        }
+        #expect(owners.enumerated().allSatisfy { $0 % 7 == $1 }, "seed \(Self.seed)")
+    }
+
+    @Test func `the same seed draws the same`() {
+        var (a, b) = (SplitMix64(seed: 1), SplitMix64(seed: 1))
+        #expect((0..<100).allSatisfy { _ in a.next() == b.next() })
+        // The generator's published first value for seed 0.
+        var zero = SplitMix64(seed: 0)
+        #expect(zero.next() == 0xE220_A839_7B1D_CDAF)
+    }
+
+    @Test func `arrivals do not drift`() {
+        let schedule = OpenLoopSchedule(start: 1_000, messagesPerSecond: 3_000, batch: 1)
+        #expect(schedule.due(0) == 1_000)
+        #expect(schedule.due(3) == 1_001_000)
+        #expect(schedule.due(3_000_000) == 1_000_000_001_000)
+    }
+
+    @Test func `a batch takes the place of its messages in the rate`() {
+        let schedule = OpenLoopSchedule(start: 0, messagesPerSecond: 1_000, batch: 10)
+        #expect(schedule.due(100) == 1_000_000_000)
+    }
+
+    @Test func `latencies are recorded to three digits`() {
+        var action = PhaseStatistics.Action()
+        for microseconds in 1...1_000 as ClosedRange<UInt64> {
+            action.record(nanoseconds: microseconds * 1_000_000, messages: 10)
+        }
+        action.recordLate(nanoseconds: 5_000_000_000)
+        let report = ActionReport(action, seconds: 2)
+        #expect(report.requests == 1_000)
+        #expect(report.messagesPerSecond == 5_000)
+        #expect(abs(report.p50 - 500_000) < 2_000)
+        #expect(abs(report.p99 - 990_000) < 3_000)
+        #expect(abs(report.max - 5_000_000) < 10_000)
+    }
+
+    @Test func `process figures are read behind a name with blanks`() throws {
+        let stat = "12 (a (b) c) S 1 12 12 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 9 0 1 2 3"
+        let usage = try #require(ProcessUsage(stat: stat, statm: "1000 25 3 4 0 5 0"))
+        #expect(usage.cpuNanoseconds == 2_000_000_000)
+        #expect(usage.residentBytes % 25 == 0)
+        #expect(ProcessUsage(stat: "nonsense", statm: "") == nil)
+    }
+}

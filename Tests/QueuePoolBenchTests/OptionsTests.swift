@@ -1,0 +1,88 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import QueuePoolBench
+
+@Suite struct OptionsTests {
+    private func field(_ change: (inout BenchOptions) -> Void) -> String? {
+        var options = BenchOptions()
+        change(&options)
+        do throws(InvalidBenchOption) {
+            _ = try options.validated()
+            return nil
+        } catch {
+            return error.field
+        }
+    }
+
+    @Test func `the defaults are allowed`() {
+        #expect(field { _ in } == nil)
+        #expect(throws: Never.self) { try ScaleOptions().validated() }
+    }
+
+    @Test func `an error names its field`() {
+        #expect(field { $0.shards = 0 } == "shards")
+        #expect(field { $0.connections = 5_000 } == "connections")
+        #expect(field { $0.bodyBytes = 63 } == "bodyBytes")
+        #expect(field { $0.groups = 0 } == "groups")
+        #expect(field { $0.waitSeconds = 21 } == "waitSeconds")
+        #expect(field { $0.rate = .nan } == "rate")
+        #expect(field { $0.seconds = 0 } == "seconds")
+        #expect(field { $0.skew = .zipf(0) } == "skew")
+        #expect(field { $0.pool = "bench" } == "pool")
+        #expect(field { $0.pool = "a b.fifo" } == "pool")
+        #expect(field { $0.endpoint = "https://127.0.0.1:1" } == "endpoint")
+        #expect(field { $0.endpoint = "http://127.0.0.1" } == "endpoint")
+        #expect(field { $0.serverPID = 1 } == "serverPID")
+    }
+
+    @Test func `a batch fits its API`() {
+        #expect(field { $0.batch = 2 } == "batch")
+        #expect(field { ($0.api, $0.batch) = (.sqs, 11) } == "batch")
+        #expect(field { ($0.api, $0.batch) = (.sqs, 10) } == nil)
+        #expect(field { ($0.api, $0.batch, $0.bodyBytes) = (.sqs, 10, 200_000) } == "bodyBytes")
+        #expect(field { ($0.api, $0.batch) = (.ndjson, 10_001) } == "batch")
+        var options = BenchOptions()
+        options.api = .ndjson
+        #expect(options.batchSize == 1_000)
+    }
+
+    @Test func `scale options are checked too`() {
+        var options = ScaleOptions()
+        options.shardCounts = [1, 300]
+        #expect(throws: InvalidBenchOption(field: "shards", value: "300", allowed: "1...256")) {
+            try options.validated()
+        }
+    }
+
+    @Test func `a skew is read and written`() throws {
+        #expect(try GroupSkew("uniform") == .uniform)
+        #expect(try GroupSkew("zipf:1.2") == .zipf(1.2))
+        #expect(try GroupSkew("zipf:1.2").description == "zipf:1.2")
+        #expect(throws: InvalidBenchOption.self) { try GroupSkew("zipf") }
+    }
+
+    @Test func `an endpoint is taken apart`() throws {
+        #expect(try Endpoint("http://localhost:9324/").authority == "127.0.0.1:9324")
+        #expect(throws: InvalidBenchOption.self) { try Endpoint("http://example.org:80") }
+    }
+
+    @Test func `JSON escapes what it must`() {
+        let value = JSONValue.object([
+            (#"a"b"#, .text("\u{1}\\\n")), ("n", .number(1.5)), ("none", .null), ("list", .list([.integer(1)])),
+        ])
+        #expect(
+            value.rendered() == ##"{\##n  "a\"b": "\u0001\\\n",\##n  "n": 1.500,\##n  "none": null,\##n"##
+                + "  \"list\": [\n    1\n  ]\n}")
+    }
+
+    @Test func `numbers have fixed places`() {
+        #expect(decimal(3.14159, places: 2) == "3.14")
+        #expect(decimal(-0.001, places: 2) == "0.00")
+        #expect(decimal(2.5, places: 0) == "3")
+        #expect(decimal(0.05, places: 3) == "0.050")
+    }
+}
