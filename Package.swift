@@ -60,6 +60,10 @@ let package = Package(
                 "QueuePoolCore", heap, deque, logging, .product(name: "Metrics", package: "swift-metrics"),
             ],
             swiftSettings: settings),
+        .target(
+            name: "QueuePoolSettings",
+            dependencies: ["QueuePoolCore", .product(name: "Configuration", package: "swift-configuration")],
+            swiftSettings: settings),
         // 4. Doors and programs.
         .target(
             name: "QueuePoolServer",
@@ -89,10 +93,15 @@ let package = Package(
             name: "queuepool",
             dependencies: [
                 "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolRuntime",
-                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", lifecycle, logging,
+                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolSettings", lifecycle, logging, crypto,
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Configuration", package: "swift-configuration"),
             ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolSettingsTests", dependencies: ["QueuePoolSettings", "QueuePoolCore"], swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolCommandTests", dependencies: ["queuepool", "QueuePoolSettings", "QueuePoolServer"],
             swiftSettings: settings),
     ]
 )

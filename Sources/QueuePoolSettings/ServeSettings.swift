@@ -29,6 +29,16 @@ package struct ServerLimits: Hashable, Sendable {
     package var headerTimeoutSeconds: Int
     /// 0: a stop does not wait.
     package var drainSeconds: Int
+
+    package init(
+        maxConnections: Int, requestBytesMax: Int, idleTimeoutSeconds: Int, headerTimeoutSeconds: Int, drainSeconds: Int
+    ) {
+        self.maxConnections = maxConnections
+        self.requestBytesMax = requestBytesMax
+        self.idleTimeoutSeconds = idleTimeoutSeconds
+        self.headerTimeoutSeconds = headerTimeoutSeconds
+        self.drainSeconds = drainSeconds
+    }
 }
 
 /// Bounds of one shard.
@@ -36,6 +46,12 @@ package struct ShardLimits: Hashable, Sendable {
     package var waitingEntriesMax: Int
     package var waitingBytesMax: Int
     package var cacheBytes: Int
+
+    package init(waitingEntriesMax: Int, waitingBytesMax: Int, cacheBytes: Int) {
+        self.waitingEntriesMax = waitingEntriesMax
+        self.waitingBytesMax = waitingBytesMax
+        self.cacheBytes = cacheBytes
+    }
 }
 
 /// Faults put in on purpose, for tests; both 0 in normal use.
@@ -43,6 +59,11 @@ package struct FaultInjection: Hashable, Sendable {
     package var latencyMilliseconds: Int
     /// 0...1
     package var errorRate: Double
+
+    package init(latencyMilliseconds: Int, errorRate: Double) {
+        self.latencyMilliseconds = latencyMilliseconds
+        self.errorRate = errorRate
+    }
 }
 
 /// How a worker treats messages.
@@ -51,6 +72,13 @@ package struct WorkerTuning: Hashable, Sendable {
     package var visibilitySeconds: Int
     package var maxAttempts: Int
     package var graceSeconds: Int
+
+    package init(concurrency: Int, visibilitySeconds: Int, maxAttempts: Int, graceSeconds: Int) {
+        self.concurrency = concurrency
+        self.visibilitySeconds = visibilitySeconds
+        self.maxAttempts = maxAttempts
+        self.graceSeconds = graceSeconds
+    }
 }
 
 /// Everything `serve` is told.

@@ -62,7 +62,9 @@ package struct SettingsReader {
                 parsingOptions: options, config: ConfigReader(provider: location))
             return (provider, keys.all)
         } catch {
-            let why = SettingError.printable(String(describing: error))
+            // The parser's further lines quote the file, which may hold credentials.
+            let why = SettingError.printable(
+                String(String(describing: error).prefix { !$0.isNewline }), scalarsMax: 200)
             throw SettingErrors([
                 SettingError(
                     name: "config", source: nil,
@@ -145,7 +147,9 @@ package struct SettingsReader {
 
     package mutating func integer(_ setting: Setting) -> Int? {
         guard case .integer(let range) = setting.kind else { return nil }
-        return parsed(setting, or: "is not an integer in this range") { Int($0).flatMap { range.contains($0) ? $0 : nil } }
+        return parsed(setting, or: "is not an integer in this range") {
+            Int($0).flatMap { range.contains($0) ? $0 : nil }
+        }
     }
 
     package mutating func decimal(_ setting: Setting) -> Double? {
@@ -193,7 +197,8 @@ private final class LastAccess: AccessReporter {
     private let event = Mutex<(count: Int, failed: Bool)?>(nil)
 
     func report(_ event: AccessEvent) {
-        let failed = if case .failure = event.result { true } else { event.conversionError != nil }
+        // The getters turn a provider's failure into a result of nil, so the provider's own result is looked at.
+        let failed = if case .failure = event.providerResults.last?.result { true } else { event.conversionError != nil }
         let count = event.providerResults.count
         self.event.withLock { $0 = (count, failed) }
     }

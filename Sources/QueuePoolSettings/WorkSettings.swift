@@ -23,7 +23,9 @@ package struct WorkSettings: Hashable, Sendable {
         let endpoint = reader.endpointAddress()
         let pool = reader.text(.workerPool)
         let name = pool.flatMap { PoolName($0.value) }
-        if let pool, name == nil { reader.refuse(pool.value, of: .workerPool, from: pool.source, "is not a pool's name") }
+        if let pool, name == nil {
+            reader.refuse(pool.value, of: .workerPool, from: pool.source, "is not a pool's name")
+        }
         if pool == nil, !reader.errors.contains(where: { $0.name == Setting.workerPool.key }) {
             reader.refuse(.missing(.workerPool))
         }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import QueuePoolCore
 import QueuePoolSettings
 import Testing
 
@@ -76,7 +77,7 @@ struct SourcesTests {
             server: {listen: "127.0.0.1:0"}
             worker:
               pool: emails.fifo
-              deliver: stdout:
+              deliver: "stdout:"
               shards: 0-3
               concurrency: 9
             log: {format: json, level: debug}

@@ -91,6 +91,12 @@ struct StrictnessTests {
         #expect(await refusals(flags: [.config: ["/nonexistent/x.yaml"]]).errors.map(\.name) == ["config"])
     }
 
+    @Test func `a file that cannot be read as YAML is not quoted`() async {
+        let errors = await refusals(yaml: "log:\n  level: canary: canary\n")
+        #expect(errors.errors.map(\.name) == ["config"])
+        #expect(!errors.description.contains("canary"))
+    }
+
     @Test func `all errors come at once`() async {
         let errors = await refusals(
             flags: [.quota: ["x"]], environment: ["QUEUEPOOL_LOG_LEVEL": "x", "QUEUEPOOL_NO": ""],

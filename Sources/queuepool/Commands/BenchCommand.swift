@@ -158,7 +158,8 @@ struct BenchScaleCommand: AsyncParsableCommand {
             }
             try show(report.text, json: report.json, file: json)
             if !report.reachesRatio {
-                throw CommandFailure("less than \(ScaleReport.ratioMin) of the quota went through at some number of shards")
+                throw CommandFailure(
+                    "less than \(ScaleReport.ratioMin) of the quota went through at some number of shards")
             }
         }
     }

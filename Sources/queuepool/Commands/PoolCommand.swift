@@ -66,7 +66,8 @@ struct PoolCommand: AsyncParsableCommand {
 
     struct Purge: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Remove every message of a pool.", discussion: "Example:\n  queuepool pool purge emails.fifo --yes")
+            abstract: "Remove every message of a pool.",
+            discussion: "Example:\n  queuepool pool purge emails.fifo --yes")
         @Argument(help: "The pool's name.", transform: poolName) var name: PoolName
         @Flag(help: "Needed, because the messages cannot be brought back.") var yes = false
         @OptionGroup var output: PoolOutput

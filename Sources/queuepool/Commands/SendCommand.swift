@@ -35,9 +35,12 @@ struct SendCommand: AsyncParsableCommand {
 
     func validate() throws {
         guard PoolName(pool) != nil else {
-            throw ValidationError("--pool: '\(pool)' is not a pool's name; allowed: 1...75 of A-Z a-z 0-9 - _, then .fifo")
+            throw ValidationError(
+                "--pool: '\(pool)' is not a pool's name; allowed: 1...75 of A-Z a-z 0-9 - _, then .fifo")
         }
-        if let runID, !(1...100).contains(runID.utf8.count) { throw ValidationError("--run-id: allowed: 1...100 bytes") }
+        if let runID, !(1...100).contains(runID.utf8.count) {
+            throw ValidationError("--run-id: allowed: 1...100 bytes")
+        }
         if file == "-", state != nil || restart { throw ValidationError("--state and --restart need a file") }
         if file != "-", runID != nil { throw ValidationError("--run-id is for standard input only") }
     }

@@ -85,7 +85,8 @@ struct ChunkDelivery: Sendable {
             }
             return repeatOrStop(
                 Settled(), retryAfter: answer.retryAfterSeconds, chance: chance,
-                failure: CommandFailure("the server cannot take more: \(problem.summary)", status: ExitStatus.unavailable))
+                failure: CommandFailure(
+                    "the server cannot take more: \(problem.summary)", status: ExitStatus.unavailable))
         }
     }
 

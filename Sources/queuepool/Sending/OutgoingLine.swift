@@ -40,7 +40,9 @@ struct OutgoingLine: Hashable, Sendable {
 
     /// Whether the line is a JSON object without the member. Anything else is sent as it is, for the server to refuse.
     private static func lacksDeduplicationID(_ content: [UInt8]) -> Bool {
-        guard let object = try? JSONSerialization.jsonObject(with: Data(content)) as? [String: Any] else { return false }
+        guard let object = try? JSONSerialization.jsonObject(with: Data(content)) as? [String: Any] else {
+            return false
+        }
         return object["deduplicationId"] == nil
     }
 

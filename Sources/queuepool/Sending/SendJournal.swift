@@ -17,7 +17,8 @@ final class SendJournal {
         self.path = path
         descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
-            throw CommandFailure("state file '\(path)' cannot be opened: error \(errno)", status: ExitStatus.inputOutput)
+            throw CommandFailure(
+                "state file '\(path)' cannot be opened: error \(errno)", status: ExitStatus.inputOutput)
         }
         state = SendState(head: head)
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
