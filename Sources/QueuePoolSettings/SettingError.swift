@@ -82,12 +82,20 @@ package struct SettingErrors: Error, Hashable, Sendable, CustomStringConvertible
     package var exitCode: Int32 { errors.allSatisfy { $0.source == .flag } ? 64 : 78 }
 }
 
-/// The known name with the fewest edits to `name`, unless more than a third of it would have to change.
+/// The known name that ends in what was written after the prefix, or else the one with the fewest edits to it, unless
+/// more than a third would have to change.
 func nearestName(to name: String, among known: [String]) -> String? {
-    let written = Array(name.lowercased().utf8.prefix(100))
-    let best = known.map { (name: $0, edits: editDistance(written, Array($0.lowercased().utf8))) }
+    let prefix = Setting.environmentPrefix
+    func bare(_ name: String) -> String {
+        (name.hasPrefix(prefix) ? String(name.dropFirst(prefix.count)) : name).lowercased()
+    }
+    let written = String(bare(name).prefix(100))
+    if let longer = known.first(where: { bare($0).hasSuffix("_" + written) || bare($0).hasSuffix("." + written) }) {
+        return longer
+    }
+    let best = known.map { (name: $0, edits: editDistance(Array(written.utf8), Array(bare($0).utf8))) }
         .min { ($0.edits, $0.name) < ($1.edits, $1.name) }
-    guard let best, best.edits <= max(2, written.count / 3) else { return nil }
+    guard let best, best.edits <= max(2, written.utf8.count / 3) else { return nil }
     return best.name
 }
 

@@ -198,7 +198,8 @@ private final class LastAccess: AccessReporter {
 
     func report(_ event: AccessEvent) {
         // The getters turn a provider's failure into a result of nil, so the provider's own result is looked at.
-        let failed = if case .failure = event.providerResults.last?.result { true } else { event.conversionError != nil }
+        let providerFailed = if case .failure = event.providerResults.last?.result { true } else { false }
+        let failed = providerFailed || event.conversionError != nil
         let count = event.providerResults.count
         self.event.withLock { $0 = (count, failed) }
     }

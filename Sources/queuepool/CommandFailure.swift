@@ -49,3 +49,6 @@ func writeToStandardError(_ text: String) {
     var text = text
     text.withUTF8 { _ = Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
+
+/// What the system says of an error number.
+func systemMessage(_ code: Int32) -> String { String(cString: strerror(code)) }

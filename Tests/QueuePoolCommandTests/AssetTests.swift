@@ -45,7 +45,9 @@ struct AssetTests {
             guard let reference = object["$ref"] as? String else { continue }
             count += 1
             var target: Any? = root
-            for part in reference.split(separator: "/").dropFirst() { target = (target as? [String: Any])?[String(part)] }
+            for part in reference.split(separator: "/").dropFirst() {
+                target = (target as? [String: Any])?[String(part)]
+            }
             #expect(target != nil, "\(reference)")
         }
         #expect(count > 20)

@@ -27,8 +27,11 @@ struct TableTests {
         #expect(lines.contains { $0.contains("QUEUEPOOL_SHARD_QUOTA") && $0.contains("--quota") })
     }
 
-    @Test func `the nearest name is found, and none when nothing is near`() async throws {
+    @Test func `the nearest name is found, and none when nothing is near`() {
         let errors = SettingError.unknown("QUEUEPOOL_XYZZYXYZZYXYZZY", from: .environment, among: ["QUEUEPOOL_LISTEN"])
         #expect(!errors.description.contains("did you mean"))
+        let short = SettingError.unknown(
+            "QUEUEPOOL_LISTEN", from: .environment, among: Setting.all.map(\.environment))
+        #expect(short.description.contains("did you mean 'QUEUEPOOL_SERVER_LISTEN'?"))
     }
 }

@@ -13,7 +13,7 @@ struct BenchCommand: AsyncParsableCommand {
         abstract: "Measure sends and receives, and check order, duplicates and loss on every message.",
         discussion: """
             Example:
-              queuepool bench --api sqs --batch 10 --mode both --connections 64 --seconds 10
+              queuepool bench --api sqs --batch 10 --mode both --seconds 10
               queuepool bench scale --shards 1,2,4,8 --quota 300
             Without --endpoint a server of its own is started in a directory of its own, and both are removed \
             afterwards. The exit code is 1 when a check fails.

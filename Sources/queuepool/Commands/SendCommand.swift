@@ -14,7 +14,7 @@ struct SendCommand: AsyncParsableCommand {
         abstract: "Send messages from a file or standard input, one JSON object a line.",
         discussion: """
             Example:
-              echo '{"group":"customer-1","body":"hello"}' | queuepool send --pool emails.fifo
+              echo '{"group":"c-1","body":"hello"}' | queuepool send --pool emails.fifo
               queuepool send --pool emails.fifo messages.ndjson
             A line is {"group": ..., "body": ...} with deduplicationId and attributes if wanted. What the server has \
             acknowledged of a file is remembered in FILE.queuepool-sent: a second run of the same file sends nothing \
@@ -89,7 +89,7 @@ struct SendCommand: AsyncParsableCommand {
         let descriptor = open(file, O_RDONLY | O_CLOEXEC)
         var status = stat()
         guard descriptor >= 0, fstat(descriptor, &status) == 0 else {
-            throw CommandFailure("'\(file)' cannot be opened: error \(errno)", status: ExitStatus.noInput)
+            throw CommandFailure("'\(file)' cannot be opened: \(systemMessage(errno))", status: ExitStatus.noInput)
         }
         guard status.st_mode & S_IFMT == S_IFREG else {
             throw CommandFailure("'\(file)' is not a file; a pipe is read with -", status: ExitStatus.noInput)

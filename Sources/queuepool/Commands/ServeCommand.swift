@@ -13,19 +13,12 @@ struct ServeCommand: AsyncParsableCommand {
         abstract: "Serve pools over REST and the SQS protocol.",
         discussion: """
             Example:
-              queuepool serve --listen 127.0.0.1:9324 --data-dir ./queuepool-data --pool emails.fifo=8
+              queuepool serve --data-dir ./queuepool-data --pool emails.fifo=8
             Every flag may also be an environment variable (QUEUEPOOL_...) or a key of the YAML file; flags win over \
             variables, and these over the file. Stop it with Ctrl-C or SIGTERM: accepted requests are answered first.
             """)
 
-    @Option(name: .setting(.listen), help: .setting(.listen)) var listen: String?
-    @Flag(name: .setting(.allowInsecureListen), help: .setting(.allowInsecureListen)) var allowInsecureListen = false
-    @Option(name: .setting(.dataDirectory), help: .setting(.dataDirectory)) var dataDirectory: String?
-    @Option(name: .setting(.control), help: .setting(.control)) var control: String?
-    @Option(name: .setting(.pools), help: .setting(.pools)) var pools: [String] = []
-    @Option(name: .setting(.createQueueShards), help: .setting(.createQueueShards)) var createQueueShards: String?
-    @Option(name: .setting(.quota), help: .setting(.quota)) var quota: String?
-    @Option(name: .setting(.serverDeliver), help: .setting(.serverDeliver)) var deliver: [String] = []
+    @OptionGroup(title: "Server") var server: ServeMainOptions
     @OptionGroup(title: "Limits") var limits: ServeLimitOptions
     @OptionGroup(title: "Worker, logs and file") var shared: SharedOptions
 
@@ -40,6 +33,25 @@ struct ServeCommand: AsyncParsableCommand {
 
     var flags: FlagTexts {
         var flags = FlagTexts()
+        server.fill(&flags)
+        limits.fill(&flags)
+        shared.fill(&flags)
+        return flags
+    }
+}
+
+/// Where `serve` listens, and what it keeps.
+struct ServeMainOptions: ParsableArguments {
+    @Option(name: .setting(.listen), help: .setting(.listen)) var listen: String?
+    @Flag(name: .setting(.allowInsecureListen), help: .setting(.allowInsecureListen)) var allowInsecureListen = false
+    @Option(name: .setting(.dataDirectory), help: .setting(.dataDirectory)) var dataDirectory: String?
+    @Option(name: .setting(.control), help: .setting(.control)) var control: String?
+    @Option(name: .setting(.pools), help: .setting(.pools)) var pools: [String] = []
+    @Option(name: .setting(.createQueueShards), help: .setting(.createQueueShards)) var createQueueShards: String?
+    @Option(name: .setting(.quota), help: .setting(.quota)) var quota: String?
+    @Option(name: .setting(.serverDeliver), help: .setting(.serverDeliver)) var deliver: [String] = []
+
+    func fill(_ flags: inout FlagTexts) {
         flags.set(.listen, listen)
         flags.set(.allowInsecureListen, allowInsecureListen)
         flags.set(.dataDirectory, dataDirectory)
@@ -48,9 +60,6 @@ struct ServeCommand: AsyncParsableCommand {
         flags.set(.createQueueShards, createQueueShards)
         flags.set(.quota, quota)
         flags.set(.serverDeliver, deliver)
-        limits.fill(&flags)
-        shared.fill(&flags)
-        return flags
     }
 }
 

@@ -18,10 +18,7 @@ struct WorkCommand: AsyncParsableCommand {
             SIGTERM: deliveries under way are finished or released.
             """)
 
-    @Option(name: .setting(.endpoint), help: .setting(.endpoint)) var endpoint: String?
-    @Option(name: .setting(.workerPool), help: .setting(.workerPool)) var pool: String?
-    @Option(name: .setting(.workerDeliver), help: .setting(.workerDeliver)) var deliver: [String] = []
-    @Option(name: .setting(.workerShards), help: .setting(.workerShards)) var shards: String?
+    @OptionGroup(title: "Source and targets") var main: WorkMainOptions
     @OptionGroup(title: "Worker, logs and file") var shared: SharedOptions
 
     func run() async throws {
@@ -35,11 +32,23 @@ struct WorkCommand: AsyncParsableCommand {
 
     var flags: FlagTexts {
         var flags = FlagTexts()
+        main.fill(&flags)
+        shared.fill(&flags)
+        return flags
+    }
+}
+
+/// Where `work` receives from, and where it delivers to.
+struct WorkMainOptions: ParsableArguments {
+    @Option(name: .setting(.endpoint), help: .setting(.endpoint)) var endpoint: String?
+    @Option(name: .setting(.workerPool), help: .setting(.workerPool)) var pool: String?
+    @Option(name: .setting(.workerDeliver), help: .setting(.workerDeliver)) var deliver: [String] = []
+    @Option(name: .setting(.workerShards), help: .setting(.workerShards)) var shards: String?
+
+    func fill(_ flags: inout FlagTexts) {
         flags.set(.endpoint, endpoint)
         flags.set(.workerPool, pool)
         flags.set(.workerDeliver, deliver)
         flags.set(.workerShards, shards)
-        shared.fill(&flags)
-        return flags
     }
 }

@@ -72,7 +72,7 @@ struct LineReader: ~Copyable {
             initialized = max(0, count)
         }
         if count < 0 {
-            throw CommandFailure("the input cannot be read: error \(code)", status: ExitStatus.inputOutput)
+            throw CommandFailure("the input cannot be read: \(systemMessage(code))", status: ExitStatus.inputOutput)
         }
         buffer = fresh
         start = 0
@@ -89,7 +89,7 @@ func digestOfPrefix(descriptor: Int32, bytes: Int) throws(CommandFailure) -> Str
         let count = pread(descriptor, &chunk, min(chunk.count, bytes - offset), offset)
         if count < 0, errno == EINTR { continue }
         guard count > 0 else {
-            throw CommandFailure("the input cannot be read: error \(errno)", status: ExitStatus.inputOutput)
+            throw CommandFailure("the input cannot be read: \(systemMessage(errno))", status: ExitStatus.inputOutput)
         }
         hash.update(data: chunk[..<count])
         offset += count

@@ -18,7 +18,7 @@ final class SendJournal {
         descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             throw CommandFailure(
-                "state file '\(path)' cannot be opened: error \(errno)", status: ExitStatus.inputOutput)
+                "state file '\(path)' cannot be opened: \(systemMessage(errno))", status: ExitStatus.inputOutput)
         }
         state = SendState(head: head)
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
@@ -83,7 +83,8 @@ final class SendJournal {
     }
 
     private static func failure(_ path: String) -> CommandFailure {
-        CommandFailure("state file '\(path)' cannot be written: error \(errno)", status: ExitStatus.inputOutput)
+        CommandFailure(
+            "state file '\(path)' cannot be written: \(systemMessage(errno))", status: ExitStatus.inputOutput)
     }
 }
 
