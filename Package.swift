@@ -65,6 +65,10 @@ let package = Package(
                 "QueuePoolCore", heap, deque, logging, .product(name: "Metrics", package: "swift-metrics"),
             ],
             swiftSettings: settings),
+        .target(
+            name: "QueuePoolSettings",
+            dependencies: ["QueuePoolCore", .product(name: "Configuration", package: "swift-configuration")],
+            swiftSettings: settings),
         // 4. Doors and programs.
         .target(
             name: "QueuePoolServer",
@@ -95,9 +99,9 @@ let package = Package(
             name: "queuepool",
             dependencies: [
                 "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolRuntime",
-                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", lifecycle, logging, signals,
+                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolSettings", "QueuePoolEmail", lifecycle,
+                logging, crypto, signals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: settings),
         // 6. Tests.
@@ -110,6 +114,11 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "QueuePoolBenchTests", dependencies: ["QueuePoolBench", "QueuePoolCore"], swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolSettingsTests", dependencies: ["QueuePoolSettings", "QueuePoolCore"], swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolCommandTests", dependencies: ["queuepool", "QueuePoolSettings", "QueuePoolServer"],
+            swiftSettings: settings),
     ]
 )
 // nio-extras carries the bridge between NIO's HTTP parts and swift-http-types that Hummingbird speaks.

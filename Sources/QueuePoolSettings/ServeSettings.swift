@@ -1,0 +1,257 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+
+/// How log lines are written.
+package struct LogSettings: Hashable, Sendable {
+    package enum Format: String, Hashable, Sendable {
+        case text
+        case json
+    }
+
+    /// A level of swift-log by its name.
+    package var level: String
+    package var format: Format
+
+    package init(level: String, format: Format) {
+        self.level = level
+        self.format = format
+    }
+}
+
+/// Bounds of the door.
+package struct ServerLimits: Hashable, Sendable {
+    package var maxConnections: Int
+    package var requestBytesMax: Int
+    package var idleTimeoutSeconds: Int
+    package var headerTimeoutSeconds: Int
+    /// 0: a stop does not wait.
+    package var drainSeconds: Int
+
+    package init(
+        maxConnections: Int, requestBytesMax: Int, idleTimeoutSeconds: Int, headerTimeoutSeconds: Int, drainSeconds: Int
+    ) {
+        self.maxConnections = maxConnections
+        self.requestBytesMax = requestBytesMax
+        self.idleTimeoutSeconds = idleTimeoutSeconds
+        self.headerTimeoutSeconds = headerTimeoutSeconds
+        self.drainSeconds = drainSeconds
+    }
+}
+
+/// Bounds of one shard.
+package struct ShardLimits: Hashable, Sendable {
+    package var waitingEntriesMax: Int
+    package var waitingBytesMax: Int
+    package var cacheBytes: Int
+
+    package init(waitingEntriesMax: Int, waitingBytesMax: Int, cacheBytes: Int) {
+        self.waitingEntriesMax = waitingEntriesMax
+        self.waitingBytesMax = waitingBytesMax
+        self.cacheBytes = cacheBytes
+    }
+}
+
+/// Faults put in on purpose, for tests; both 0 in normal use.
+package struct FaultInjection: Hashable, Sendable {
+    package var latencyMilliseconds: Int
+    /// 0...1
+    package var errorRate: Double
+
+    package init(latencyMilliseconds: Int, errorRate: Double) {
+        self.latencyMilliseconds = latencyMilliseconds
+        self.errorRate = errorRate
+    }
+}
+
+/// How a worker treats messages.
+package struct WorkerTuning: Hashable, Sendable {
+    package var concurrency: Int
+    package var visibilitySeconds: Int
+    package var maxAttempts: Int
+    package var graceSeconds: Int
+
+    package init(concurrency: Int, visibilitySeconds: Int, maxAttempts: Int, graceSeconds: Int) {
+        self.concurrency = concurrency
+        self.visibilitySeconds = visibilitySeconds
+        self.maxAttempts = maxAttempts
+        self.graceSeconds = graceSeconds
+    }
+}
+
+/// Everything `serve` is told.
+package struct ServeSettings: Hashable, Sendable {
+    package var listen: ListenAddress
+    package var dataDirectory: String
+    /// SQLite file of the control store.
+    package var controlFile: String
+    /// No name twice; may be empty.
+    package var pools: [PoolSpec]
+    /// Requests per second and API action for each shard; `nil`: no quota.
+    package var quota: Int?
+    /// Shards of a pool that CreateQueue makes when its tags say nothing, 1...256.
+    package var createQueueShards: Int
+    /// Targets of the worker in this process, in fallback order; empty: no worker here.
+    package var deliver: [String]
+    package var worker: WorkerTuning
+    package var limits: ServerLimits
+    package var shard: ShardLimits
+    package var injection: FaultInjection
+    package var log: LogSettings
+
+    /// Reads and checks all settings of `serve`.
+    /// - Throws: `SettingErrors` with everything that is wrong.
+    package init(flags: [String: [String]], environment: [String: String]) async throws {
+        var reader = try await SettingsReader(flags: flags, environment: environment)
+        let listen = reader.listenAddress()
+        let directory = reader.text(.dataDirectory)?.value
+        let control = reader.controlFile(in: directory ?? ".")
+        let pools = reader.poolSpecs()
+        let quota = reader.integer(.quota)
+        let createQueueShards = reader.integer(.createQueueShards)
+        let deliver = reader.deliverTargets(.serverDeliver)
+        let worker = reader.workerTuning()
+        let limits = reader.serverLimits()
+        let shard = reader.shardLimits()
+        let injection = reader.faultInjection()
+        let log = reader.logSettings()
+        reader.refuseTLS()
+        try reader.finish()
+        guard let listen, let directory, let control, let createQueueShards, let worker, let limits, let shard,
+            let injection, let log
+        else { throw SettingErrors([]) }
+        self.listen = listen
+        self.dataDirectory = directory
+        self.controlFile = control
+        self.pools = pools
+        self.quota = quota
+        self.createQueueShards = createQueueShards
+        self.deliver = deliver
+        self.worker = worker
+        self.limits = limits
+        self.shard = shard
+        self.injection = injection
+        self.log = log
+    }
+}
+
+// MARK: - Reading the parts -
+
+extension SettingsReader {
+    fileprivate mutating func listenAddress() -> ListenAddress? {
+        let allowInsecure = flag(.allowInsecureListen)
+        guard let found = text(.listen) else { return nil }
+        guard let address = ListenAddress(found.value) else {
+            refuse(found.value, of: .listen, from: found.source, "is not an address")
+            return nil
+        }
+        if !address.isLoopback, allowInsecure != true {
+            refuse(
+                SettingError(
+                    name: Setting.listen.key, source: found.source,
+                    description: "setting 'server.listen': '\(address)' is off loopback, and without TLS and "
+                        + "credentials whoever reaches it may send, receive and purge; allowed: a loopback address, or "
+                        + "--allow-insecure-listen"))
+        }
+        return address
+    }
+
+    fileprivate mutating func controlFile(in directory: String) -> String? {
+        guard let found = text(.control) else { return directory + "/control.sqlite" }
+        switch ControlAddress(found.value) {
+        case .sqlite(let file): return file
+        case .dynamoDB: refuse(found.value, of: .control, from: found.source, "is not available in this version")
+        case nil: refuse(found.value, of: .control, from: found.source, "is not a control store")
+        }
+        return nil
+    }
+
+    fileprivate mutating func poolSpecs() -> [PoolSpec] {
+        var specs: [PoolSpec] = []
+        var source = SettingSource.file
+        if let found = list(.pools) {
+            source = found.source ?? .file
+            for entry in found.value {
+                if let spec = PoolSpec(entry) {
+                    specs.append(spec)
+                } else {
+                    refuse(entry, of: .pools, from: source, "is not a pool")
+                }
+            }
+        } else {
+            for (name, value) in fileMap(.pools) {
+                if let spec = PoolSpec(name: name, shards: value) {
+                    specs.append(spec)
+                } else {
+                    refuse("\(name): \(value)", of: .pools, from: source, "is not a pool")
+                }
+            }
+        }
+        var seen: Set<PoolName> = []
+        for spec in specs where !seen.insert(spec.name).inserted {
+            refuse(spec.name.text, of: .pools, from: source, "names the same pool twice")
+        }
+        return specs
+    }
+
+    fileprivate mutating func serverLimits() -> ServerLimits? {
+        let connections = integer(.maxConnections)
+        let bytes = integer(.requestBytesMax)
+        let idle = integer(.idleTimeout)
+        let header = integer(.headerTimeout)
+        let drain = integer(.drainSeconds)
+        guard let connections, let bytes, let idle, let header, let drain else { return nil }
+        return ServerLimits(
+            maxConnections: connections, requestBytesMax: bytes, idleTimeoutSeconds: idle,
+            headerTimeoutSeconds: header, drainSeconds: drain)
+    }
+
+    fileprivate mutating func shardLimits() -> ShardLimits? {
+        let entries = integer(.waitingEntriesMax)
+        let bytes = integer(.waitingBytesMax)
+        let cache = integer(.cacheBytes)
+        guard let entries, let bytes, let cache else { return nil }
+        return ShardLimits(waitingEntriesMax: entries, waitingBytesMax: bytes, cacheBytes: cache)
+    }
+
+    fileprivate mutating func faultInjection() -> FaultInjection? {
+        let latency = integer(.injectLatency)
+        let rate = decimal(.injectErrorRate)
+        guard let latency, let rate else { return nil }
+        return FaultInjection(latencyMilliseconds: latency, errorRate: rate)
+    }
+
+    fileprivate mutating func refuseTLS() {
+        for setting in [Setting.tlsCertificate, .tlsKey] {
+            guard let found = text(setting) else { continue }
+            refuse(found.value, of: setting, from: found.source, "is set, but TLS is not available in this version")
+        }
+    }
+
+    package mutating func deliverTargets(_ setting: Setting) -> [String] {
+        guard let found = list(setting) else { return [] }
+        for target in found.value where !isDeliverTarget(target) {
+            refuse(target, of: setting, from: found.source, "is not a delivery target")
+        }
+        return found.value
+    }
+
+    package mutating func workerTuning() -> WorkerTuning? {
+        let concurrency = integer(.concurrency)
+        let visibility = integer(.visibilitySeconds)
+        let attempts = integer(.maxAttempts)
+        let grace = integer(.graceSeconds)
+        guard let concurrency, let visibility, let attempts, let grace else { return nil }
+        return WorkerTuning(
+            concurrency: concurrency, visibilitySeconds: visibility, maxAttempts: attempts, graceSeconds: grace)
+    }
+
+    package mutating func logSettings() -> LogSettings? {
+        let level = choice(.logLevel)
+        let format = choice(.logFormat).flatMap(LogSettings.Format.init)
+        guard let level, let format else { return nil }
+        return LogSettings(level: level, format: format)
+    }
+}

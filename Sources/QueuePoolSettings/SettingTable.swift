@@ -1,0 +1,133 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// The one table of settings. A setting that is not here does not exist: its flag, variable or YAML key is refused.
+
+extension Setting {
+    // MARK: - Every command -
+
+    package static let config = Setting(
+        "config", flag: "config", .text, allowed: "path of a YAML file", commands: Set(SettingReaderCommand.allCases),
+        text: "YAML file with settings; flags and environment variables win over it.")
+    package static let logLevel = Setting(
+        "log.level", flag: "log-level", .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
+        fallback: "info", commands: [.serve, .work], text: "The least severe log lines that are written.")
+    package static let logFormat = Setting(
+        "log.format", flag: "log-format", .choice(["text", "json"]), fallback: "text", commands: [.serve, .work],
+        text: "One line of text or one JSON object for each log line, on standard error.")
+
+    // MARK: - The door -
+
+    package static let listen = Setting(
+        "server.listen", flag: "listen", .text, fallback: "127.0.0.1:9324",
+        allowed: "HOST:PORT or [IPV6]:PORT, port 0...65535 (0 takes a free one)",
+        text: "Address of REST, the SQS protocol, metrics and the console.")
+    package static let allowInsecureListen = Setting(
+        "server.allow-insecure-listen", flag: "allow-insecure-listen", .flag, fallback: "false",
+        text: "Listen off loopback although there is neither TLS nor a credential check: whoever reaches the port may "
+            + "send, receive and purge.")
+    package static let maxConnections = Setting(
+        "server.max-connections", flag: "max-connections", .integer(1...100_000), fallback: "10000",
+        text: "Connections open at once; further ones are refused.")
+    package static let requestBytesMax = Setting(
+        "server.request-bytes-max", flag: "request-bytes-max", .integer(1_024...67_108_864), fallback: "2097152",
+        text: "Largest body of one request in bytes; an NDJSON stream is bounded by its lines instead.")
+    package static let idleTimeout = Setting(
+        "server.idle-timeout-seconds", flag: "idle-timeout-seconds", .integer(1...3_600), fallback: "75",
+        text: "Seconds after which a connection without a request is closed; longer than the longest long poll (20).")
+    package static let headerTimeout = Setting(
+        "server.header-timeout-seconds", flag: "header-timeout-seconds", .integer(1...600), fallback: "15",
+        text: "Seconds a client has to finish a request it began.")
+    package static let drainSeconds = Setting(
+        "server.drain-seconds", flag: "drain-seconds", .integer(0...3_600), fallback: "30",
+        text: "Seconds a stop waits for accepted requests to be answered.")
+    package static let serverDeliver = Setting(
+        "server.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed, isSecret: true,
+        text: "Deliver in this process as well, to this target; several are a fallback order.")
+    package static let tlsCertificate = Setting(
+        "tls.certificate", flag: "tls-certificate", .text, allowed: "nothing yet", text: "Not available yet.")
+    package static let tlsKey = Setting(
+        "tls.key", flag: "tls-key", .text, allowed: "nothing yet", isSecret: true, text: "Not available yet.")
+
+    // MARK: - Pools and shards -
+
+    package static let dataDirectory = Setting(
+        "storage.data-dir", flag: "data-dir", .text, fallback: "./queuepool-data", allowed: "path of a directory",
+        text: "Directory of the shards' files; made when it is missing.")
+    package static let control = Setting(
+        "storage.control", flag: "control", .text, allowed: "sqlite:FILE",
+        text: "Where topologies are kept; sqlite:control.sqlite in the data directory unless set.")
+    package static let pools = Setting(
+        "pools", flag: "pool", .list, allowed: "NAME=SHARDS, NAME ending in .fifo, SHARDS 1...256",
+        text: "A pool to make when it does not exist, such as emails.fifo=8; in YAML also a map from name to shards.")
+    package static let createQueueShards = Setting(
+        "pool.create-queue-shards", flag: "create-queue-shards", .integer(1...256), fallback: "1",
+        text: "Shards of a pool that CreateQueue makes without the tag queuepool:shards.")
+    package static let quota = Setting(
+        "shard.quota", flag: "quota", .integer(1...1_000_000),
+        text: "Requests per second and API action that a shard takes, a batch counting as one; no quota unless set.")
+    package static let waitingEntriesMax = Setting(
+        "shard.waiting-entries-max", flag: "waiting-entries-max", .integer(1...10_000_000), fallback: "20000",
+        text: "Messages that may wait for a shard; a sender beyond that gets 429 and Retry-After.")
+    package static let waitingBytesMax = Setting(
+        "shard.waiting-bytes-max", flag: "waiting-bytes-max", .integer(1_048_576...17_179_869_184),
+        fallback: "67108864", text: "Bytes of messages that may wait for a shard.")
+    package static let cacheBytes = Setting(
+        "shard.cache-bytes", flag: "cache-bytes", .integer(1_048_576...17_179_869_184), fallback: "33554432",
+        text: "Bytes of messages a shard keeps in memory so that a receive need not read the disk.")
+
+    // MARK: - Faults for tests -
+
+    package static let injectLatency = Setting(
+        "inject.latency-ms", flag: "inject-latency-ms", .integer(0...60_000), fallback: "0",
+        text: "For tests: milliseconds that every shard waits before it answers.")
+    package static let injectErrorRate = Setting(
+        "inject.error-rate", flag: "inject-error-rate", .decimal(0...1), fallback: "0",
+        text: "For tests: share of shard requests that fail.")
+
+    // MARK: - Worker -
+
+    package static let endpoint = Setting(
+        "endpoint", flag: "endpoint", .text, fallback: "http://127.0.0.1:9324",
+        allowed: "http://HOST[:PORT] or https://HOST[:PORT]", commands: [.work, .send, .pool], isSecret: true,
+        text: "Address of the server.")
+    package static let workerPool = Setting(
+        "worker.pool", flag: "pool", .text, allowed: "the name of a pool, ending in .fifo", commands: [.work],
+        text: "The pool to receive from.")
+    package static let workerDeliver = Setting(
+        "worker.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed, commands: [.work], isSecret: true,
+        text: "Where messages are delivered; several are a fallback order.")
+    package static let workerShards = Setting(
+        "worker.shards", flag: "shards", .text, allowed: "shard numbers and ranges such as 0-3 or 0,2,4-7",
+        commands: [.work], text: "The shards this worker owns; all unless set.")
+    package static let concurrency = Setting(
+        "worker.concurrency", flag: "concurrency", .integer(1...10_000), fallback: "64", commands: [.serve, .work],
+        text: "Message groups worked on side by side.")
+    package static let visibilitySeconds = Setting(
+        "worker.visibility-seconds", flag: "visibility-seconds", .integer(2...43_200), fallback: "30",
+        commands: [.serve, .work], text: "Visibility timeout of received messages; extended while work goes on.")
+    package static let maxAttempts = Setting(
+        "worker.max-attempts", flag: "max-attempts", .integer(1...1_000), fallback: "5", commands: [.serve, .work],
+        text: "Attempts to deliver a message before it goes to the dead-letter queue.")
+    package static let graceSeconds = Setting(
+        "worker.grace-seconds", flag: "grace-seconds", .integer(0...3_600), fallback: "30", commands: [.serve, .work],
+        text: "Seconds a stop waits for deliveries under way before it releases their messages.")
+
+    package static let deliverAllowed =
+        "smtp://HOST:PORT[?tls=off], smtps://HOST:PORT, http://..., https://..., exec:CMD, stdout:"
+
+    /// Every setting, in the order in which it is shown.
+    package static let all: [Setting] = [
+        .config, .listen, .allowInsecureListen, .maxConnections, .requestBytesMax, .idleTimeout, .headerTimeout,
+        .drainSeconds, .serverDeliver, .tlsCertificate, .tlsKey, .dataDirectory, .control, .pools, .createQueueShards,
+        .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate, .endpoint,
+        .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .graceSeconds,
+        .logLevel, .logFormat,
+    ]
+
+    /// The settings that a command reads.
+    package static func of(_ command: SettingReaderCommand) -> [Setting] {
+        all.filter { $0.commands.contains(command) }
+    }
+}

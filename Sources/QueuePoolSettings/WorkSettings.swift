@@ -1,0 +1,78 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+
+/// Everything `work` is told.
+package struct WorkSettings: Hashable, Sendable {
+    /// Base URL of the server.
+    package var endpoint: String
+    package var pool: PoolName
+    /// Targets in fallback order; at least one.
+    package var deliver: [String]
+    /// Numbers and ranges of the shards owned; `nil`: all.
+    package var shards: String?
+    package var worker: WorkerTuning
+    package var log: LogSettings
+
+    /// Reads and checks all settings of `work`.
+    /// - Throws: `SettingErrors` with everything that is wrong.
+    package init(flags: [String: [String]], environment: [String: String]) async throws {
+        var reader = try await SettingsReader(flags: flags, environment: environment)
+        let endpoint = reader.endpointAddress()
+        let pool = reader.text(.workerPool)
+        let name = pool.flatMap { PoolName($0.value) }
+        if let pool, name == nil {
+            reader.refuse(pool.value, of: .workerPool, from: pool.source, "is not a pool's name")
+        }
+        if pool == nil, !reader.errors.contains(where: { $0.name == Setting.workerPool.key }) {
+            reader.refuse(.missing(.workerPool))
+        }
+        let deliver = reader.deliverTargets(.workerDeliver)
+        if deliver.isEmpty, !reader.errors.contains(where: { $0.name == Setting.workerDeliver.key }) {
+            reader.refuse(.missing(.workerDeliver))
+        }
+        let shards = reader.parsed(.workerShards, or: "names no shards") { isShardSelection($0) ? $0 : nil }
+        let worker = reader.workerTuning()
+        let log = reader.logSettings()
+        try reader.finish()
+        guard let endpoint, let name, let worker, let log else { throw SettingErrors([]) }
+        self.endpoint = endpoint
+        self.pool = name
+        self.deliver = deliver
+        self.shards = shards
+        self.worker = worker
+        self.log = log
+    }
+}
+
+/// Everything the commands that only talk to a server are told by settings.
+package struct ClientSettings: Hashable, Sendable {
+    /// Base URL of the server, without a slash at its end.
+    package var endpoint: String
+
+    /// Reads and checks the settings of `send` and `pool`.
+    /// - Throws: `SettingErrors` with everything that is wrong.
+    package init(flags: [String: [String]], environment: [String: String]) async throws {
+        var reader = try await SettingsReader(flags: flags, environment: environment)
+        let endpoint = reader.endpointAddress()
+        try reader.finish()
+        guard let endpoint else { throw SettingErrors([]) }
+        self.endpoint = endpoint
+    }
+}
+
+extension SettingsReader {
+    fileprivate mutating func endpointAddress() -> String? {
+        parsed(.endpoint, or: "is not an http address") { text in
+            guard isHTTPAddress(text) else { return nil }
+            return String(text.reversed().drop { $0 == "/" }.reversed())
+        }
+    }
+}
+
+/// Whether a text begins as a URL of HTTP with a host.
+package func isHTTPAddress(_ text: String) -> Bool {
+    ["http://", "https://"].contains { text.hasPrefix($0) && text.count > $0.count }
+}

@@ -1,0 +1,192 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+import QueuePoolBench
+
+/// `queuepool bench`
+struct BenchCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure sends and receives, and check order, duplicates and loss on every message.",
+        discussion: """
+            Example:
+              queuepool bench --api sqs --batch 10 --mode both --seconds 10
+              queuepool bench scale --shards 1,2,4,8 --quota 300
+            Without --endpoint a server of its own is started in a directory of its own, and both are removed \
+            afterwards. The exit code is 1 when a check fails.
+            """,
+        subcommands: [BenchRunCommand.self, BenchScaleCommand.self], defaultSubcommand: BenchRunCommand.self)
+}
+
+extension BenchOptions.API: ExpressibleByArgument {}
+extension BenchOptions.Mode: ExpressibleByArgument {}
+extension BenchOptions.ReceiveFrom: ExpressibleByArgument {}
+
+/// One measurement.
+struct BenchRunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "One measurement (also without the word run).",
+        discussion: "Example:\n  queuepool bench --api rest --mode drain --messages 100000 --json result.json")
+
+    @OptionGroup(title: "What is measured") var target: BenchTargetOptions
+    @OptionGroup(title: "Load") var load: BenchLoadOptions
+    @Option(help: "File the report is written to as JSON; - for standard output.") var json: String?
+
+    func run() async throws {
+        try await reportingFailures {
+            var options = BenchOptions()
+            target.fill(&options)
+            try load.fill(&options)
+            let report = try await measuring { [options] in
+                try runBench(options, version: Queuepool.version, progress: reportPhase)
+            }
+            try show(report.text, json: report.json, file: json)
+            if !report.checks.holds { throw CommandFailure("the checks found violations") }
+        }
+    }
+}
+
+/// What is measured.
+struct BenchTargetOptions: ParsableArguments {
+    @Option(help: "How messages are sent.") var api = BenchOptions.API.rest
+    @Option(help: "Sends, a drain of a backlog, or both at once.") var mode = BenchOptions.Mode.send
+    @Option(help: "A running server, http://HOST:PORT; an own one unless set.") var endpoint: String?
+    @Option(help: "Process of that server, whose CPU and memory are read.") var serverPID: Int?
+    @Option(help: "The pool, made when it does not exist.") var pool = "bench.fifo"
+    @Option(help: "Shards of the pool when it is made, 1...256.") var shards = 8
+    @Option(help: "Requests per second and API action of each shard of an own server.") var quota: Int?
+    @Option(help: "Which queue the receivers name.") var receiveFrom = BenchOptions.ReceiveFrom.pool
+    @Option(name: .customLong("server-argument"), help: "A further argument of the own server; may be repeated.")
+    var serverArguments: [String] = []
+    @Option(help: "Where the own server's data directory is made (default: TMPDIR or /tmp).") var dataDirParent: String?
+
+    func fill(_ options: inout BenchOptions) {
+        options.api = api
+        options.mode = mode
+        options.endpoint = endpoint
+        options.serverPID = serverPID
+        options.pool = pool
+        options.shards = shards
+        options.quota = quota
+        options.receiveFrom = receiveFrom
+        options.serverArguments = serverArguments
+        options.dataDirectoryParent = dataDirParent
+    }
+}
+
+/// How much load is made.
+struct BenchLoadOptions: ParsableArguments {
+    @Option(help: "Sending connections, each with one request outstanding, 1...4096.") var connections = 64
+    @Option(help: "Receiving connections.") var receivers: Int?
+    @Option(help: "Messages a request: rest 1, sqs 1...10, ndjson 1...10000.") var batch: Int?
+    @Option(help: "Bytes of a message body, 64...262144.") var bodyBytes = 1_024
+    @Option(help: "Message groups, 1...10000000.") var groups = 1_000
+    @Option(help: "How often each group is sent: uniform or zipf:S.") var skew = "uniform"
+    @Option(help: "Messages to send; as many as --seconds allows unless set.") var messages: Int?
+    @Option(help: "Length of the measurement.") var seconds = 10.0
+    @Option(help: "Load before the measurement, not counted.") var warmUpSeconds = 2.0
+    @Option(help: "Messages per second of an open loop; a closed loop unless set.") var rate: Double?
+    @Option(help: "Seed of every random choice; always printed.") var seed: UInt64?
+    @Option(help: "Seconds a receive waits, 0...20.") var waitSeconds = 1
+    @Flag(inversion: .prefixedNo, help: "Whether a drain ends a run of sends, so that a lost message is found.")
+    var verify = true
+
+    func fill(_ options: inout BenchOptions) throws {
+        options.connections = connections
+        options.receivers = receivers
+        options.batch = batch
+        options.bodyBytes = bodyBytes
+        options.groups = groups
+        options.messages = messages
+        options.seconds = seconds
+        options.warmUpSeconds = warmUpSeconds
+        options.rate = rate
+        options.seed = seed
+        options.waitSeconds = waitSeconds
+        options.verify = verify
+        do {
+            options.skew = try GroupSkew(skew)
+        } catch {
+            throw CommandFailure("\(error)", status: ExitStatus.usage)
+        }
+    }
+}
+
+/// Throughput against the number of shards.
+struct BenchScaleCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "scale", abstract: "Measure how messages per second grow with the number of shards.",
+        discussion: "Example:\n  queuepool bench scale --shards 1,2,4,8 --quota 300")
+
+    @Option(help: "Numbers of shards, separated by commas.") var shards = "1,2,4,8"
+    @Option(help: "Requests per second and API action of each shard.") var quota = 300
+    @Option(help: "How messages are sent.") var api = BenchOptions.API.sqs
+    @Option(help: "Sending connections.") var connections = 128
+    @Option(help: "Bytes of a message body.") var bodyBytes = 1_024
+    @Option(help: "Message groups.") var groups = 65_536
+    @Option(help: "Length of each measurement.") var seconds = 8.0
+    @Option(help: "Load before each measurement, not counted.") var warmUpSeconds = 3.0
+    @Option(help: "Seed of every random choice.") var seed: UInt64?
+    @Flag(help: "Drain and check every step; takes as long again.") var verify = false
+    @Option(help: "File the report is written to as JSON; - for standard output.") var json: String?
+
+    func run() async throws {
+        try await reportingFailures {
+            var options = ScaleOptions()
+            options.shardCounts = try shards.split(separator: ",", omittingEmptySubsequences: false).map { part in
+                guard let count = Int(part) else {
+                    throw CommandFailure(
+                        "--shards: '\(shards)' is not a list of numbers; allowed: 1...256, separated by commas",
+                        status: ExitStatus.usage)
+                }
+                return count
+            }
+            options.quota = quota
+            options.api = api
+            options.connections = connections
+            options.bodyBytes = bodyBytes
+            options.groups = groups
+            options.seconds = seconds
+            options.warmUpSeconds = warmUpSeconds
+            options.seed = seed
+            options.verify = verify
+            let report = try await measuring { [options] in
+                try runScale(options, version: Queuepool.version, progress: reportPhase)
+            }
+            try show(report.text, json: report.json, file: json)
+            if !report.reachesRatio {
+                throw CommandFailure(
+                    "less than \(ScaleReport.ratioMin) of the quota went through at some number of shards")
+            }
+        }
+    }
+}
+
+private func reportPhase(_ phase: String) { writeToStandardError("\(phase) ...\n") }
+
+/// Runs a measurement, which blocks, on a thread of its own.
+private func measuring<Report: Sendable>(_ body: @escaping @Sendable () throws -> Report) async throws -> Report {
+    do {
+        return try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
+        }
+    } catch let invalid as InvalidBenchOption {
+        throw CommandFailure("\(invalid)", status: ExitStatus.usage)
+    } catch let failure as BenchFailure {
+        throw CommandFailure("\(failure)", status: ExitStatus.unavailable)
+    }
+}
+
+/// Prints a report, and writes its JSON where asked for. JSON on standard output goes alone.
+private func show(_ text: String, json: String, file: String?) throws {
+    print(file == "-" ? json : text, terminator: "")
+    guard let file, file != "-" else { return }
+    do {
+        try Data(json.utf8).write(to: URL(fileURLWithPath: file), options: .atomic)
+    } catch {
+        throw CommandFailure("'\(file)' cannot be written", status: ExitStatus.inputOutput)
+    }
+}

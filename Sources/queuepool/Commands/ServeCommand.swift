@@ -1,0 +1,95 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+import QueuePoolSettings
+
+/// `queuepool serve`
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Serve pools over REST and the SQS protocol.",
+        discussion: """
+            Example:
+              queuepool serve --data-dir ./queuepool-data --pool emails.fifo=8
+            Every flag may also be an environment variable (QUEUEPOOL_...) or a key of the YAML file; flags win over \
+            variables, and these over the file. Stop it with Ctrl-C or SIGTERM: accepted requests are answered first.
+            """)
+
+    @OptionGroup(title: "Server") var server: ServeMainOptions
+    @OptionGroup(title: "Limits") var limits: ServeLimitOptions
+    @OptionGroup(title: "Worker, logs and file") var shared: SharedOptions
+
+    func run() async throws {
+        try await reportingFailures {
+            let settings = try await ServeSettings(
+                flags: flags.byKey, environment: ProcessInfo.processInfo.environment)
+            startLogging(settings.log)
+            try await runServe(settings)
+        }
+    }
+
+    var flags: FlagTexts {
+        var flags = FlagTexts()
+        server.fill(&flags)
+        limits.fill(&flags)
+        shared.fill(&flags)
+        return flags
+    }
+}
+
+/// Where `serve` listens, and what it keeps.
+struct ServeMainOptions: ParsableArguments {
+    @Option(name: .setting(.listen), help: .setting(.listen)) var listen: String?
+    @Flag(name: .setting(.allowInsecureListen), help: .setting(.allowInsecureListen)) var allowInsecureListen = false
+    @Option(name: .setting(.dataDirectory), help: .setting(.dataDirectory)) var dataDirectory: String?
+    @Option(name: .setting(.control), help: .setting(.control)) var control: String?
+    @Option(name: .setting(.pools), help: .setting(.pools)) var pools: [String] = []
+    @Option(name: .setting(.createQueueShards), help: .setting(.createQueueShards)) var createQueueShards: String?
+    @Option(name: .setting(.quota), help: .setting(.quota)) var quota: String?
+    @Option(name: .setting(.serverDeliver), help: .setting(.serverDeliver)) var deliver: [String] = []
+
+    func fill(_ flags: inout FlagTexts) {
+        flags.set(.listen, listen)
+        flags.set(.allowInsecureListen, allowInsecureListen)
+        flags.set(.dataDirectory, dataDirectory)
+        flags.set(.control, control)
+        flags.set(.pools, pools)
+        flags.set(.createQueueShards, createQueueShards)
+        flags.set(.quota, quota)
+        flags.set(.serverDeliver, deliver)
+    }
+}
+
+/// Bounds and faults of `serve`.
+struct ServeLimitOptions: ParsableArguments {
+    @Option(name: .setting(.maxConnections), help: .setting(.maxConnections)) var maxConnections: String?
+    @Option(name: .setting(.requestBytesMax), help: .setting(.requestBytesMax)) var requestBytesMax: String?
+    @Option(name: .setting(.idleTimeout), help: .setting(.idleTimeout)) var idleTimeout: String?
+    @Option(name: .setting(.headerTimeout), help: .setting(.headerTimeout)) var headerTimeout: String?
+    @Option(name: .setting(.drainSeconds), help: .setting(.drainSeconds)) var drainSeconds: String?
+    @Option(name: .setting(.waitingEntriesMax), help: .setting(.waitingEntriesMax)) var waitingEntriesMax: String?
+    @Option(name: .setting(.waitingBytesMax), help: .setting(.waitingBytesMax)) var waitingBytesMax: String?
+    @Option(name: .setting(.cacheBytes), help: .setting(.cacheBytes)) var cacheBytes: String?
+    @Option(name: .setting(.injectLatency), help: .setting(.injectLatency)) var injectLatency: String?
+    @Option(name: .setting(.injectErrorRate), help: .setting(.injectErrorRate)) var injectErrorRate: String?
+    @Option(name: .setting(.tlsCertificate), help: .setting(.tlsCertificate)) var tlsCertificate: String?
+    @Option(name: .setting(.tlsKey), help: .setting(.tlsKey)) var tlsKey: String?
+
+    func fill(_ flags: inout FlagTexts) {
+        flags.set(.maxConnections, maxConnections)
+        flags.set(.requestBytesMax, requestBytesMax)
+        flags.set(.idleTimeout, idleTimeout)
+        flags.set(.headerTimeout, headerTimeout)
+        flags.set(.drainSeconds, drainSeconds)
+        flags.set(.waitingEntriesMax, waitingEntriesMax)
+        flags.set(.waitingBytesMax, waitingBytesMax)
+        flags.set(.cacheBytes, cacheBytes)
+        flags.set(.injectLatency, injectLatency)
+        flags.set(.injectErrorRate, injectErrorRate)
+        flags.set(.tlsCertificate, tlsCertificate)
+        flags.set(.tlsKey, tlsKey)
+    }
+}

@@ -1,0 +1,54 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+import QueuePoolSettings
+
+/// `queuepool work`
+struct WorkCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "work",
+        abstract: "Receive messages from a pool's shards, deliver and delete them.",
+        discussion: """
+            Example:
+              queuepool work --pool emails.fifo --deliver smtp://127.0.0.1:2525?tls=off
+            Groups are worked on side by side, the messages of a group one after another. Stop it with Ctrl-C or \
+            SIGTERM: deliveries under way are finished or released.
+            """)
+
+    @OptionGroup(title: "Source and targets") var main: WorkMainOptions
+    @OptionGroup(title: "Worker, logs and file") var shared: SharedOptions
+
+    func run() async throws {
+        try await reportingFailures {
+            let settings = try await WorkSettings(
+                flags: flags.byKey, environment: ProcessInfo.processInfo.environment)
+            startLogging(settings.log)
+            try await runWork(settings)
+        }
+    }
+
+    var flags: FlagTexts {
+        var flags = FlagTexts()
+        main.fill(&flags)
+        shared.fill(&flags)
+        return flags
+    }
+}
+
+/// Where `work` receives from, and where it delivers to.
+struct WorkMainOptions: ParsableArguments {
+    @Option(name: .setting(.endpoint), help: .setting(.endpoint)) var endpoint: String?
+    @Option(name: .setting(.workerPool), help: .setting(.workerPool)) var pool: String?
+    @Option(name: .setting(.workerDeliver), help: .setting(.workerDeliver)) var deliver: [String] = []
+    @Option(name: .setting(.workerShards), help: .setting(.workerShards)) var shards: String?
+
+    func fill(_ flags: inout FlagTexts) {
+        flags.set(.endpoint, endpoint)
+        flags.set(.workerPool, pool)
+        flags.set(.workerDeliver, deliver)
+        flags.set(.workerShards, shards)
+    }
+}

@@ -1,0 +1,131 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Logging
+import QueuePoolCore
+import QueuePoolEmbedded
+import QueuePoolRuntime
+import QueuePoolServer
+import QueuePoolSettings
+import ServiceLifecycle
+import UnixSignals
+
+// Puts the server together: clock, data directory, control store, shards, pools, doors, worker. Nothing decides here.
+
+/// Runs the server until it is told to stop.
+func runServe(_ settings: ServeSettings) async throws {
+    let logger = Logger(label: "queuepool")
+    let clock = SystemClock()
+    let lock = try prepareDirectory(settings.dataDirectory)
+    defer { withExtendedLifetime(lock) {} }
+    let registry = try makeRegistry(settings, clock: clock)
+    try openPools(settings, registry: registry)
+
+    var options = ServerOptions(host: settings.listen.host, port: settings.listen.port)
+    options.limits.connectionsMax = settings.limits.maxConnections
+    options.limits.requestBytesMax = settings.limits.requestBytesMax
+    options.limits.idleSeconds = settings.limits.idleTimeoutSeconds
+    options.limits.headSeconds = settings.limits.headerTimeoutSeconds
+    options.defaultShards = settings.createQueueShards
+    let server = QueueServer(registry: registry, options: options, logger: logger) { port in
+        logger.info(
+            "Listening", metadata: ["host": "\(settings.listen.host)", "port": "\(port)", "pools": "\(registry.pools.count)"])
+    }
+    var services: [any Service] = [server]
+    services.append(contentsOf: try makeWorkers(settings, logger: logger))
+    var configuration = ServiceGroupConfiguration(
+        services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger))
+    configuration.maximumGracefulShutdownDuration = .seconds(settings.limits.drainSeconds)
+    do {
+        try await ServiceGroup(configuration: configuration).run()
+    } catch let error as CommandFailure {
+        throw error
+    } catch {
+        registry.close()
+        throw CommandFailure(
+            "the server on \(settings.listen) ended: \(error)", status: ExitStatus.unavailable)
+    }
+    registry.close()
+    logger.info("Stopped")
+}
+
+/// The group's own life is not worth a line each time.
+private func quiet(_ logger: Logger) -> Logger {
+    var logger = logger
+    logger.logLevel = max(logger.logLevel, .warning)
+    return logger
+}
+
+private func prepareDirectory(_ directory: String) throws -> DirectoryLock {
+    for path in [directory, directory + "/shards"] where mkdir(path, 0o755) != 0 && errno != EEXIST {
+        throw CommandFailure(
+            "the data directory \(directory) cannot be made: \(systemMessage(errno))", status: ExitStatus.inputOutput)
+    }
+    do throws(DirectoryLock.Failure) {
+        return try DirectoryLock(path: directory + "/lock")
+    } catch {
+        switch error {
+        case .taken:
+            throw CommandFailure(
+                "the data directory \(directory) is in use by another server", status: ExitStatus.unavailable)
+        case .unusable(let code):
+            throw CommandFailure(
+                "the data directory \(directory) cannot be used: \(systemMessage(code))",
+                status: ExitStatus.inputOutput)
+        }
+    }
+}
+
+private func makeRegistry(_ settings: ServeSettings, clock: SystemClock) throws -> PoolRegistry {
+    let store: SQLiteControlStore
+    do throws(ControlStoreError) {
+        store = try SQLiteControlStore(path: settings.controlFile)
+    } catch {
+        throw CommandFailure(
+            "the control store \(settings.controlFile) cannot be opened: \(error)", status: ExitStatus.inputOutput)
+    }
+    var shards = EmbeddedShardOptions(now: { clock.now() })
+    shards.cacheBytesMax = settings.shard.cacheBytes
+    shards.gate = CommitGate(width: 4)
+    var factory: any ShardFactory = EmbeddedShardFactory(
+        directory: settings.dataDirectory + "/shards", options: shards)
+    let faults = InjectedFaults(
+        latencyMilliseconds: settings.injection.latencyMilliseconds, errorRate: settings.injection.errorRate)
+    if !faults.isNone { factory = FaultyShardFactory(factory, faults: faults, clock: clock) }
+    var options = PoolOptions()
+    options.quota = settings.quota
+    options.waitingEntriesMax = settings.shard.waitingEntriesMax
+    options.waitingBytesMax = settings.shard.waitingBytesMax
+    return PoolRegistry(store: store, factory: factory, options: options, clock: clock) { queueAttributes(of: $0) }
+}
+
+private func openPools(_ settings: ServeSettings, registry: PoolRegistry) throws {
+    do throws(RegistryError) {
+        try registry.openAll()
+    } catch { throw CommandFailure("a pool cannot be opened: \(error)", status: ExitStatus.inputOutput) }
+    for pool in settings.pools {
+        do {
+            try registry.ensurePool(pool.name, shards: pool.shards)
+        } catch {
+            throw CommandFailure(
+                "the pool \(pool.name) with \(pool.shards) shards: \(describe(error))", status: ExitStatus.configuration)
+        }
+    }
+}
+
+private func describe(_ error: any Error) -> String {
+    guard let problem = error as? QueuePoolServer.Problem else { return "\(error)" }
+    return problem.title + ". " + problem.detail
+}
+
+/// A worker beside the server, if targets are given: the same as `work`, over the loopback address.
+private func makeWorkers(_ settings: ServeSettings, logger: Logger) throws -> [any Service] {
+    guard !settings.deliver.isEmpty else { return [] }
+    return try settings.pools.map { pool in
+        try makeWorkerService(
+            endpoint: "http://\(settings.listen)", pool: pool.name.text, deliver: settings.deliver, shards: nil,
+            tuning: settings.worker, logger: logger)
+    }
+}
