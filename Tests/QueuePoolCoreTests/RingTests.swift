@@ -147,8 +147,8 @@ extension Topology {
         var random = SplitMix64(seed: seed)
         var now = try topology(24)
         for index in 0..<24 { now = try now.weighting(ShardIndex(index), 300 + random.below(700)) }
-        for _ in 0..<4 {
-            let weight = 1 + random.below(30)
+        for _ in 0..<6 {
+            let weight = 1 + random.below(random.chance(60) ? 2 : 30)
             let grown = try now.adding(name: "emails-light.fifo", weight: weight)
             check(now, grown, "seed \(seed)")
             let light = try #require(grown.shards.last)
