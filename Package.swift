@@ -86,7 +86,10 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "QueuePoolWorker",
-            dependencies: ["QueuePoolCore", "QueuePoolSQS", "QueuePoolCurl", lifecycle, logging, crypto],
+            dependencies: [
+                "QueuePoolCore", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCurl", lifecycle, logging,
+                deque,
+            ],
             swiftSettings: settings),
         .target(
             name: "QueuePoolBench",

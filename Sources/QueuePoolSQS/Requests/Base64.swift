@@ -32,7 +32,7 @@ package enum Base64 {
         return out
     }
 
-    static func encode(_ bytes: [UInt8], to out: inout [UInt8]) {
+    package static func encode(_ bytes: [UInt8], to out: inout [UInt8]) {
         var offset = 0
         while offset < bytes.count {
             let left = min(3, bytes.count - offset)

@@ -2,9 +2,39 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Logging
+import QueuePoolCore
 import QueuePoolSettings
+import QueuePoolWorker
+import ServiceLifecycle
+import UnixSignals
 
 /// Runs a worker until it is told to stop.
 func runWork(_ settings: WorkSettings) async throws {
-    throw CommandFailure("work is not part of this build", status: ExitStatus.unavailable)
+    let logger = Logger(label: "queuepool")
+    let worker = try makeWorkerService(
+        endpoint: settings.endpoint, pool: settings.pool.text, deliver: settings.deliver, shards: settings.shards,
+        tuning: settings.worker, logger: logger)
+    var quiet = logger
+    quiet.logLevel = max(logger.logLevel, .warning)
+    var configuration = ServiceGroupConfiguration(
+        services: [worker], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+    configuration.maximumGracefulShutdownDuration = .seconds(settings.worker.graceSeconds + 10)
+    try await ServiceGroup(configuration: configuration).run()
+}
+
+func makeWorkerService(
+    endpoint: String, pool: String, deliver: [String], shards: String?, tuning: WorkerTuning, logger: Logger
+) throws -> any Service {
+    var options = WorkerOptions(endpoint: endpoint, pool: pool, deliver: deliver)
+    options.shards = shards
+    options.concurrency = tuning.concurrency
+    options.visibilitySeconds = tuning.visibilitySeconds
+    options.maxAttempts = tuning.maxAttempts
+    options.graceSeconds = tuning.graceSeconds
+    do {
+        return try Worker(options, logger: logger)
+    } catch let error as DeliveryURLError {
+        throw CommandFailure(error.description, status: ExitStatus.usage)
+    }
 }

@@ -1,0 +1,159 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import CQueuePoolCurl
+
+// One transfer: libcurl's handle, what it reads from and writes to. Made by the caller, then touched by the engine's
+// thread only.
+
+final class CurlTransfer {
+    static let answerBytesMax = 16 << 20
+
+    let easy: UnsafeMutableRawPointer
+    private var headerList: UnsafeMutablePointer<curl_slist>?
+    private var recipientList: UnsafeMutablePointer<curl_slist>?
+    private let upload: [UInt8]
+    private var uploadOffset = 0
+    private(set) var answer: [UInt8] = []
+    private(set) var headers: [(name: String, value: String)] = []
+    private var isTooLarge = false
+
+    private init?(upload: [UInt8]) {
+        guard let easy = curl_easy_init() else { return nil }
+        self.easy = easy
+        self.upload = upload
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        queuepool_curl_set_long(easy, CURLOPT_NOSIGNAL, 1)
+        queuepool_curl_set_pointer(easy, CURLOPT_PRIVATE, context)
+        queuepool_curl_set_callback(easy, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
+            CurlTransfer.from(context)?.take(bytes, size * count) ?? 0
+        }
+        queuepool_curl_set_pointer(easy, CURLOPT_WRITEDATA, context)
+    }
+
+    deinit {
+        curl_easy_cleanup(easy)
+        curl_slist_free_all(headerList)
+        curl_slist_free_all(recipientList)
+    }
+
+    static func from(_ context: UnsafeMutableRawPointer?) -> CurlTransfer? {
+        context.map { Unmanaged<CurlTransfer>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    // MARK: - Kinds
+
+    static func http(_ request: HTTPRequest) -> CurlTransfer? {
+        guard let transfer = CurlTransfer(upload: request.body) else { return nil }
+        let easy = transfer.easy
+        queuepool_curl_set_text(easy, CURLOPT_URL, request.url)
+        queuepool_curl_set_text(easy, CURLOPT_PROTOCOLS_STR, "http,https")
+        queuepool_curl_set_text(easy, CURLOPT_CUSTOMREQUEST, request.method)
+        queuepool_curl_set_long(easy, CURLOPT_TIMEOUT_MS, request.timeoutMilliseconds)
+        queuepool_curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, 10_000)
+        queuepool_curl_set_long(easy, CURLOPT_TCP_NODELAY, 1)
+        if !request.body.isEmpty || request.method == "POST" {
+            queuepool_curl_set_offset(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.count))
+            // Copied by libcurl: the array may move.
+            _ = request.body.withUnsafeBytes { bytes in
+                if let base = bytes.baseAddress {
+                    queuepool_curl_set_pointer(easy, CURLOPT_COPYPOSTFIELDS, UnsafeMutableRawPointer(mutating: base))
+                } else {
+                    queuepool_curl_set_text(easy, CURLOPT_COPYPOSTFIELDS, "")
+                }
+            }
+        }
+        // No "Expect: 100-continue": it costs a round trip, and our server takes bodies at once.
+        transfer.headerList = curl_slist_append(nil, "Expect:")
+        for (name, value) in request.headers {
+            transfer.headerList = curl_slist_append(transfer.headerList, "\(name): \(value)")
+        }
+        queuepool_curl_set_pointer(easy, CURLOPT_HTTPHEADER, transfer.headerList)
+        queuepool_curl_set_callback(easy, CURLOPT_HEADERFUNCTION) { bytes, size, count, context in
+            CurlTransfer.from(context)?.takeHeader(bytes, size * count) ?? 0
+        }
+        queuepool_curl_set_pointer(easy, CURLOPT_HEADERDATA, Unmanaged.passUnretained(transfer).toOpaque())
+        return transfer
+    }
+
+    static func mail(_ mail: MailTransfer) -> CurlTransfer? {
+        guard let transfer = CurlTransfer(upload: mail.payload) else { return nil }
+        let easy = transfer.easy
+        queuepool_curl_set_text(easy, CURLOPT_URL, mail.url)
+        queuepool_curl_set_text(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps")
+        queuepool_curl_set_long(easy, CURLOPT_USE_SSL, Int(mail.requiresTLS ? CURLUSESSL_ALL.rawValue : CURLUSESSL_NONE.rawValue))
+        queuepool_curl_set_text(easy, CURLOPT_MAIL_FROM, "<\(mail.from)>")
+        if let user = mail.user { queuepool_curl_set_text(easy, CURLOPT_USERNAME, user) }
+        if let password = mail.password { queuepool_curl_set_text(easy, CURLOPT_PASSWORD, password) }
+        for recipient in mail.recipients {
+            transfer.recipientList = curl_slist_append(transfer.recipientList, "<\(recipient)>")
+        }
+        queuepool_curl_set_pointer(easy, CURLOPT_MAIL_RCPT, transfer.recipientList)
+        queuepool_curl_set_long(easy, CURLOPT_TIMEOUT_MS, mail.timeoutMilliseconds)
+        queuepool_curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, 10_000)
+        queuepool_curl_set_long(easy, CURLOPT_UPLOAD, 1)
+        queuepool_curl_set_offset(easy, CURLOPT_INFILESIZE_LARGE, curl_off_t(mail.payload.count))
+        queuepool_curl_set_callback(easy, CURLOPT_READFUNCTION) { bytes, size, count, context in
+            CurlTransfer.from(context)?.give(bytes, size * count) ?? 0
+        }
+        queuepool_curl_set_pointer(easy, CURLOPT_READDATA, Unmanaged.passUnretained(transfer).toOpaque())
+        return transfer
+    }
+
+    // MARK: - Bytes
+
+    private func take(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
+        guard let bytes, answer.count + count <= CurlTransfer.answerBytesMax else {
+            isTooLarge = true
+            return 0
+        }
+        answer.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+        return count
+    }
+
+    private func takeHeader(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
+        guard let bytes else { return 0 }
+        let line = String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
+        if line.hasPrefix("HTTP/") {
+            headers = []
+        } else if let colon = line.firstIndex(of: ":") {
+            let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
+            headers.append((String(line[..<colon]), String(value.prefix { !$0.isNewline })))
+        }
+        return count
+    }
+
+    private func give(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
+        guard let bytes else { return 0 }
+        let amount = min(count, upload.count - uploadOffset)
+        upload.withUnsafeBytes { all in
+            UnsafeMutableRawBufferPointer(start: bytes, count: amount)
+                .copyMemory(from: UnsafeRawBufferPointer(rebasing: all[uploadOffset..<(uploadOffset + amount)]))
+        }
+        uploadOffset += amount
+        return amount
+    }
+
+    // MARK: - End
+
+    func result(_ code: CURLcode) -> Result<HTTPResponse, CurlError> {
+        var status = 0
+        queuepool_curl_get_long(easy, CURLINFO_RESPONSE_CODE, &status)
+        if code == CURLE_OK { return .success(HTTPResponse(status: status, headers: headers, body: answer)) }
+        if isTooLarge { return .failure(.answerTooLarge(limit: CurlTransfer.answerBytesMax)) }
+        return .failure(CurlTransfer.error(code, status: status))
+    }
+
+    private static func error(_ code: CURLcode, status: Int) -> CurlError {
+        switch code {
+        case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_PROXY: .unreachable
+        case CURLE_OPERATION_TIMEDOUT: .timeout
+        case CURLE_USE_SSL_FAILED, CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM,
+            CURLE_SSL_CIPHER, CURLE_SSL_CACERT_BADFILE:
+            .tls
+        case _ where status >= 400: .refused(code: status)
+        default: .other(code: Int(code.rawValue))
+        }
+    }
+}

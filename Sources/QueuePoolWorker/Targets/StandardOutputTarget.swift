@@ -1,0 +1,54 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import QueuePoolCore
+import QueuePoolJSON
+import Synchronization
+
+/// One line of JSON for each message on standard output. The body is shown because it was asked for.
+struct StandardOutputTarget: DeliveryTarget {
+    var kind: String { "stdout" }
+
+    /// Lines of messages delivered side by side do not mix.
+    private static let output = Mutex(())
+
+    func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome {
+        var json = JSONWriter(capacity: message.body.count + 256)
+        json.beginObject()
+        json.key("id")
+        json.string(message.id)
+        json.key("group")
+        json.string(message.group)
+        json.key("shard")
+        json.int(message.shard)
+        json.key("attempt")
+        json.int(attempt)
+        json.key("attributes")
+        json.beginObject()
+        for attribute in message.attributes where !attribute.isBinary {
+            json.key(text: attribute.name)
+            json.string(attribute.value)
+        }
+        json.endObject()
+        json.key("body")
+        json.string(message.body)
+        json.endObject()
+        json.endLine()
+        let line = json.take()
+        let isWritten = StandardOutputTarget.output.withLock { _ in
+            var rest = line[...]
+            while !rest.isEmpty {
+                let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+                if count < 0 {
+                    if errno == EINTR { continue }
+                    return false
+                }
+                rest = rest.dropFirst(count)
+            }
+            return true
+        }
+        return isWritten ? .delivered : .failed(errorClass: "stdout-closed")
+    }
+}

@@ -1,0 +1,42 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import QueuePoolCurl
+
+/// A POST a message: 2xx is delivered; 4xx is never, but for 408, 425 and 429; anything else is again.
+struct WebhookTarget: DeliveryTarget {
+    let url: String
+    let engine: CurlEngine
+
+    var kind: String { "http" }
+
+    func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome {
+        let type = message.attributes.first { $0.name == "Content-Type" && !$0.isBinary }
+            .map { String(decoding: $0.value, as: UTF8.self) } ?? "text/plain; charset=utf-8"
+        let request = HTTPRequest(
+            method: "POST", url: url,
+            headers: [
+                ("Content-Type", type.filter { $0.isASCII && !$0.isNewline }), ("Idempotency-Key", message.id),
+                ("X-Queuepool-Message-Id", message.id), ("X-Queuepool-Group", message.group),
+                ("X-Queuepool-Attempt", String(attempt)),
+            ], body: message.body, timeoutMilliseconds: 30_000)
+        do throws(CurlError) {
+            let response = try await engine.perform(request)
+            return WebhookTarget.outcome(response)
+        } catch { return .failed(errorClass: MailTarget.errorClass(error)) }
+    }
+
+    private static func outcome(_ response: HTTPResponse) -> DeliveryOutcome {
+        let errorClass = "http-\(response.status)"
+        switch response.status {
+        case 200..<300: return .delivered
+        case 408, 425, 429, 500...:
+            let seconds = response.header("Retry-After").flatMap { Int64($0) }
+            return .failed(errorClass: errorClass, retryAfterMilliseconds: seconds.map { $0 * 1_000 })
+        case 400..<500: return .refused(errorClass: errorClass)
+        default: return .failed(errorClass: errorClass)
+        }
+    }
+}

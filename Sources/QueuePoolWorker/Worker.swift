@@ -1,0 +1,288 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+public import Logging
+import QueuePoolCore
+import QueuePoolCurl
+public import ServiceLifecycle
+import Synchronization
+
+// The scheduler's driver: every event takes the lock, decides and posts its effects; one loop starts a child task for each
+// effect, and each task ends with the next event. Told to stop, the worker receives nothing more, lets deliveries under
+// way end, gives back the rest and deletes what was delivered, within the grace period.
+
+/// Receives a pool's messages, delivers and deletes them.
+public struct Worker: Service {
+    private static let waitSeconds = 20
+
+    private let options: WorkerOptions
+    private let queue: any WorkerQueue
+    private let targets: [any DeliveryTarget]
+    private let engine: CurlEngine
+    private let logger: Logger
+    private let now: @Sendable () -> Timestamp
+
+    /// - Throws: `DeliveryURLError` for a target that is none.
+    public init(_ options: WorkerOptions, logger: Logger) throws {
+        let engine = CurlEngine()
+        self.options = options
+        self.engine = engine
+        self.logger = logger
+        queue = SQSEndpointQueue(engine: engine, endpoint: options.endpoint)
+        targets = try options.deliver.map { try DeliveryURL.target($0, engine: engine) }
+        let start = ContinuousClock.now
+        now = {
+            let passed = start.duration(to: .now).components
+            return Timestamp(milliseconds: 1_000_000 + passed.seconds * 1_000 + passed.attoseconds / 1_000_000_000_000_000)
+        }
+    }
+
+    public func run() async throws {
+        defer { engine.shutdown() }
+        let mailbox = EffectMailbox()
+        let stopping = Stopping()
+        await withGracefulShutdownHandler {
+            guard let shards = await discover(stopping) else { return }
+            logger.info(
+                "Working", metadata: ["pool": "\(options.pool)", "shards": "\(shards.count)", "targets": "\(targets.map(\.kind).joined(separator: ","))"])
+            await work(shards, mailbox, stopping)
+        } onGracefulShutdown: {
+            stopping.stop()
+        }
+    }
+
+    /// The names of the shards to work on; asks until somebody answers. `nil` if told to stop meanwhile.
+    private func discover(_ stopping: Stopping) async -> [String]? {
+        let wanted = options.shards.flatMap(WorkerOptions.shardNumbers)
+        var isSilent = false
+        while !stopping.isStopping {
+            do throws(WorkerQueueError) {
+                let names = try await queue.shards(ofPool: options.pool)
+                let owned = names.enumerated().filter { wanted?.contains($0.offset) ?? true }.map(\.element)
+                if !owned.isEmpty { return owned }
+                report("No shard to work on", &isSilent, "the pool has \(names.count) shards")
+            } catch { report("Server does not answer", &isSilent, "\(error)") }
+            try? await Task.sleep(for: .seconds(1))
+        }
+        return nil
+    }
+
+    /// Logged once for each change of state.
+    private func report(_ message: Logger.Message, _ isSilent: inout Bool, _ reason: String) {
+        if !isSilent {
+            logger.warning(message, metadata: ["pool": "\(options.pool)", "reason": "\(reason)"])
+        }
+        isSilent = true
+    }
+
+    private func work(_ shards: [String], _ mailbox: EffectMailbox, _ stopping: Stopping) async {
+        var limits = SchedulerLimits()
+        limits.concurrency = options.concurrency
+        limits.visibilityMilliseconds = Int64(options.visibilitySeconds) * 1_000
+        limits.maxAttempts = options.maxAttempts
+        let scheduler = Mutex(
+            GroupScheduler(shardCount: shards.count, limits: limits, seed: .random(in: .min ... .max)))
+        let health = ShardHealth(count: shards.count)
+        @Sendable func handle(_ event: @Sendable (inout GroupScheduler) -> [GroupScheduler.Effect]) {
+            mailbox.post(scheduler.withLock(event))
+        }
+        await withDiscardingTaskGroup { group in
+            group.addTask {
+                while !Task.isCancelled {
+                    handle { $0.tick(now: now()) }
+                    if stopping.takeStop() {
+                        let deadline = now() + Int64(options.graceSeconds) * 1_000
+                        handle { $0.stop(deadline: deadline, now: now()) }
+                    }
+                    try? await Task.sleep(for: .milliseconds(100))
+                }
+            }
+            loop: while true {
+                for effect in await mailbox.next() {
+                    if case .finished = effect { break loop }
+                    group.addTask {
+                        await perform(effect, shards, health) { event in handle(event) }
+                    }
+                }
+            }
+            // Long polls that are still out would hold the stop up by their length.
+            group.cancelAll()
+        }
+        let (delivered, lost, dead) = scheduler.withLock { ($0.deliveredCount, $0.lostCount, $0.deadLetterCount) }
+        logger.info(
+            "Worker stopped",
+            metadata: ["pool": "\(options.pool)", "delivered": "\(delivered)", "lost": "\(lost)", "dead_lettered": "\(dead)"])
+    }
+
+    // MARK: - Effects
+
+    private typealias Handle = @Sendable (@Sendable (inout GroupScheduler) -> [GroupScheduler.Effect]) -> Void
+
+    private func perform(
+        _ effect: GroupScheduler.Effect, _ shards: [String], _ health: ShardHealth, _ handle: Handle
+    ) async {
+        switch effect {
+        case .receive(let shard): await receive(shard, shards[shard], health, handle)
+        case .deliver(let message, let attempt):
+            let outcome = await deliver(message, attempt)
+            if outcome != .delivered {
+                logger.notice(
+                    "Delivery failed",
+                    metadata: [
+                        "message.id": "\(message.id)", "shard": "\(shards[message.shard])", "attempt": "\(attempt)",
+                        "outcome": "\(Worker.name(outcome))",
+                    ])
+            }
+            handle { $0.attempted(message, outcome, now: now()) }
+        case .moveToDeadLetter(let message, let reason): await move(message, reason, shards, handle)
+        case .delete(let shard, let messages): await delete(shard, shards[shard], messages, handle)
+        case .extend(let shard, let messages): await extend(shard, shards[shard], messages, handle)
+        case .release(let shard, let messages):
+            for batch in Worker.batches(messages) {
+                _ = try? await queue.changeVisibility(batch, seconds: 0, in: shards[shard])
+            }
+        case .finished: break
+        }
+    }
+
+    private func receive(_ shard: Int, _ name: String, _ health: ShardHealth, _ handle: Handle) async {
+        let began = now()
+        do throws(WorkerQueueError) {
+            let messages = try await queue.receive(
+                from: name, visibilitySeconds: options.visibilitySeconds, waitSeconds: Worker.waitSeconds
+            ).map { message in
+                var message = message
+                message.shard = shard
+                return message
+            }
+            if health.succeeded(shard) { logger.info("Shard answers again", metadata: ["shard": "\(name)"]) }
+            // Counted from the answer: the queue's clock began no later, and half the timeout is kept in hand.
+            let visibleAt = max(began, now()) + Int64(options.visibilitySeconds) * 1_000
+            handle { $0.received(messages, from: shard, visibleAt: visibleAt, now: now()) }
+        } catch {
+            let isNew = health.failed(shard)
+            if isNew, !Task.isCancelled {
+                logger.warning("Shard does not answer", metadata: ["shard": "\(name)", "reason": "\(error)"])
+            }
+            handle { $0.receiveFailed(from: shard, now: now()) }
+        }
+    }
+
+    /// One attempt: the targets in turn until one takes the message.
+    private func deliver(_ message: WorkMessage, _ attempt: Int) async -> DeliveryOutcome {
+        var last = DeliveryOutcome.refused(errorClass: "no-target")
+        var canRetry: DeliveryOutcome?
+        for target in targets {
+            last = await target.deliver(message, attempt: attempt)
+            switch last {
+            case .delivered: return last
+            case .failed: canRetry = canRetry ?? last
+            case .refused: continue
+            }
+        }
+        // A target that may work later outweighs one that never will.
+        return canRetry ?? last
+    }
+
+    private func move(
+        _ message: WorkMessage, _ reason: DeadLetterReason, _ shards: [String], _ handle: Handle
+    ) async {
+        let isStored: Bool
+        do throws(WorkerQueueError) {
+            try await queue.send(
+                message, attributes: DeadLetterAttributes.attributes(message, reason),
+                to: DeadLetterAttributes.queue(ofPool: options.pool))
+            isStored = true
+        } catch { isStored = false }
+        logger.warning(
+            "Message moved to the dead-letter queue",
+            metadata: [
+                "message.id": "\(message.id)", "shard": "\(shards[message.shard])", "reason": "\(reason.reason)",
+                "error_class": "\(reason.errorClass)", "attempts": "\(reason.attempts)", "stored": "\(isStored)",
+            ])
+        handle { $0.moved(message, isStored: isStored, now: now()) }
+    }
+
+    private func delete(_ shard: Int, _ name: String, _ messages: [WorkMessage], _ handle: Handle) async {
+        do throws(WorkerQueueError) {
+            let (lost, failed) = try await queue.delete(messages, from: name)
+            for message in lost {
+                logger.warning(
+                    "Delivered too late: the message will come again",
+                    metadata: ["message.id": "\(message.id)", "shard": "\(name)"])
+            }
+            if !failed.isEmpty { try? await Task.sleep(for: .milliseconds(200)) }
+            handle { $0.deleted(shard: shard, lost: lost, failed: failed, now: now()) }
+        } catch {
+            try? await Task.sleep(for: .milliseconds(500))
+            handle { $0.deleted(shard: shard, lost: [], failed: messages, now: now()) }
+        }
+    }
+
+    private func extend(_ shard: Int, _ name: String, _ messages: [WorkMessage], _ handle: Handle) async {
+        let began = now()
+        var lost: [WorkMessage] = []
+        for batch in Worker.batches(messages) {
+            do throws(WorkerQueueError) {
+                lost += try await queue.changeVisibility(batch, seconds: options.visibilitySeconds, in: name)
+            } catch {
+                // Nothing was said about them: they count as held until their time is over.
+                return handle { $0.extensionFailed(shard: shard, messages) }
+            }
+        }
+        let gone = lost
+        let visibleAt = began + Int64(options.visibilitySeconds) * 1_000
+        handle { $0.extended(shard: shard, messages, lost: gone, visibleAt: visibleAt, now: now()) }
+    }
+
+    private static func batches(_ messages: [WorkMessage]) -> [[WorkMessage]] {
+        stride(from: 0, to: messages.count, by: QueueLimits.batchEntriesMax).map {
+            Array(messages[$0..<min($0 + QueueLimits.batchEntriesMax, messages.count)])
+        }
+    }
+
+    private static func name(_ outcome: DeliveryOutcome) -> String {
+        switch outcome {
+        case .delivered: "delivered"
+        case .failed(let errorClass, _): "failed " + errorClass
+        case .refused(let errorClass): "refused " + errorClass
+        }
+    }
+}
+
+/// Whether the worker was told to stop.
+private final class Stopping: Sendable {
+    private let state = Mutex((isStopping: false, isTaken: false))
+
+    func stop() { state.withLock { $0.isStopping = true } }
+    var isStopping: Bool { state.withLock { $0.isStopping } }
+
+    /// - Returns: `true` once, when told to stop.
+    func takeStop() -> Bool {
+        state.withLock { state in
+            guard state.isStopping, !state.isTaken else { return false }
+            state.isTaken = true
+            return true
+        }
+    }
+}
+
+/// Which shards answer, so that a change is logged once.
+private final class ShardHealth: Sendable {
+    private let isFailing: Mutex<[Bool]>
+
+    init(count: Int) { isFailing = Mutex(Array(repeating: false, count: count)) }
+
+    /// - Returns: whether it failed before.
+    func succeeded(_ shard: Int) -> Bool { set(shard, false) }
+    /// - Returns: whether it answered before.
+    func failed(_ shard: Int) -> Bool { set(shard, true) }
+
+    private func set(_ shard: Int, _ value: Bool) -> Bool {
+        isFailing.withLock { isFailing in
+            defer { isFailing[shard] = value }
+            return isFailing[shard] != value
+        }
+    }
+}

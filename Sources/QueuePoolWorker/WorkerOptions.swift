@@ -1,0 +1,42 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// How a worker is run.
+public struct WorkerOptions: Hashable, Sendable {
+    /// `http://HOST:PORT` of a queuepool server.
+    public var endpoint: String
+    public var pool: String
+    /// Targets in fallback order, at least one.
+    public var deliver: [String]
+    /// Numbers of the shards that are worked on, e.g. `0-3,5`; `nil`: all.
+    public var shards: String?
+    /// Deliveries under way at one time, 1...10,000.
+    public var concurrency = 64
+    /// 10...43,200; begun anew while a message is worked on.
+    public var visibilitySeconds = 60
+    /// Attempts before a message goes to the dead-letter queue, 1...1,000.
+    public var maxAttempts = 5
+    /// Time for deliveries under way when the worker is stopped, 0...3,600.
+    public var graceSeconds = 25
+
+    public init(endpoint: String, pool: String, deliver: [String]) {
+        self.endpoint = endpoint
+        self.pool = pool
+        self.deliver = deliver
+    }
+
+    /// The numbers of a selection such as `0-3,5`.
+    /// - Returns: `nil` if the text is none.
+    static func shardNumbers(_ text: String) -> Set<Int>? {
+        var numbers: Set<Int> = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+            guard let first = ends.first.flatMap({ $0 }), let last = ends.last.flatMap({ $0 }), ends.count <= 2,
+                (0...last).contains(first), last < 10_000
+            else { return nil }
+            numbers.formUnion(first...last)
+        }
+        return numbers.isEmpty ? nil : numbers
+    }
+}

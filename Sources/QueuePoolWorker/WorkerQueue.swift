@@ -1,0 +1,34 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+
+/// Why a request to a queue came to nothing.
+package enum WorkerQueueError: Error, Hashable, Sendable {
+    /// Nobody answered, or not in time, or what answered was no SQS.
+    case unreachable(String)
+    /// An error of SQS by its code.
+    case refused(code: String)
+}
+
+/// The queue as a worker needs it.
+package protocol WorkerQueue: Sendable {
+    /// Names of the pool's shards, in order.
+    func shards(ofPool pool: String) async throws(WorkerQueueError) -> [String]
+    /// Up to ten messages, waiting for the first.
+    func receive(
+        from queue: String, visibilitySeconds: Int, waitSeconds: Int
+    ) async throws(WorkerQueueError) -> [WorkMessage]
+    /// - Returns: which were lost (their visibility had run out), and which failed otherwise.
+    func delete(
+        _ messages: [WorkMessage], from queue: String
+    ) async throws(WorkerQueueError) -> (lost: [WorkMessage], failed: [WorkMessage])
+    /// - Returns: those whose visibility could not be changed any more.
+    func changeVisibility(
+        _ messages: [WorkMessage], seconds: Int, in queue: String
+    ) async throws(WorkerQueueError) -> [WorkMessage]
+    func send(
+        _ message: WorkMessage, attributes: [MessageAttribute], to queue: String
+    ) async throws(WorkerQueueError)
+}
