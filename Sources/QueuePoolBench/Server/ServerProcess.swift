@@ -75,7 +75,10 @@ final class ServerProcess {
             if waitpid(pid_t(pid), &status, WNOHANG) != 0 {
                 isRunning = false
                 let log = SmallFile.read(directory + "/server.log") ?? ""
-                throw BenchFailure("the server ended before it was ready; its last words: \(log.suffix(1_000))")
+                ServerProcess.removeTree(directory)
+                throw BenchFailure(
+                    "the server ended with status \((status >> 8) & 0xFF) before it was ready; its last words: "
+                        + log.suffix(1_000))
             }
             usleep(5_000)
         }
