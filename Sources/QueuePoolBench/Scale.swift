@@ -2,10 +2,10 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-// Does throughput grow with N? For each N a fresh server with a quota per shard, load well above N x quota x 10, and the
-// ratio of what went through to that product. The buckets start full (one second's worth), so nothing counts until the
-// warm-up has used that up. Groups are many: with 1,000 the busiest of 8 shards gets about a tenth more than its share
-// and, in a closed loop, holds the others back; with 65,536 about one in a hundred.
+// Does throughput grow with N? For each N a fresh server with a quota per shard, load well above N x quota x 10, and
+// the ratio of what went through to that product. The buckets start full (one second's worth), so nothing counts until
+// the warm-up has used that up. Groups are many: with 1,000 the busiest of 8 shards gets about a tenth more than its
+// share and, in a closed loop, holds the others back; with 65,536 about one in a hundred.
 
 /// The parameters of a scale run.
 package struct ScaleOptions: Hashable, Sendable {

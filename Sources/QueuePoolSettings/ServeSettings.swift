@@ -104,7 +104,11 @@ package struct ServeSettings: Hashable, Sendable {
     /// Reads and checks all settings of `serve`.
     /// - Throws: `SettingErrors` with everything that is wrong.
     package init(flags: [String: [String]], environment: [String: String]) async throws {
-        var reader = try await SettingsReader(flags: flags, environment: environment)
+        self = try ServeSettings(try await SettingsReader(flags: flags, environment: environment))
+    }
+
+    private init(_ settings: SettingsReader) throws {
+        var reader = settings
         let listen = reader.listenAddress()
         let directory = reader.text(.dataDirectory)?.value
         let control = reader.controlFile(in: directory ?? ".")

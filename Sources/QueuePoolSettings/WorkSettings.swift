@@ -19,7 +19,11 @@ package struct WorkSettings: Hashable, Sendable {
     /// Reads and checks all settings of `work`.
     /// - Throws: `SettingErrors` with everything that is wrong.
     package init(flags: [String: [String]], environment: [String: String]) async throws {
-        var reader = try await SettingsReader(flags: flags, environment: environment)
+        self = try WorkSettings(try await SettingsReader(flags: flags, environment: environment))
+    }
+
+    private init(_ settings: SettingsReader) throws {
+        var reader = settings
         let endpoint = reader.endpointAddress()
         let pool = reader.text(.workerPool)
         let name = pool.flatMap { PoolName($0.value) }
@@ -55,7 +59,11 @@ package struct ClientSettings: Hashable, Sendable {
     /// Reads and checks the settings of `send` and `pool`.
     /// - Throws: `SettingErrors` with everything that is wrong.
     package init(flags: [String: [String]], environment: [String: String]) async throws {
-        var reader = try await SettingsReader(flags: flags, environment: environment)
+        self = try ClientSettings(try await SettingsReader(flags: flags, environment: environment))
+    }
+
+    private init(_ settings: SettingsReader) throws {
+        var reader = settings
         let endpoint = reader.endpointAddress()
         try reader.finish()
         guard let endpoint else { throw SettingErrors([]) }

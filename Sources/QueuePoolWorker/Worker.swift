@@ -81,19 +81,16 @@ public struct Worker: Service {
         limits.concurrency = options.concurrency
         limits.visibilityMilliseconds = Int64(options.visibilitySeconds) * 1_000
         limits.maxAttempts = options.maxAttempts
-        let scheduler = Mutex(
-            GroupScheduler(shardCount: shards.count, limits: limits, seed: .random(in: .min ... .max)))
+        let desk = WorkerDesk(
+            GroupScheduler(shardCount: shards.count, limits: limits, seed: .random(in: .min ... .max)), mailbox)
         let health = ShardHealth(count: shards.count)
-        @Sendable func handle(_ event: @Sendable (inout GroupScheduler) -> [GroupScheduler.Effect]) {
-            mailbox.post(scheduler.withLock(event))
-        }
         await withDiscardingTaskGroup { group in
             group.addTask {
                 while !Task.isCancelled {
-                    handle { $0.tick(now: now()) }
+                    desk.handle { $0.tick(now: now()) }
                     if stopping.takeStop() {
                         let deadline = now() + Int64(options.graceSeconds) * 1_000
-                        handle { $0.stop(deadline: deadline, now: now()) }
+                        desk.handle { $0.stop(deadline: deadline, now: now()) }
                     }
                     try? await Task.sleep(for: .milliseconds(100))
                 }
@@ -102,14 +99,14 @@ public struct Worker: Service {
                 for effect in await mailbox.next() {
                     if case .finished = effect { break loop }
                     group.addTask {
-                        await perform(effect, shards, health) { event in handle(event) }
+                        await perform(effect, shards, health, desk)
                     }
                 }
             }
             // Long polls that are still out would hold the stop up by their length.
             group.cancelAll()
         }
-        let (delivered, lost, dead) = scheduler.withLock { ($0.deliveredCount, $0.lostCount, $0.deadLetterCount) }
+        let (delivered, lost, dead) = desk.totals
         logger.info(
             "Worker stopped",
             metadata: ["pool": "\(options.pool)", "delivered": "\(delivered)", "lost": "\(lost)", "dead_lettered": "\(dead)"])
@@ -117,13 +114,11 @@ public struct Worker: Service {
 
     // MARK: - Effects
 
-    private typealias Handle = @Sendable (@Sendable (inout GroupScheduler) -> [GroupScheduler.Effect]) -> Void
-
     private func perform(
-        _ effect: GroupScheduler.Effect, _ shards: [String], _ health: ShardHealth, _ handle: Handle
+        _ effect: GroupScheduler.Effect, _ shards: [String], _ health: ShardHealth, _ desk: WorkerDesk
     ) async {
         switch effect {
-        case .receive(let shard): await receive(shard, shards[shard], health, handle)
+        case .receive(let shard): await receive(shard, shards[shard], health, desk)
         case .deliver(let message, let attempt):
             let outcome = await deliver(message, attempt)
             if outcome != .delivered {
@@ -134,10 +129,10 @@ public struct Worker: Service {
                         "outcome": "\(Worker.name(outcome))",
                     ])
             }
-            handle { $0.attempted(message, outcome, now: now()) }
-        case .moveToDeadLetter(let message, let reason): await move(message, reason, shards, handle)
-        case .delete(let shard, let messages): await delete(shard, shards[shard], messages, handle)
-        case .extend(let shard, let messages): await extend(shard, shards[shard], messages, handle)
+            desk.handle { $0.attempted(message, outcome, now: now()) }
+        case .moveToDeadLetter(let message, let reason): await move(message, reason, shards, desk)
+        case .delete(let shard, let messages): await delete(shard, shards[shard], messages, desk)
+        case .extend(let shard, let messages): await extend(shard, shards[shard], messages, desk)
         case .release(let shard, let messages):
             for batch in Worker.batches(messages) {
                 _ = try? await queue.changeVisibility(batch, seconds: 0, in: shards[shard])
@@ -146,7 +141,7 @@ public struct Worker: Service {
         }
     }
 
-    private func receive(_ shard: Int, _ name: String, _ health: ShardHealth, _ handle: Handle) async {
+    private func receive(_ shard: Int, _ name: String, _ health: ShardHealth, _ desk: WorkerDesk) async {
         let began = now()
         do throws(WorkerQueueError) {
             let messages = try await queue.receive(
@@ -159,13 +154,13 @@ public struct Worker: Service {
             if health.succeeded(shard) { logger.info("Shard answers again", metadata: ["shard": "\(name)"]) }
             // Counted from the answer: the queue's clock began no later, and half the timeout is kept in hand.
             let visibleAt = max(began, now()) + Int64(options.visibilitySeconds) * 1_000
-            handle { $0.received(messages, from: shard, visibleAt: visibleAt, now: now()) }
+            desk.handle { $0.received(messages, from: shard, visibleAt: visibleAt, now: now()) }
         } catch {
             let isNew = health.failed(shard)
             if isNew, !Task.isCancelled {
                 logger.warning("Shard does not answer", metadata: ["shard": "\(name)", "reason": "\(error)"])
             }
-            handle { $0.receiveFailed(from: shard, now: now()) }
+            desk.handle { $0.receiveFailed(from: shard, now: now()) }
         }
     }
 
@@ -186,7 +181,7 @@ public struct Worker: Service {
     }
 
     private func move(
-        _ message: WorkMessage, _ reason: DeadLetterReason, _ shards: [String], _ handle: Handle
+        _ message: WorkMessage, _ reason: DeadLetterReason, _ shards: [String], _ desk: WorkerDesk
     ) async {
         let isStored: Bool
         do throws(WorkerQueueError) {
@@ -201,10 +196,10 @@ public struct Worker: Service {
                 "message.id": "\(message.id)", "shard": "\(shards[message.shard])", "reason": "\(reason.reason)",
                 "error_class": "\(reason.errorClass)", "attempts": "\(reason.attempts)", "stored": "\(isStored)",
             ])
-        handle { $0.moved(message, isStored: isStored, now: now()) }
+        desk.handle { $0.moved(message, isStored: isStored, now: now()) }
     }
 
-    private func delete(_ shard: Int, _ name: String, _ messages: [WorkMessage], _ handle: Handle) async {
+    private func delete(_ shard: Int, _ name: String, _ messages: [WorkMessage], _ desk: WorkerDesk) async {
         do throws(WorkerQueueError) {
             let (lost, failed) = try await queue.delete(messages, from: name)
             for message in lost {
@@ -213,14 +208,14 @@ public struct Worker: Service {
                     metadata: ["message.id": "\(message.id)", "shard": "\(name)"])
             }
             if !failed.isEmpty { try? await Task.sleep(for: .milliseconds(200)) }
-            handle { $0.deleted(shard: shard, lost: lost, failed: failed, now: now()) }
+            desk.handle { $0.deleted(shard: shard, lost: lost, failed: failed, now: now()) }
         } catch {
             try? await Task.sleep(for: .milliseconds(500))
-            handle { $0.deleted(shard: shard, lost: [], failed: messages, now: now()) }
+            desk.handle { $0.deleted(shard: shard, lost: [], failed: messages, now: now()) }
         }
     }
 
-    private func extend(_ shard: Int, _ name: String, _ messages: [WorkMessage], _ handle: Handle) async {
+    private func extend(_ shard: Int, _ name: String, _ messages: [WorkMessage], _ desk: WorkerDesk) async {
         let began = now()
         var lost: [WorkMessage] = []
         for batch in Worker.batches(messages) {
@@ -228,12 +223,12 @@ public struct Worker: Service {
                 lost += try await queue.changeVisibility(batch, seconds: options.visibilitySeconds, in: name)
             } catch {
                 // Nothing was said about them: they count as held until their time is over.
-                return handle { $0.extensionFailed(shard: shard, messages) }
+                return desk.handle { $0.extensionFailed(shard: shard, messages) }
             }
         }
         let gone = lost
         let visibleAt = began + Int64(options.visibilitySeconds) * 1_000
-        handle { $0.extended(shard: shard, messages, lost: gone, visibleAt: visibleAt, now: now()) }
+        desk.handle { $0.extended(shard: shard, messages, lost: gone, visibleAt: visibleAt, now: now()) }
     }
 
     private static func batches(_ messages: [WorkMessage]) -> [[WorkMessage]] {
@@ -248,6 +243,25 @@ public struct Worker: Service {
         case .failed(let errorClass, _): "failed " + errorClass
         case .refused(let errorClass): "refused " + errorClass
         }
+    }
+}
+
+/// The scheduler behind its lock, and where its effects go.
+private final class WorkerDesk: Sendable {
+    private let scheduler: Mutex<GroupScheduler>
+    private let mailbox: EffectMailbox
+
+    init(_ scheduler: GroupScheduler, _ mailbox: EffectMailbox) {
+        self.scheduler = Mutex(scheduler)
+        self.mailbox = mailbox
+    }
+
+    func handle(_ event: (inout GroupScheduler) -> [GroupScheduler.Effect]) {
+        mailbox.post(scheduler.withLock { event(&$0) })
+    }
+
+    var totals: (delivered: Int, lost: Int, deadLettered: Int) {
+        scheduler.withLock { ($0.deliveredCount, $0.lostCount, $0.deadLetterCount) }
     }
 }
 

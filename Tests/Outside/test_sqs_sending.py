@@ -136,10 +136,10 @@ def test_a_queue_may_set_a_smaller_limit(sqs, queue):
     assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("big", "InvalidParameterValue", True)
 
 
-@pytest.mark.parametrize("name", ["AWS.x", "amazon.x", ".x", "x.", "a" * 257, 'q"', "b!"])
-def test_bad_names_of_attributes_are_refused(sqs, queue, name):
+@pytest.mark.parametrize("bad", ["AWS.x", "amazon.x", ".x", "x.", "a" * 257, 'q"', "b!"])
+def test_bad_names_of_attributes_are_refused(sqs, queue, bad):
     with invalid_value():
-        send(sqs, queue, MessageAttributes={name: text("v")})
+        send(sqs, queue, MessageAttributes={bad: text("v")})
 
 
 @pytest.mark.parametrize("value", [text(""), text("x", "Text"), text("x", ""), text("one", "Number")])

@@ -3,11 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Watches I1-I3 over every message of a run. The producer asks it for each group's next sequence and tells it the
-// outcome; the consumer tells it each delivery and delete. Guarantees: a message that was acknowledged and not delivered
-// is reported lost, one delivered after a later one of its group is reported reordered, one delivered twice is reported
-// duplicated unless the server itself says that it is a redelivery (receive count above 1) of a message not yet deleted.
-// Compact: three 32-bit numbers a group; only exceptions (refused, unknown, missing) are kept one by one. It needs each
-// group to have one sender with one request outstanding, for only then does the group have one order to check against.
+// outcome; the consumer tells it each delivery and delete. Guarantees: a message that was acknowledged and not
+// delivered is reported lost, one delivered after a later one of its group is reported reordered, one delivered twice
+// is reported duplicated unless the server itself says that it is a redelivery (receive count above 1) of a message not
+// yet deleted. Compact: three 32-bit numbers a group; only exceptions (refused, unknown, missing) are kept one by one.
+// It needs each group to have one sender with one request outstanding, for only then does the group have one order to
+// check against.
 
 /// What the checker found.
 package struct CheckReport: Hashable, Sendable {

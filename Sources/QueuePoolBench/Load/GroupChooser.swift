@@ -6,8 +6,8 @@ import Glibc
 
 // Which group the next message of a connection belongs to. Each group is sent by one connection only (group g by
 // connection g mod C): with two senders, or two requests outstanding, a group's messages would have no order that a
-// checker could hold the server to. So a skew acts among the groups of each connection, and in a closed loop no group can
-// take more than one connection's share. Zipf draws in constant time from an alias table (Vose, 1991).
+// checker could hold the server to. So a skew acts among the groups of each connection, and in a closed loop no group
+// can take more than one connection's share. Zipf draws in constant time from an alias table (Vose, 1991).
 
 /// The generator behind every random choice (Steele, Lea, Flood 2014): one word of state, the same on every machine.
 struct SplitMix64: RandomNumberGenerator, Sendable {

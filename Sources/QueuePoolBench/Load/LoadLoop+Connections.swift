@@ -112,8 +112,8 @@ extension LoadLoop {
         connection.step = .idle
     }
 
-    /// 5 to 30 ms at random. A server's Retry-After counts whole seconds; a load client that waited so long would measure
-    /// its own pauses.
+    /// 5 to 30 ms at random. A server's Retry-After counts whole seconds; a load client that waited so long would
+    /// measure its own pauses.
     func backOff() -> UInt64 { UInt64(5_000_000 + random.next(below: 25_000_000)) }
 
     func count(error: String, _ entries: Int = 1) {

@@ -2,9 +2,9 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-// When requests are meant to start. In an open loop the load does not wait for the server: request i is due at
-// start + i x period whatever happened to the one before, and its latency counts from that moment, so that a stall is felt
-// by every request that it held up (Tene, "How NOT to measure latency": coordinated omission). Arrival i belongs to
+// When requests are meant to start. In an open loop the load does not wait for the server: request i is due at start +
+// i x period whatever happened to the one before, and its latency counts from that moment, so that a stall is felt by
+// every request that it held up (Tene, "How NOT to measure latency": coordinated omission). Arrival i belongs to
 // connection i mod C; a connection that is late sends at once when its answer comes.
 
 /// The arrivals of an open loop.

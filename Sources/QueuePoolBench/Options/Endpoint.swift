@@ -2,8 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-/// `http://HOST:PORT` taken apart. Host is an IPv4 address or `localhost`: load is made over loopback or a test network,
-/// and name resolution would add a dependency without measuring anything.
+/// `http://HOST:PORT` taken apart. Host is an IPv4 address or `localhost`: load is made over loopback or a test
+/// network, and name resolution would add a dependency without measuring anything.
 struct Endpoint: Hashable, Sendable {
     let host: String
     let port: UInt16

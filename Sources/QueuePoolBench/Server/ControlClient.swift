@@ -4,8 +4,8 @@
 
 import Glibc
 
-// The few requests around a measurement (is the server ready, which shards has the pool): one at a time, blocking, over a
-// connection of their own.
+// The few requests around a measurement (is the server ready, which shards has the pool): one at a time, blocking, over
+// a connection of their own.
 
 /// Blocking requests for what is not measured.
 struct ControlClient {

@@ -4,9 +4,9 @@
 
 import Glibc
 
-// A server of the run's own: the same program started as `serve` on a free loopback port with an empty data directory. It
-// is a process apart, so that its CPU and memory can be read and the client's are not mixed in. Stopped by SIGTERM, as an
-// operator would, and its directory removed; an exit code other than 0 is a finding.
+// A server of the run's own: the same program started as `serve` on a free loopback port with an empty data directory.
+// It is a process apart, so that its CPU and memory can be read and the client's are not mixed in. Stopped by SIGTERM,
+// as an operator would, and its directory removed; an exit code other than 0 is a finding.
 
 /// A measurement that could not be made.
 package struct BenchFailure: Error, Hashable, CustomStringConvertible {
@@ -75,7 +75,10 @@ final class ServerProcess {
             if waitpid(pid_t(pid), &status, WNOHANG) != 0 {
                 isRunning = false
                 let log = SmallFile.read(directory + "/server.log") ?? ""
-                throw BenchFailure("the server ended before it was ready; its last words: \(log.suffix(1_000))")
+                ServerProcess.removeTree(directory)
+                throw BenchFailure(
+                    "the server ended with status \((status >> 8) & 0xFF) before it was ready; its last words: "
+                        + log.suffix(1_000))
             }
             usleep(5_000)
         }

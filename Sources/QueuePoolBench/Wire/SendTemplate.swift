@@ -2,9 +2,10 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-// The request of one sending connection. Everything in it has a fixed width, so it is written once and from then on only
-// the digits of group, sequence and deduplication id are overwritten: a request costs the client a few dozen stores and
-// one system call. Group ids are "g" and eight hexadecimal digits, deduplication ids run.16 group.8 sequence.8.
+// The request of one sending connection. Everything in it has a fixed width, so it is written once and from then on
+// only the digits of group, sequence and deduplication id are overwritten: a request costs the client a few dozen
+// stores and one system call. Group ids are "g" and eight hexadecimal digits, deduplication ids run.16 group.8
+// sequence.8.
 
 /// One connection's request, patched in place.
 struct SendTemplate {

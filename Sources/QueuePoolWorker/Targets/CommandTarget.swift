@@ -56,8 +56,11 @@ struct CommandTarget: DeliveryTarget {
     }
 
     private static func unlinkedFile(_ bytes: [UInt8]) -> Int32? {
-        let file = memfd_create("queuepool-message", UInt32(MFD_CLOEXEC))
+        var path = Array("/tmp/queuepool-XXXXXX".utf8CString)
+        let file = mkstemp(&path)
         guard file >= 0 else { return nil }
+        unlink(path)
+        _ = fcntl(file, F_SETFD, FD_CLOEXEC)
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
@@ -93,10 +96,15 @@ struct CommandTarget: DeliveryTarget {
             inherited.append(String(cString: variable))
             place += 1
         }
-        let arguments = ["/bin/sh", "-c", command].map { strdup($0) } + [nil]
-        let environment = (inherited + variables).map { strdup($0) } + [nil]
+        let arguments = CommandTarget.copies(["/bin/sh", "-c", command])
+        let environment = CommandTarget.copies(inherited + variables)
         defer { for text in arguments + environment { free(text) } }
         var process = pid_t()
         return posix_spawn(&process, "/bin/sh", &actions, &attributes, arguments, environment) == 0 ? process : nil
+    }
+
+    /// C strings and the null that ends the list; to be freed by the caller.
+    private static func copies(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] {
+        texts.map { text in strdup(text) } + [nil]
     }
 }

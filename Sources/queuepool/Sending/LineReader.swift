@@ -29,12 +29,13 @@ struct LineReader: ~Copyable {
     var mark: SendState.Mark { SendState.Mark(bytes: bytesRead, sha256: hexadecimal(hash.finalize())) }
 
     /// The next line, blank ones included; `nil` at the end.
-    mutating func next() throws(CommandFailure) -> Line? {
+    /// - Throws: `CommandFailure` when the input cannot be read, `CancellationError` while it has nothing to give.
+    mutating func next() async throws -> Line? {
         var content: [UInt8]? = []
         var sawBytes = false
         while true {
             if start == buffer.count {
-                if !atEnd { try fill() }
+                if !atEnd { try await fill() }
                 if atEnd {
                     guard sawBytes else { return nil }
                     break
@@ -60,7 +61,10 @@ struct LineReader: ~Copyable {
         start = end
     }
 
-    private mutating func fill() throws(CommandFailure) {
+    /// A terminal or pipe is waited for without holding a thread, so that Ctrl-C is heard.
+    private mutating func fill() async throws {
+        var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        while poll(&state, 1, 0) == 0 { try await Task.sleep(for: .milliseconds(20)) }
         let room = 262_144
         var count = 0
         var code: Int32 = 0

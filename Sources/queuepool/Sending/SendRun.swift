@@ -43,7 +43,7 @@ struct SendRun {
             var lines: [OutgoingLine] = []
             var bytes = 0
             while lines.count < SendRun.linesMax, bytes < SendRun.bytesMax {
-                guard let line = try reader.next() else {
+                guard let line = try await reader.next() else {
                     atEnd = true
                     break
                 }
