@@ -42,11 +42,11 @@ KINDS = {"object": dict, "array": list, "string": str, "boolean": bool, "integer
          "null": type(None)}
 
 
-def fault(document, schema, value, at="$"):
+def fault(document, schema, value, at="$", closed=True):
     """Why a value does not fit a schema of the kinds this document uses; None if it fits."""
     schema = resolve(document, schema)
     for part in schema.get("allOf", []):
-        if why := fault(document, part, value, at):
+        if why := fault(document, part, value, at, closed=False):
             return why
     if "oneOf" in schema:
         fits = [part for part in schema["oneOf"] if fault(document, part, value, at) is None]
@@ -70,8 +70,8 @@ def fault(document, schema, value, at="$"):
                 return f"{at}: {member} is missing"
         properties = schema.get("properties", {})
         undocumented = set(value) - set(properties)
-        if properties and undocumented and "additionalProperties" not in schema and not at.startswith("$any"):
-            return f"{at}: {sorted(undocumented)} is not documented" if "allOf" not in schema else None
+        if closed and properties and undocumented and "additionalProperties" not in schema:
+            return f"{at}: {sorted(undocumented)} is not documented"
         for member, part in properties.items():
             if member in value and (why := fault(document, part, value[member], f"{at}.{member}")):
                 return why
