@@ -15,7 +15,7 @@ import pytest
 import requests
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = os.environ.get("QUEUEPOOL_BIN", str(ROOT / ".build/release/queuepool"))
+BIN = os.environ.get("TEST_BINARY", str(ROOT / ".build/release/queuepool"))
 
 
 def free_port():
@@ -114,8 +114,8 @@ def sqs(server):
 
 @pytest.fixture
 def seed(request):
-    """A seed that is printed when a test fails; QUEUEPOOL_SEED repeats a run."""
-    value = int(os.environ.get("QUEUEPOOL_SEED", random.SystemRandom().randrange(1 << 32)))
+    """A seed that is printed when a test fails; TEST_SEED repeats a run."""
+    value = int(os.environ.get("TEST_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"seed {value}")
     return value
 
