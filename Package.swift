@@ -122,6 +122,11 @@ let package = Package(
         .testTarget(
             name: "QueuePoolCommandTests", dependencies: ["queuepool", "QueuePoolSettings", "QueuePoolServer"],
             swiftSettings: settings),
+        .testTarget(name: "QueuePoolCurlTests", dependencies: ["QueuePoolCurl"], swiftSettings: settings),
+        .testTarget(name: "QueuePoolEmailTests", dependencies: ["QueuePoolEmail"], swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolWorkerTests", dependencies: ["QueuePoolWorker", "QueuePoolCore", "QueuePoolCurl"],
+            swiftSettings: settings),
     ]
 )
 // nio-extras carries the bridge between NIO's HTTP parts and swift-http-types that Hummingbird speaks.

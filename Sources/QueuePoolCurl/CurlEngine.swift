@@ -8,15 +8,22 @@ import Synchronization
 
 // All outgoing traffic goes through one curl_multi on one thread, which keeps connections and uses them again. Callers
 // hand transfers over a lock and suspend; the thread resumes them. libcurl's multi handle is not thread-safe but for
-// curl_multi_wakeup, and nothing else is called from outside. Source: curl.se/libcurl/c/threadsafe.html,
-// curl_multi_wakeup(3).
+// curl_multi_wakeup, and nothing else is called from outside. It is called under the lock under which the thread ends,
+// so that it never meets a handle that is gone. Source: curl.se/libcurl/c/threadsafe.html, curl_multi_wakeup(3).
+
+/// HTTP and SMTP over one thread, with connections kept for the next transfer.
 
 package final class CurlEngine: Sendable {
     private struct Inbox {
         var arrived: [Job] = []
-        var cancelled: [UInt64] = []
+        /// Among `live`; a transfer may be cancelled before it has arrived.
+        var cancelled: Set<UInt64> = []
+        /// Handed in and not yet answered.
+        var live: Set<UInt64> = []
         var nextID: UInt64 = 0
         var isClosed = false
+        /// The multi handle is gone.
+        var isOver = false
     }
 
     private struct Job {
@@ -74,26 +81,38 @@ package final class CurlEngine: Sendable {
         wakeUp()
     }
 
-    private func wakeUp() { if let multi { curl_multi_wakeup(multi.handle) } }
+    private func wakeUp() {
+        guard let multi else { return }
+        inbox.withLock { inbox in
+            if !inbox.isOver { curl_multi_wakeup(multi.handle) }
+        }
+    }
 
     private func run(_ transfer: sending CurlTransfer?) async throws(CurlError) -> HTTPResponse {
-        guard let transfer, multi != nil else { throw .closed }
+        guard multi != nil else { throw .closed }
+        guard let transfer else { throw .invalid }
         let id = inbox.withLock { inbox in
             inbox.nextID += 1
+            inbox.live.insert(inbox.nextID)
             return inbox.nextID
         }
         let handed = Handed(transfer)
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isTaken = inbox.withLock { inbox in
-                    guard !inbox.isClosed, let transfer = handed.take() else { return false }
+                    guard !inbox.isClosed, let transfer = handed.take() else {
+                        inbox.live.remove(id)
+                        return false
+                    }
                     inbox.arrived.append(Job(id: id, transfer: transfer, continuation: continuation))
                     return true
                 }
                 if isTaken { wakeUp() } else { continuation.resume(returning: .failure(.closed)) }
             }
         } onCancel: {
-            inbox.withLock { $0.cancelled.append(id) }
+            inbox.withLock { inbox in
+                if inbox.live.contains(id) { inbox.cancelled.insert(id) }
+            }
             wakeUp()
         }
         return try result.get()
@@ -106,10 +125,7 @@ package final class CurlEngine: Sendable {
         var jobs: [UnsafeMutableRawPointer: Job] = [:]
         while true {
             let (arrived, cancelled, isClosed) = inbox.withLock { inbox in
-                defer {
-                    inbox.arrived = []
-                    inbox.cancelled = []
-                }
+                defer { inbox.arrived = [] }
                 return (inbox.arrived, inbox.cancelled, inbox.isClosed)
             }
             for job in arrived {
@@ -119,7 +135,7 @@ package final class CurlEngine: Sendable {
             for job in jobs.values where isClosed || cancelled.contains(job.id) {
                 curl_multi_remove_handle(multi, job.transfer.easy)
                 jobs[job.transfer.easy] = nil
-                job.continuation.resume(returning: .failure(isClosed ? .closed : .cancelled))
+                answer(job, .failure(isClosed ? .closed : .cancelled))
             }
             if isClosed { break }
             var running: Int32 = 0
@@ -127,7 +143,18 @@ package final class CurlEngine: Sendable {
             finish(multi, &jobs)
             curl_multi_poll(multi, nil, 0, 1_000, nil)
         }
-        curl_multi_cleanup(multi)
+        inbox.withLock { inbox in
+            inbox.isOver = true
+            curl_multi_cleanup(multi)
+        }
+    }
+
+    private func answer(_ job: Job, _ result: Result<HTTPResponse, CurlError>) {
+        inbox.withLock { inbox in
+            _ = inbox.live.remove(job.id)
+            _ = inbox.cancelled.remove(job.id)
+        }
+        job.continuation.resume(returning: result)
     }
 
     private func finish(_ multi: UnsafeMutableRawPointer, _ jobs: inout [UnsafeMutableRawPointer: Job]) {
@@ -137,7 +164,7 @@ package final class CurlEngine: Sendable {
             let code = queuepool_curl_result(message)
             curl_multi_remove_handle(multi, easy)
             guard let job = jobs.removeValue(forKey: easy) else { continue }
-            job.continuation.resume(returning: job.transfer.result(code))
+            answer(job, job.transfer.result(code))
         }
     }
 }

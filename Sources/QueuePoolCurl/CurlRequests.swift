@@ -74,14 +74,17 @@ package enum CurlError: Error, Hashable, Sendable {
     case answerTooLarge(limit: Int)
     case cancelled
     case closed
+    /// A URL, header or address with a line break or NUL, or no recipient: nothing was sent.
+    case invalid
     /// Anything else, by libcurl's number (libcurl-errors).
     case other(code: Int)
 
     /// Whether the same transfer may succeed later.
     package var isRetryable: Bool {
         switch self {
-        case .refused(let code): code < 500
-        case .answerTooLarge: false
+        // Codes about who we are, not about the mail (RFC 4954, 6): right again once the credentials are.
+        case .refused(let code): code < 500 || [530, 534, 535, 538].contains(code)
+        case .answerTooLarge, .invalid: false
         default: true
         }
     }

@@ -45,7 +45,8 @@ final class CurlTransfer {
     // MARK: - Kinds
 
     static func http(_ request: HTTPRequest) -> CurlTransfer? {
-        guard let transfer = CurlTransfer(upload: request.body) else { return nil }
+        let texts = [request.url, request.method] + request.headers.flatMap { [$0.name, $0.value] }
+        guard !texts.contains(where: breaksLine), let transfer = CurlTransfer(upload: request.body) else { return nil }
         let easy = transfer.easy
         queuepool_curl_set_text(easy, CURLOPT_URL, request.url)
         queuepool_curl_set_text(easy, CURLOPT_PROTOCOLS_STR, "http,https")
@@ -67,7 +68,9 @@ final class CurlTransfer {
         // No "Expect: 100-continue": it costs a round trip, and our server takes bodies at once.
         transfer.headerList = curl_slist_append(nil, "Expect:")
         for (name, value) in request.headers {
-            transfer.headerList = curl_slist_append(transfer.headerList, "\(name): \(value)")
+            // libcurl takes `name:` for "leave this header out", and `name;` for an empty one.
+            transfer.headerList = curl_slist_append(
+                transfer.headerList, value.isEmpty ? "\(name);" : "\(name): \(value)")
         }
         queuepool_curl_set_pointer(easy, CURLOPT_HTTPHEADER, transfer.headerList)
         queuepool_curl_set_callback(easy, CURLOPT_HEADERFUNCTION) { bytes, size, count, context in
@@ -78,11 +81,15 @@ final class CurlTransfer {
     }
 
     static func mail(_ mail: MailTransfer) -> CurlTransfer? {
-        guard let transfer = CurlTransfer(upload: mail.payload) else { return nil }
+        let texts = [mail.url, mail.from] + mail.recipients
+        guard !mail.recipients.isEmpty, !texts.contains(where: breaksLine),
+            let transfer = CurlTransfer(upload: mail.payload)
+        else { return nil }
         let easy = transfer.easy
         queuepool_curl_set_text(easy, CURLOPT_URL, mail.url)
         queuepool_curl_set_text(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps")
-        queuepool_curl_set_long(easy, CURLOPT_USE_SSL, Int(mail.requiresTLS ? CURLUSESSL_ALL.rawValue : CURLUSESSL_NONE.rawValue))
+        let encryption = mail.requiresTLS ? CURLUSESSL_ALL : CURLUSESSL_NONE
+        queuepool_curl_set_long(easy, CURLOPT_USE_SSL, Int(encryption.rawValue))
         queuepool_curl_set_text(easy, CURLOPT_MAIL_FROM, "<\(mail.from)>")
         if let user = mail.user { queuepool_curl_set_text(easy, CURLOPT_USERNAME, user) }
         if let password = mail.password { queuepool_curl_set_text(easy, CURLOPT_PASSWORD, password) }
@@ -100,6 +107,9 @@ final class CurlTransfer {
         queuepool_curl_set_pointer(easy, CURLOPT_READDATA, Unmanaged.passUnretained(transfer).toOpaque())
         return transfer
     }
+
+    /// What would end a line of the protocol and begin another.
+    private static func breaksLine(_ text: String) -> Bool { text.utf8.contains { $0 == 0 || $0 == 10 || $0 == 13 } }
 
     // MARK: - Bytes
 

@@ -42,7 +42,9 @@ private struct EmailReader {
             return fail("email", "It must be a JSON object with \(EmailReader.members).")
         }
         try json.beginObject()
+        var seen: Set<String> = []
         while let key = try json.nextKey() {
+            if !seen.insert(key.text).inserted { fail(String(key.text.prefix(64)), "It is there twice.") }
             switch key.text {
             case let name where ["from", "subject", "text", "html", "group"].contains(name):
                 texts[name] = try string(name, &json)
@@ -96,6 +98,9 @@ private struct EmailReader {
         try json.beginObject()
         while let key = try json.nextKey() {
             let name = key.text
+            if headers.contains(where: { $0.name.lowercased() == name.lowercased() }) {
+                fail("headers.\(name.prefix(64))", "It is there twice.")
+            }
             let value = try string("headers.\(name.prefix(64))", &json) ?? ""
             if headers.count <= EmailMessage.headersMax {
                 headers.append(EmailMessage.HeaderPair(name: name, value: value))
@@ -135,6 +140,7 @@ private struct EmailReader {
                 try json.skipValue()
                 continue
             }
+            if members[name] != nil { fail("\(field).\(name)", "It is there twice.") }
             members[name] = try string("\(field).\(name)", &json)
         }
         guard let content = members["content"].flatMap({ Base64Text.decode($0) }) else {
@@ -229,8 +235,13 @@ enum EmailChecks {
             }
             try checkHeaderValue(attachment.filename, "\(field).filename")
             let type = attachment.contentType.split(separator: "/", omittingEmptySubsequences: false)
-            guard type.count == 2, type.allSatisfy({ !$0.isEmpty && $0.utf8.allSatisfy(isToken) }) else {
-                throw EmailError("\(field).contentType", "It must be type/subtype.")
+            // Names of at most 127 (RFC 6838, 4.2). A multipart could not be base64 (RFC 2045, 6.4).
+            guard type.count == 2,
+                type.allSatisfy({ (1...127).contains($0.utf8.count) && $0.utf8.allSatisfy(isToken) }),
+                type[0].lowercased() != "multipart"
+            else {
+                throw EmailError(
+                    "\(field).contentType", "It must be type/subtype, 1 to 127 characters each, and not multipart.")
             }
             if let id = attachment.contentID {
                 guard (1...128).contains(id.utf8.count),

@@ -12,7 +12,8 @@ enum HeaderText {
     static func unstructured(_ name: String, _ value: String) -> String {
         let words =
             needsEncoding(value)
-            ? encodedWords(value) : value.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+            ? encodedWords(value, after: name)
+            : value.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
         return folded(name, words)
     }
 
@@ -26,7 +27,7 @@ enum HeaderText {
                 continue
             }
             if needsEncoding(mailbox.name) {
-                words.append(contentsOf: encodedWords(mailbox.name))
+                words.append(contentsOf: encodedWords(mailbox.name, after: position == 0 ? name : ""))
             } else {
                 words.append(phrase(mailbox.name))
             }
@@ -58,7 +59,7 @@ enum HeaderText {
         var out = name + ":"
         var column = out.utf8.count
         for word in words {
-            if column + 1 + word.utf8.count > lineMax, column > name.utf8.count + 1, !word.isEmpty {
+            if column + 1 + word.utf8.count > lineMax, column > 0, !word.isEmpty {
                 out += "\r\n"
                 column = 0
             }
@@ -76,7 +77,9 @@ enum HeaderText {
     }
 
     /// Encoded words in Q, each at most 75 characters and none cutting a character in two.
-    private static func encodedWords(_ text: String) -> [String] {
+    /// - Parameter name: of the header, whose line the first word shares if there is room (RFC 2047, 2: lines of 76).
+    private static func encodedWords(_ text: String, after name: String) -> [String] {
+        let room = lineMax - name.utf8.count - 2 - "=?UTF-8?Q??=".utf8.count
         var words: [String] = []
         var current = ""
         for scalar in text.unicodeScalars {
@@ -84,7 +87,7 @@ enum HeaderText {
                 if byte == 32 { return "_" }
                 return isQCharacter(byte) ? String(UnicodeScalar(byte)) : "=" + hex(byte)
             }.joined()
-            if current.utf8.count + piece.utf8.count > 62 {
+            if current.utf8.count + piece.utf8.count > (words.isEmpty && room >= 24 ? room : 62) {
                 words.append("=?UTF-8?Q?\(current)?=")
                 current = ""
             }

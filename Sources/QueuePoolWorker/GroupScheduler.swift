@@ -119,6 +119,11 @@ package struct GroupScheduler: Sendable {
         }
         for message in messages {
             let key = Key(shard: shard, group: message.group)
+            // What is held and comes again was lost without our seeing it: nothing behind it may be begun.
+            if let line = lines[key], !line.isLost, line.messages.contains(where: { $0.id == message.id }) {
+                lostCount += 1
+                drop(key)
+            }
             shards[shard].held += 1
             if lines[key] != nil, lines[key]?.isLost == false {
                 lines[key]?.messages.append(message)
@@ -145,7 +150,8 @@ package struct GroupScheduler: Sendable {
     package mutating func attempted(_ message: WorkMessage, _ outcome: DeliveryOutcome, now: Timestamp) -> [Effect] {
         let key = Key(shard: message.shard, group: message.group)
         delivering -= 1
-        guard var line = lines[key], line.phase == .delivering, let head = line.messages.first, head.handle == message.handle
+        guard var line = lines[key], line.phase == .delivering, let head = line.messages.first,
+            head.handle == message.handle
         else { return go(now) }
         var effects: [Effect] = []
         switch outcome {

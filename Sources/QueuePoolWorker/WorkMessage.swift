@@ -13,6 +13,8 @@ package struct WorkMessage: Sendable {
     package var attributes: [MessageAttribute]
     /// Place in the worker's list of shards.
     package var shard: Int
+    /// The shard's queue, e.g. `emails-0003.fifo`.
+    package var shardName = ""
     /// Deliveries by the queue so far, this one included.
     package var receiveCount: Int
 

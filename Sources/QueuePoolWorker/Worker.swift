@@ -34,7 +34,8 @@ public struct Worker: Service {
         let start = ContinuousClock.now
         now = {
             let passed = start.duration(to: .now).components
-            return Timestamp(milliseconds: 1_000_000 + passed.seconds * 1_000 + passed.attoseconds / 1_000_000_000_000_000)
+            return Timestamp(
+                milliseconds: 1_000_000 + passed.seconds * 1_000 + passed.attoseconds / 1_000_000_000_000_000)
         }
     }
 
@@ -45,7 +46,11 @@ public struct Worker: Service {
         await withGracefulShutdownHandler {
             guard let shards = await discover(stopping) else { return }
             logger.info(
-                "Working", metadata: ["pool": "\(options.pool)", "shards": "\(shards.count)", "targets": "\(targets.map(\.kind).joined(separator: ","))"])
+                "Working",
+                metadata: [
+                    "pool": "\(options.pool)", "shards": "\(shards.count)",
+                    "targets": "\(targets.map(\.kind).joined(separator: ","))",
+                ])
             await work(shards, mailbox, stopping)
         } onGracefulShutdown: {
             stopping.stop()
@@ -84,32 +89,39 @@ public struct Worker: Service {
         let desk = WorkerDesk(
             GroupScheduler(shardCount: shards.count, limits: limits, seed: .random(in: .min ... .max)), mailbox)
         let health = ShardHealth(count: shards.count)
-        await withDiscardingTaskGroup { group in
-            group.addTask {
-                while !Task.isCancelled {
-                    desk.handle { $0.tick(now: now()) }
-                    if stopping.takeStop() {
-                        let deadline = now() + Int64(options.graceSeconds) * 1_000
-                        desk.handle { $0.stop(deadline: deadline, now: now()) }
-                    }
-                    try? await Task.sleep(for: .milliseconds(100))
-                }
-            }
-            loop: while true {
-                for effect in await mailbox.next() {
-                    if case .finished = effect { break loop }
-                    group.addTask {
-                        await perform(effect, shards, health, desk)
+        await withDiscardingTaskGroup { releases in
+            await withDiscardingTaskGroup { group in
+                group.addTask {
+                    while !Task.isCancelled {
+                        desk.handle { $0.tick(now: now()) }
+                        if stopping.takeStop() {
+                            let deadline = now() + Int64(options.graceSeconds) * 1_000
+                            desk.handle { $0.stop(deadline: deadline, now: now()) }
+                        }
+                        try? await Task.sleep(for: .milliseconds(100))
                     }
                 }
+                loop: while true {
+                    for effect in await mailbox.next() {
+                        if case .finished = effect { break loop }
+                        // What is given back must arrive: it is waited for, and not cancelled at the end.
+                        if case .release = effect {
+                            releases.addTask { await perform(effect, shards, health, desk) }
+                        } else {
+                            group.addTask { await perform(effect, shards, health, desk) }
+                        }
+                    }
+                }
+                // Long polls that are still out would hold the stop up by their length.
+                group.cancelAll()
             }
-            // Long polls that are still out would hold the stop up by their length.
-            group.cancelAll()
         }
         let (delivered, lost, dead) = desk.totals
         logger.info(
             "Worker stopped",
-            metadata: ["pool": "\(options.pool)", "delivered": "\(delivered)", "lost": "\(lost)", "dead_lettered": "\(dead)"])
+            metadata: [
+                "pool": "\(options.pool)", "delivered": "\(delivered)", "lost": "\(lost)", "dead_lettered": "\(dead)",
+            ])
     }
 
     // MARK: - Effects
@@ -149,6 +161,7 @@ public struct Worker: Service {
             ).map { message in
                 var message = message
                 message.shard = shard
+                message.shardName = name
                 return message
             }
             if health.succeeded(shard) { logger.info("Shard answers again", metadata: ["shard": "\(name)"]) }
@@ -257,7 +270,8 @@ private final class WorkerDesk: Sendable {
     }
 
     func handle(_ event: (inout GroupScheduler) -> [GroupScheduler.Effect]) {
-        mailbox.post(scheduler.withLock { event(&$0) })
+        // Posted under the lock, so that effects are read in the order in which they were decided.
+        scheduler.withLock { mailbox.post(event(&$0)) }
     }
 
     var totals: (delivered: Int, lost: Int, deadLettered: Int) {

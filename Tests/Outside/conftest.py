@@ -4,7 +4,7 @@
 
 """The program as its users see it: a process that is started, spoken to over loopback, and stopped.
 
-QUEUEPOOL_BIN names the executable (infra/test sets it). Each test module that only speaks to a server shares one;
+TEST_BINARY names the executable (infra/test sets it). Each test module that only speaks to a server shares one;
 names of queues and groups are fresh for each test, so that tests do not meet.
 """
 
@@ -24,7 +24,7 @@ import requests
 from botocore.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-BIN = os.environ.get("QUEUEPOOL_BIN", str(ROOT / ".build/release/queuepool"))
+BIN = os.environ.get("TEST_BINARY", str(ROOT / ".build/release/queuepool"))
 AWS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
 os.environ.update(AWS)
 
@@ -271,4 +271,4 @@ def fifo(sqs, queue):
 
 def pytest_configure(config):
     if not Path(BIN).exists():
-        sys.exit(f"QUEUEPOOL_BIN: no program at {BIN}; infra/test builds it")
+        sys.exit(f"TEST_BINARY: no program at {BIN}; infra/test builds it")

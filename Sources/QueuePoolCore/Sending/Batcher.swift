@@ -15,6 +15,13 @@ import DequeModule
 // SQS), entry k may fail and k+1 be stored, and nothing can take k+1 back; there, at most one entry of a group goes
 // into a request, and the next waits for its answer.
 
+/// Whom to tell what became of one message; told once.
+package struct SendTicket: Sendable {
+    package let complete: @Sendable (Result<SendReceipt, ShardError>) -> Void
+
+    package init(_ complete: @escaping @Sendable (Result<SendReceipt, ShardError>) -> Void) { self.complete = complete }
+}
+
 /// One waiting send: the message, and what to tell about it.
 package struct BatcherEntry<Ticket: Sendable>: Sendable {
     package let message: OutgoingMessage
@@ -53,6 +60,8 @@ package struct BatcherLimits: Hashable, Sendable {
 }
 
 /// The sends that wait for one shard, and the requests that are under way to it.
+// Generic, so that tests can follow entries by number; specialized for what the program uses, because other modules
+// would call it through type descriptions else.
 package struct Batcher<Ticket: Sendable>: Sendable {
     package typealias Request = [BatcherEntry<Ticket>]
 
@@ -76,6 +85,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     private(set) package var waitingEntries = 0
     private(set) package var waitingBytes = 0
 
+    @_specialize(where Ticket == SendTicket)
     package init(limits: BatcherLimits, quota: TokenBucket? = nil) {
         self.limits = limits
         self.quota = quota
@@ -83,6 +93,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     /// Takes entries in, all or none.
     /// - Returns: whether there was room; a lone request larger than the bounds is let in when nothing waits.
+    @_specialize(where Ticket == SendTicket)
     package mutating func accept(_ entries: [BatcherEntry<Ticket>]) -> Bool {
         let bytes = entries.reduce(0) { $0 + $1.message.byteCount }
         if waitingEntries > 0 {
@@ -98,6 +109,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     /// Takes a token of the quota ahead, for an entry that comes in as paid.
     /// - Returns: `nil` if there was one or no quota is set, else the milliseconds until there will be.
+    @_specialize(where Ticket == SendTicket)
     package mutating func takeToken(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
 
     /// Whether a request may leave now.
@@ -108,6 +120,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
         case idle
     }
 
+    @_specialize(where Ticket == SendTicket)
     package mutating func readiness(now: Timestamp) -> Readiness {
         guard requestsInFlight < limits.requestsInFlightMax, let first = tracksGroups ? firstInTurn : waiting.first
         else { return .idle }
@@ -119,6 +132,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     }
 
     /// The next request, if one may leave now.
+    @_specialize(where Ticket == SendTicket)
     package mutating func next(now: Timestamp) -> Step {
         switch readiness(now: now) {
         case .idle: return .idle
@@ -135,6 +149,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     }
 
     /// A request was answered, whatever the answer; its groups may go on.
+    @_specialize(where Ticket == SendTicket)
     package mutating func finished(_ request: Request) {
         requestsInFlight -= 1
         guard tracksGroups else { return }

@@ -49,6 +49,7 @@ final class LogFile {
     private let walPages: UnsafeMutablePointer<Int32>
     private(set) var nextRow: Int64
     let identity: LogIdentity
+    private var isOpen = true
 
     /// Opens a shard's file, or makes it.
     init(path: String, random: () -> UInt64) throws(DatabaseError) {
@@ -84,8 +85,19 @@ final class LogFile {
     }
 
     deinit {
-        sqlite3_wal_hook(database.handle, nil, nil)
+        close()
         walPages.deallocate()
+    }
+
+    /// Closes the file now, so that it can be opened again or removed.
+    func close() {
+        guard isOpen else { return }
+        isOpen = false
+        sqlite3_wal_hook(database.handle, nil, nil)
+        for statement in [
+            insertRow, deleteRow, selectHead, selectBody, updateRow, begin, commitStatement, rollbackStatement,
+        ] { statement.finalize() }
+        database.close()
     }
 
     private static func identity(_ database: Database, _ random: () -> UInt64) throws(DatabaseError) -> LogIdentity {

@@ -27,6 +27,7 @@ package struct DatabaseError: Error, Hashable, CustomStringConvertible {
 /// A connection to one SQLite file.
 package final class Database {
     let handle: OpaquePointer
+    private var isOpen = true
 
     /// - Throws: `DatabaseError` if the file cannot be opened or made.
     package init(path: String) throws(DatabaseError) {
@@ -41,7 +42,13 @@ package final class Database {
         sqlite3_extended_result_codes(handle, 1)
     }
 
-    deinit { sqlite3_close_v2(handle) }
+    deinit { close() }
+
+    /// Closes the connection now; its statements must be finalized before.
+    package func close() {
+        if isOpen { sqlite3_close_v2(handle) }
+        isOpen = false
+    }
 
     /// Runs statements that return nothing and take nothing.
     package func execute(_ sql: String) throws(DatabaseError) {
@@ -71,13 +78,20 @@ package final class Statement {
     // Keeps the connection open for as long as the statement lives.
     private let database: Database
     private let handle: OpaquePointer
+    private var isOpen = true
 
     init(database: Database, handle: OpaquePointer) {
         self.database = database
         self.handle = handle
     }
 
-    deinit { sqlite3_finalize(handle) }
+    deinit { finalize() }
+
+    /// Gives the statement up; it must not be used again.
+    package func finalize() {
+        if isOpen { sqlite3_finalize(handle) }
+        isOpen = false
+    }
 
     package func bind(_ index: Int32, _ value: Int64) { sqlite3_bind_int64(handle, index, value) }
 

@@ -5,7 +5,7 @@
 import Glibc
 
 /// A thread of the operating system's. SQLite blocks while it flushes, and a blocked thread of Swift's own pool would
-/// stop unrelated tasks; so each shard has a thread to itself.
+/// stop unrelated tasks; so shards are written by threads of their own.
 enum SystemThread {
     private final class Start {
         let body: () -> Void

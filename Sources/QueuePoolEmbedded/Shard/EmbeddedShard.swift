@@ -9,8 +9,8 @@ import Synchronization
 // A complete FIFO queue on one SQLite file. Guarantees: what was answered is on stable storage (I1); what a commit did
 // not make durable was never visible to a receiver; `kill -9` at any moment loses nothing that was answered.
 //
-// One thread, the writer, commits for everybody (group commit): it takes all operations that gathered while the last
-// commit was flushing and puts them into the next one. Receives and changes of visibility write nothing; they take the
+// One writer commits for everybody (group commit): it takes all operations that gathered while the last commit was
+// flushing and puts them into the next one. Receives and changes of visibility write nothing; they take the
 // index's lock, decide, and answer on the caller's thread, unless a body must come from the disk. So a crash forgets
 // who held what: messages in flight are delivered again, which is what at-least-once allows, and their receive counts
 // start anew; a clean stop remembers both.
@@ -26,7 +26,6 @@ package final class EmbeddedShard: Shard {
     let now: @Sendable () -> Timestamp
     let index: Mutex<FIFOQueue>
     let inbox = Mutex(ShardInbox())
-    let wake = DispatchSemaphore(value: 0)
     let stopped = DispatchSemaphore(value: 0)
     let counters = ShardCounters()
     private let callbacks = Mutex(ShardCallbacks())
@@ -140,34 +139,38 @@ package final class EmbeddedShard: Shard {
 
     func notifyReady() { callbacks.withLock { $0.ready }?() }
 
+    /// Sets how the writer is asked for a turn; once, before the shard is used.
+    func setWriter(_ poke: @escaping @Sendable () -> Void) { callbacks.withLock { $0.writer = poke } }
+
     /// - Returns: `false` if the shard is closing; the operation was not taken.
     func post(_ operation: ShardOperation) -> Bool {
-        let mustWake: Bool? = inbox.withLock { inbox in
+        let mustPoke: Bool? = inbox.withLock { inbox in
             if inbox.isClosed { return nil }
             inbox.operations.append(operation)
-            defer { inbox.isIdle = false }
-            return inbox.isIdle
+            return !inbox.isScheduled
         }
-        if mustWake == true { wake.signal() }
-        return mustWake != nil
+        if mustPoke == true { callbacks.withLock { $0.writer }?() }
+        return mustPoke != nil
     }
 
     /// Finishes what was accepted, writes down who holds what, closes the file. Blocks until that is done.
     package func close() {
-        let mustWake: Bool? = inbox.withLock { inbox in
-            if inbox.isClosed { return nil }
-            inbox.isClosed = true
-            return inbox.isIdle
+        let isFirst = inbox.withLock { inbox in
+            defer { inbox.isClosed = true }
+            return !inbox.isClosed
         }
-        guard let mustWake else { return }
-        if mustWake { wake.signal() }
+        guard isFirst else { return }
+        callbacks.withLock { $0.writer }?()
         stopped.wait()
+        // The writer holds the file: let it go, so that the file can be opened again.
+        callbacks.withLock { $0.writer = nil }
     }
 }
 
 /// Whom a shard calls. A struct, because a bare closure in a generic lock is wrapped anew at every access.
 struct ShardCallbacks {
     var ready: (@Sendable () -> Void)?
+    var writer: (@Sendable () -> Void)?
     var deadLetterSink: DeadLetterSink?
 }
 

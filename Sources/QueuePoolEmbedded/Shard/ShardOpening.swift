@@ -9,13 +9,11 @@ package enum ShardOpenError: Error, Hashable, CustomStringConvertible {
     case database(DatabaseError)
     /// A row of the log does not parse.
     case damagedRow(Int64)
-    case noThread
 
     package var description: String {
         switch self {
         case .database(let error): error.description
         case .damagedRow(let row): "row \(row) of the log is damaged"
-        case .noThread: "the system gave no thread"
         }
     }
 }
@@ -40,10 +38,9 @@ extension EmbeddedShard {
         if let row = recovery.damagedRow { throw .damagedRow(row) }
         let shard = EmbeddedShard(name: name, index: recovery.index, now: options.now)
         let books = recovery.books
-        let started = SystemThread.start {
-            ShardWriter(shard: shard, log: log, books: books, gate: options.gate).run()
-        }
-        guard started else { throw .noThread }
+        let writer = ShardWriter(shard: shard, log: log, books: books, pool: options.pool)
+        shard.setWriter { writer.poke() }
+        options.pool.add(writer)
         return shard
     }
 }

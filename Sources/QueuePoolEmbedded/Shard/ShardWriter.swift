@@ -6,14 +6,16 @@ import Dispatch
 import QueuePoolCore
 import Synchronization
 
-// The one thread that writes a shard's file. A turn: take everything that gathered; judge it against the index under
-// its lock; write it in one transaction; publish it to the index under the lock; answer everybody. If the transaction
-// fails, nothing was published and everybody is told.
+// Who writes a shard's file. A turn: take everything that gathered; judge it against the index under its lock; write it
+// in one transaction; publish it to the index under the lock; answer everybody. If the transaction fails, nothing was
+// published and everybody is told.
 
-final class ShardWriter {
+/// - Important: turns are given by one thread of the pool at a time: `isScheduled` in the inbox lets a shard stand in line
+///   once, and the inbox's lock orders one turn after the other. That is what makes it Sendable.
+final class ShardWriter: @unchecked Sendable {
     private static let blockMessagesMax = 256
     private static let blockBytesMax = 256 << 10
-    private static let turnMilliseconds = 1_000
+    private static let maintenanceMilliseconds: Int64 = 1_000
 
     let shard: EmbeddedShard
     let log: LogFile
@@ -24,10 +26,10 @@ final class ShardWriter {
     private var brokenBy: ShardError?
     private var deletionRowsAtLastSweep = 0
     private var maintainedAt: Timestamp
-    private let gate: CommitGate?
+    private let pool: CommitPool
 
-    init(shard: EmbeddedShard, log: LogFile, books: LogBooks, gate: CommitGate?) {
-        self.gate = gate
+    init(shard: EmbeddedShard, log: LogFile, books: LogBooks, pool: CommitPool) {
+        self.pool = pool
         self.shard = shard
         self.log = log
         self.books = books
@@ -35,34 +37,37 @@ final class ShardWriter {
         maintainedAt = shard.now()
     }
 
-    func run() {
-        while waitForWork() {
-            gate?.enter()
-            // Taken only now: what came while others flushed belongs to this commit.
-            perform(take())
-            maintain()
-            log.checkpointIfDue()
-            gate?.leave()
+    /// One turn.
+    func turn() {
+        perform(take())
+        maintain()
+        log.checkpointIfDue()
+        let isEnding = shard.inbox.withLock { inbox in
+            if inbox.operations.isEmpty, !inbox.isClosed { inbox.isScheduled = false }
+            return inbox.operations.isEmpty && inbox.isClosed ? true : inbox.isScheduled ? false : nil
         }
-        writeDeliveries()
-        log.checkpoint()
-        shard.stopped.signal()
+        switch isEnding {
+        case nil: break
+        case .some(false): pool.schedule(self)
+        case .some(true): end()
+        }
     }
 
-    /// Returns when something gathered, or after a second without work.
-    /// - Returns: `false` when the shard is closed and nothing is left.
-    private func waitForWork() -> Bool {
-        let (hasWork, isClosed) = shard.inbox.withLock { inbox in
-            inbox.isIdle = inbox.operations.isEmpty && !inbox.isClosed
-            return (!inbox.operations.isEmpty, inbox.isClosed)
+    /// Asks for a turn unless one is coming.
+    func poke() {
+        let mustSchedule = shard.inbox.withLock { inbox in
+            defer { inbox.isScheduled = true }
+            return !inbox.isScheduled
         }
-        if hasWork { return true }
-        if isClosed { return false }
-        _ = shard.wake.wait(timeout: .now() + .milliseconds(ShardWriter.turnMilliseconds))
-        return shard.inbox.withLock { inbox in
-            inbox.isIdle = false
-            return !inbox.operations.isEmpty || !inbox.isClosed
-        }
+        if mustSchedule { pool.schedule(self) }
+    }
+
+    private func end() {
+        pool.remove(self)
+        writeDeliveries()
+        log.checkpoint()
+        log.close()
+        shard.stopped.signal()
     }
 
     private func take() -> [ShardOperation] {
@@ -201,7 +206,7 @@ final class ShardWriter {
     /// Once a second: retention, old keys, deletion rows that nobody needs.
     private func maintain() {
         let now = shard.now()
-        guard now - maintainedAt >= Int64(ShardWriter.turnMilliseconds), brokenBy == nil else { return }
+        guard now - maintainedAt >= ShardWriter.maintenanceMilliseconds, brokenBy == nil else { return }
         maintainedAt = now
         expire(now)
         if books.deletionRows.count >= deletionRowsAtLastSweep + 1_024 {

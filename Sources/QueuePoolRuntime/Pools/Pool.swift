@@ -77,8 +77,8 @@ package final class Pool: Sendable {
     }
 
     /// Sends one message.
-    package func send(_ message: OutgoingMessage, completion: @escaping SendCompletion) {
-        shard(ofGroupHash: message.groupHash).sender.send([BatcherEntry(message: message, ticket: completion)])
+    package func send(_ message: OutgoingMessage, completion: @escaping @Sendable (Result<SendReceipt, ShardError>) -> Void) {
+        shard(ofGroupHash: message.groupHash).sender.send([BatcherEntry(message: message, ticket: SendTicket(completion))])
     }
 
     /// Sends the messages of one request: split over the shards, in order on each, answered together in entry order.
@@ -89,13 +89,13 @@ package final class Pool: Sendable {
     ) {
         let shards = messages.map { only ?? shard(ofGroupHash: $0.groupHash) }
         let gathering = Gathering<Result<SendReceipt, ShardError>>(count: messages.count, completion)
-        var entries: [[BatcherEntry<SendCompletion>]] = []
+        var entries: [[BatcherEntry<SendTicket>]] = []
         var order: [ObjectIdentifier: Int] = [:]
         var senders: [ShardSender] = []
         for (position, message) in messages.enumerated() {
             let key = ObjectIdentifier(shards[position])
-            let entry = BatcherEntry<SendCompletion>(
-                message: message, ticket: { gathering.put($0, at: position) }, isPaid: isPaid)
+            let entry = BatcherEntry<SendTicket>(
+                message: message, ticket: SendTicket { gathering.put($0, at: position) }, isPaid: isPaid)
             if let place = order[key] {
                 entries[place].append(entry)
             } else {

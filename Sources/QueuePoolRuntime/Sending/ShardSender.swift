@@ -5,9 +5,6 @@
 package import QueuePoolCore
 import Synchronization
 
-/// Called once with what became of one message.
-package typealias SendCompletion = @Sendable (Result<SendReceipt, ShardError>) -> Void
-
 // The batcher's driver: lock, decide, unlock, act. When something may leave, the shard is told, and the request is
 // formed at the moment at which the shard can store it; its answer, on the thread that brings it, is what tells the
 // shard of the next one.
@@ -15,7 +12,7 @@ package typealias SendCompletion = @Sendable (Result<SendReceipt, ShardError>) -
 /// Sends to one shard through its batcher.
 package final class ShardSender: Sendable {
     private struct State {
-        var batcher: Batcher<SendCompletion>
+        var batcher: Batcher<SendTicket>
         var wakesAt: Timestamp?
         /// The shard was told that a request may leave and has not asked for it yet.
         var isAnnounced = false
@@ -30,7 +27,7 @@ package final class ShardSender: Sendable {
 
     /// A request from the moment at which the shard asks for it.
     private final class Pulled: Sendable {
-        let request = Mutex<Batcher<SendCompletion>.Request>([])
+        let request = Mutex<Batcher<SendTicket>.Request>([])
     }
 
     private let shard: any Shard
@@ -54,14 +51,14 @@ package final class ShardSender: Sendable {
     }
 
     /// Sends messages in order, all or none of them taken in; every completion is called once.
-    package func send(_ entries: [BatcherEntry<SendCompletion>]) {
+    package func send(_ entries: [BatcherEntry<SendTicket>]) {
         let now = clock.now()
         let (isAccepted, next) = state.withLock { state in
             guard state.batcher.accept(entries) else { return (false, Act.nothing) }
             return (true, decide(&state, now))
         }
         guard isAccepted else {
-            for entry in entries { entry.ticket(.failure(.overloaded(retryAfterMilliseconds: 1_000))) }
+            for entry in entries { entry.ticket.complete(.failure(.overloaded(retryAfterMilliseconds: 1_000))) }
             return
         }
         act(next)
@@ -94,7 +91,7 @@ package final class ShardSender: Sendable {
 
     private func pull(into pulled: Pulled) -> [OutgoingMessage] {
         let now = clock.now()
-        let (request, next) = state.withLock { state -> (Batcher<SendCompletion>.Request, Act) in
+        let (request, next) = state.withLock { state -> (Batcher<SendTicket>.Request, Act) in
             state.isAnnounced = false
             guard case .send(let request) = state.batcher.next(now: now) else { return ([], .nothing) }
             // Where several requests may be under way, the next one need not wait for this one's answer.
@@ -124,9 +121,9 @@ package final class ShardSender: Sendable {
             })
         switch result {
         case .success(let receipts):
-            for (entry, receipt) in zip(request, receipts) { entry.ticket(.success(receipt)) }
+            for (entry, receipt) in zip(request, receipts) { entry.ticket.complete(.success(receipt)) }
         case .failure(let error):
-            for entry in request { entry.ticket(.failure(error)) }
+            for entry in request { entry.ticket.complete(.failure(error)) }
         }
     }
 }

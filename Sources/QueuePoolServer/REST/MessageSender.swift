@@ -23,9 +23,9 @@ struct MessageSender: Sendable {
     /// Sends a message and answers 202 once it is durable.
     func send(_ message: OutgoingMessage, to pool: Pool, reply: @escaping Reply) {
         let shard = pool.shard(ofGroupHash: message.groupHash)
-        let entry = BatcherEntry<SendCompletion>(
+        let entry = BatcherEntry<SendTicket>(
             message: message,
-            ticket: { result in
+            ticket: SendTicket { result in
                 switch result {
                 case .success(let receipt):
                     var json = JSONWriter(capacity: 160)

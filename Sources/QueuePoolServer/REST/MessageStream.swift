@@ -54,15 +54,15 @@ struct MessageStream: Sendable {
         _ splitter: inout LineSplitter, _ results: LineResults, _ next: (inout LineSplitter) -> LineSplitter.Line?
     ) {
         let attributes = pool.attributes
-        var batches: [(shard: PoolShard, entries: [BatcherEntry<SendCompletion>])] = []
+        var batches: [(shard: PoolShard, entries: [BatcherEntry<SendTicket>])] = []
         while let found = next(&splitter) {
             let line = results.open()
             do throws(Problem) {
                 let message = try message(found, attributes)
                 let shard = pool.shard(ofGroupHash: message.groupHash)
-                let entry = BatcherEntry<SendCompletion>(
+                let entry = BatcherEntry<SendTicket>(
                     message: message,
-                    ticket: { result in
+                    ticket: SendTicket { result in
                         switch result {
                         case .success(let receipt): results.fill(line, .accepted(receipt, shard: shard.name))
                         case .failure(let error): results.fill(line, .refused(Problem(error)))

@@ -14,9 +14,9 @@ extension SQSService {
             request.entry, attributes: target.pool.attributes, isBatch: false, traceHeader: SQSService.text(trace))
         let shard = target.shard ?? target.pool.shard(ofGroupHash: prepared.message.groupHash)
         let isPaid = try pay(target, shard)
-        let entry = BatcherEntry<SendCompletion>(
+        let entry = BatcherEntry<SendTicket>(
             message: prepared.message,
-            ticket: { result in
+            ticket: SendTicket { result in
                 switch result {
                 case .success(let receipt):
                     reply(SQSService.answer { SQSAnswer.sendMessage(SendAnswer(receipt, prepared), to: &$0) })

@@ -18,31 +18,39 @@ struct CommandTarget: DeliveryTarget {
     var kind: String { "exec" }
 
     private static let waiters = DispatchQueue(label: "queuepool.commands", attributes: .concurrent)
+    /// Serial, so that it has a thread of its own also while commands hold every thread of the global queues.
+    private static let limits = DispatchQueue(label: "queuepool.commands.limits")
 
     func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome {
-        await withCheckedContinuation { continuation in
-            CommandTarget.waiters.async { continuation.resume(returning: run(message, attempt)) }
+        let running = RunningCommand()
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                CommandTarget.waiters.async { continuation.resume(returning: run(message, attempt, running)) }
+            }
+        } onCancel: {
+            running.end()
         }
     }
 
-    private func run(_ message: WorkMessage, _ attempt: Int) -> DeliveryOutcome {
+    private func run(_ message: WorkMessage, _ attempt: Int, _ running: RunningCommand) -> DeliveryOutcome {
         guard let input = CommandTarget.unlinkedFile(message.body) else { return .failed(errorClass: "no-input-file") }
         defer { close(input) }
         let variables = [
             "QUEUEPOOL_MESSAGE_ID=\(message.id)", "QUEUEPOOL_GROUP=\(message.group)", "QUEUEPOOL_ATTEMPT=\(attempt)",
-            "QUEUEPOOL_SHARD=\(message.shard)",
+            "QUEUEPOOL_SHARD=\(message.shardName)",
         ]
         guard let process = spawn(input: input, variables) else { return .failed(errorClass: "not-started") }
-        let isOver = Mutex(false)
-        let guardian = DispatchWorkItem { [process] in
-            isOver.withLock { if !$0 { kill(-process, SIGKILL) } }
-        }
-        DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(CommandTarget.secondsMax), execute: guardian)
+        running.began(process)
+        let guardian = DispatchWorkItem { running.end() }
+        CommandTarget.limits.asyncAfter(deadline: .now() + .seconds(CommandTarget.secondsMax), execute: guardian)
+        // The end is awaited without taking the status, so that the process id stays ours until nobody may kill it.
+        var information = siginfo_t()
+        while waitid(P_PID, id_t(process), &information, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
+        let wasEnded = running.finish()
+        guardian.cancel()
         var status: Int32 = 0
         while waitpid(process, &status, 0) < 0 && errno == EINTR {}
-        isOver.withLock { $0 = true }
-        guardian.cancel()
-        return CommandTarget.outcome(status)
+        return wasEnded ? .failed(errorClass: "timeout") : CommandTarget.outcome(status)
     }
 
     private static func outcome(_ status: Int32) -> DeliveryOutcome {
@@ -85,11 +93,16 @@ struct CommandTarget: DeliveryTarget {
         }
         posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
         posix_spawnattr_setpgroup(&attributes, 0)
+        // The threads of Dispatch block signals, which a child would inherit: it could not be told to stop.
+        var nothing = sigset_t()
+        sigemptyset(&nothing)
+        posix_spawnattr_setsigmask(&attributes, &nothing)
         var defaults = sigset_t()
         sigemptyset(&defaults)
         for signal in [SIGPIPE, SIGTERM, SIGINT] { sigaddset(&defaults, signal) }
         posix_spawnattr_setsigdefault(&attributes, &defaults)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF))
+        posix_spawnattr_setflags(
+            &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
         var inherited: [String] = []
         var place = environ
         while let variable = place.pointee {
@@ -106,5 +119,35 @@ struct CommandTarget: DeliveryTarget {
     /// C strings and the null that ends the list; to be freed by the caller.
     private static func copies(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] {
         texts.map { text in strdup(text) } + [nil]
+    }
+}
+
+/// A command's process group, which may be killed as long as its status was not taken.
+private final class RunningCommand: Sendable {
+    private let state = Mutex((process: pid_t(0), isOver: false, isEnded: false))
+
+    func began(_ process: pid_t) {
+        state.withLock { state in
+            state.process = process
+            if state.isEnded { kill(-process, SIGKILL) }
+        }
+    }
+
+    /// Kills it, now or as soon as it has begun.
+    func end() {
+        state.withLock { state in
+            guard !state.isOver else { return }
+            state.isEnded = true
+            if state.process > 0 { kill(-state.process, SIGKILL) }
+        }
+    }
+
+    /// Forbids killing from now on.
+    /// - Returns: whether it was killed.
+    func finish() -> Bool {
+        state.withLock { state in
+            state.isOver = true
+            return state.isEnded
+        }
     }
 }

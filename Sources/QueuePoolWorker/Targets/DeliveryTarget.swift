@@ -17,7 +17,8 @@ public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertib
 
     static func refused(_ why: String) -> DeliveryURLError {
         DeliveryURLError(
-            description: why + "; allowed are stdout:, exec:CMD, http(s)://..., smtp://HOST:PORT[?tls=off] and smtps://HOST:PORT")
+            description: why
+                + "; allowed are stdout:, exec:CMD, http(s)://..., smtp://HOST:PORT[?tls=off] and smtps://HOST:PORT")
     }
 }
 
@@ -51,7 +52,9 @@ package enum DeliveryURL {
         while authority.hasSuffix("/") { authority.removeLast() }
         var requiresTLS = true
         if parts.count == 2 {
-            guard parts[1] == "tls=off", scheme == "smtp" else { throw .refused("The only option is tls=off, on smtp:") }
+            guard parts[1] == "tls=off", scheme == "smtp" else {
+                throw .refused("The only option is tls=off, on smtp:")
+            }
             requiresTLS = false
         }
         var user: String?

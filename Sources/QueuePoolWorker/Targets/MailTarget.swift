@@ -45,6 +45,7 @@ struct MailTarget: DeliveryTarget {
         case .refused(let code): "smtp-\(code)"
         case .answerTooLarge: "answer-too-large"
         case .cancelled, .closed: "stopped"
+        case .invalid: "invalid-request"
         case .other(let code): "curl-\(code)"
         }
     }

@@ -2,17 +2,17 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import Glibc
 import QueuePoolCore
 import QueuePoolJSON
-import Synchronization
 
 /// One line of JSON for each message on standard output. The body is shown because it was asked for.
 struct StandardOutputTarget: DeliveryTarget {
     var kind: String { "stdout" }
 
-    /// Lines of messages delivered side by side do not mix.
-    private static let output = Mutex(())
+    /// Lines of messages delivered side by side do not mix; a reader that is slow blocks this queue's thread alone.
+    private static let output = DispatchQueue(label: "queuepool.stdout")
 
     func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome {
         var json = JSONWriter(capacity: message.body.count + 256)
@@ -22,7 +22,7 @@ struct StandardOutputTarget: DeliveryTarget {
         json.key("group")
         json.string(message.group)
         json.key("shard")
-        json.int(message.shard)
+        json.string(message.shardName)
         json.key("attempt")
         json.int(attempt)
         json.key("attributes")
@@ -37,18 +37,22 @@ struct StandardOutputTarget: DeliveryTarget {
         json.endObject()
         json.endLine()
         let line = json.take()
-        let isWritten = StandardOutputTarget.output.withLock { _ in
-            var rest = line[...]
-            while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-                if count < 0 {
-                    if errno == EINTR { continue }
-                    return false
-                }
-                rest = rest.dropFirst(count)
-            }
-            return true
+        let isWritten = await withCheckedContinuation { continuation in
+            StandardOutputTarget.output.async { continuation.resume(returning: StandardOutputTarget.write(line)) }
         }
         return isWritten ? .delivered : .failed(errorClass: "stdout-closed")
+    }
+
+    private static func write(_ line: [UInt8]) -> Bool {
+        var rest = line[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            if count < 0 {
+                if errno == EINTR { continue }
+                return false
+            }
+            rest = rest.dropFirst(count)
+        }
+        return true
     }
 }

@@ -13,19 +13,25 @@ struct WebhookTarget: DeliveryTarget {
     var kind: String { "http" }
 
     func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome {
-        let type = message.attributes.first { $0.name == "Content-Type" && !$0.isBinary }
+        let type =
+            message.attributes.first { $0.name == "Content-Type" && !$0.isBinary }
             .map { String(decoding: $0.value, as: UTF8.self) } ?? "text/plain; charset=utf-8"
+        // A header that came in as an attribute must not bring another one along.
         let request = HTTPRequest(
             method: "POST", url: url,
             headers: [
-                ("Content-Type", type.filter { $0.isASCII && !$0.isNewline }), ("Idempotency-Key", message.id),
+                ("Content-Type", String(type.unicodeScalars.filter { (32..<127).contains($0.value) })),
+                ("Idempotency-Key", message.id),
                 ("X-Queuepool-Message-Id", message.id), ("X-Queuepool-Group", message.group),
                 ("X-Queuepool-Attempt", String(attempt)),
             ], body: message.body, timeoutMilliseconds: 30_000)
         do throws(CurlError) {
             let response = try await engine.perform(request)
             return WebhookTarget.outcome(response)
-        } catch { return .failed(errorClass: MailTarget.errorClass(error)) }
+        } catch {
+            let errorClass = MailTarget.errorClass(error)
+            return error == .invalid ? .refused(errorClass: errorClass) : .failed(errorClass: errorClass)
+        }
     }
 
     private static func outcome(_ response: HTTPResponse) -> DeliveryOutcome {
@@ -34,7 +40,8 @@ struct WebhookTarget: DeliveryTarget {
         case 200..<300: return .delivered
         case 408, 425, 429, 500...:
             let seconds = response.header("Retry-After").flatMap { Int64($0) }
-            return .failed(errorClass: errorClass, retryAfterMilliseconds: seconds.map { $0 * 1_000 })
+            return .failed(
+                errorClass: errorClass, retryAfterMilliseconds: seconds.map { min(max(0, $0), 3_600) * 1_000 })
         case 400..<500: return .refused(errorClass: errorClass)
         default: return .failed(errorClass: errorClass)
         }

@@ -88,7 +88,6 @@ private func makeRegistry(_ settings: ServeSettings, clock: SystemClock) throws 
     }
     var shards = EmbeddedShardOptions(now: { clock.now() })
     shards.cacheBytesMax = settings.shard.cacheBytes
-    shards.gate = CommitGate(width: 4)
     var factory: any ShardFactory = EmbeddedShardFactory(
         directory: settings.dataDirectory + "/shards", options: shards)
     let faults = InjectedFaults(

@@ -1,0 +1,94 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import QueuePoolEmail
+
+/// Reads an email from JSON text.
+func email(_ json: String) throws -> EmailMessage {
+    try Array(json.utf8).withUnsafeBytes { try EmailMessage.read($0).email }
+}
+
+/// The field that a text is refused for.
+func refusedField(_ json: String) -> String? {
+    do {
+        _ = try email(json)
+        return nil
+    } catch EmailMessage.ReadingError.field(let error) { return error.field } catch { return "malformed" }
+}
+
+private let head = #""from":"a@b.example","to":"c@d.example""#
+
+@Suite struct `An email in JSON` {
+    @Test func `is read, and written in one form that reads the same`() throws {
+        let message = try email(
+            #"{"html":"<p>hi</p>","to":["Ann \"A\" <a@x.example>","b@x.example"],"from":"Björn <s@x.example>","#
+                + #""subject":"Grüße","cc":"c@x.example","headers":{"X-Campaign":"7"},"#
+                + #""attachments":[{"filename":"ä.txt","contentType":"text/plain","content":"aGk="}]}"#)
+        let again = try email(String(decoding: message.encoded(), as: UTF8.self))
+        #expect(again == message)
+        #expect(again.encoded() == message.encoded())
+        #expect(message.recipients == ["a@x.example", "b@x.example", "c@x.example"])
+        #expect(message.attachments.first?.content == Array("hi".utf8))
+    }
+
+    @Test func `falls by default into a group that shows no address and no difference of case`() throws {
+        let lower = try email(#"{\#(head),"text":"x"}"#).defaultGroup
+        let upper = try email(#"{"from":"x@y.example","to":"C@D.example","text":"y"}"#).defaultGroup
+        #expect(lower == upper)
+        #expect(lower.hasPrefix("rcpt-") && lower.utf8.count == 37 && !lower.contains("@"))
+    }
+
+    @Test(arguments: [
+        (#"{"to":"c@d.example","text":"x"}"#, "from"),
+        (#"{"from":"a@b.example","text":"x"}"#, "to"),
+        (#"{"from":"a@b.example","to":[],"text":"x"}"#, "to"),
+        (#"{\#(head)}"#, "text"),
+        (#"{\#(head),"text":7}"#, "text"),
+        (#"{\#(head),"text":"x","priority":1}"#, "priority"),
+        (#"{\#(head),"text":"x","text":"y"}"#, "text"),
+        (#"{"from":"a@b.example","to":["c@d.example","nobody"],"text":"x"}"#, "to[1]"),
+        (#"{\#(head),"text":"x","headers":{"From":"z"}}"#, "headers.From"),
+        (#"{\#(head),"text":"x","headers":{"X-A":"1","x-a":"2"}}"#, "headers.x-a"),
+        (#"{\#(head),"text":"x","headers":{"X A":"1"}}"#, "headers"),
+        (#"{\#(head),"text":"x","attachments":[{"filename":"a","content":"%%"}]}"#, "attachments[0].content"),
+        (
+            #"{\#(head),"text":"x","attachments":[{"filename":"a","contentType":"multipart/mixed","content":""}]}"#,
+            "attachments[0].contentType"
+        ),
+        (#"[]"#, "email"),
+        (#"{"#, "malformed"),
+    ])
+    func `that breaks a rule is refused with the field`(json: String, field: String) {
+        #expect(refusedField(json) == field)
+    }
+
+    @Test(arguments: [#"\r\nBcc: x@y.example"#, #"\nX: y"#, #"\rX: y"#, #"\u0000"#])
+    func `cannot smuggle a header in`(tail: String) {
+        #expect(refusedField(#"{\#(head),"text":"x","subject":"s\#(tail)"}"#) == "subject")
+        #expect(refusedField(#"{\#(head),"text":"x","headers":{"X-A":"s\#(tail)"}}"#) == "headers.X-A")
+        #expect(refusedField(#"{"from":"N\#(tail) <a@b.example>","to":"c@d.example","text":"x"}"#) == "from")
+        #expect(refusedField(#"{"from":"a@b.example","to":"c@d.example\#(tail)","text":"x"}"#) == "to")
+        let file = #"[{"filename":"f\#(tail)","content":""}]"#
+        #expect(refusedField(#"{\#(head),"text":"x","attachments":\#(file)}"#) == "attachments[0].filename")
+    }
+
+    @Test(arguments: [
+        "a", "@b", "a@", "a@@b", "a b@c.example", "a@b c", "a@-b.example", "a@b..example", ".a@b.example",
+        "a.@b.example",
+        "<a@b.example", "a@b.example>", "A <a@b.example> x", "ä@b.example", "",
+    ])
+    func `has no address such as these`(text: String) {
+        #expect(throws: EmailError.self) { try EmailAddress(text, field: "to") }
+    }
+
+    @Test func `says nothing of the value in an error`() {
+        #expect {
+            try EmailAddress("secret-value", field: "to")
+        } throws: {
+            !"\($0)".contains("secret-value")
+        }
+    }
+}

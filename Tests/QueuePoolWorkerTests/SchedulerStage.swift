@@ -1,0 +1,91 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+
+@testable import QueuePoolWorker
+
+/// A scheduler on a virtual clock, whose effects a test reads as short texts.
+final class SchedulerStage {
+    private var scheduler: GroupScheduler
+    private(set) var now = Timestamp(milliseconds: 1_000_000)
+    /// Since the last `told()`.
+    private var effects: [GroupScheduler.Effect] = []
+    private var latest: [String: WorkMessage] = [:]
+    let limits: SchedulerLimits
+
+    init(shards: Int = 1, concurrency: Int = 64, maxAttempts: Int = 5, seed: UInt64 = 7) {
+        var limits = SchedulerLimits()
+        limits.concurrency = concurrency
+        limits.maxAttempts = maxAttempts
+        self.limits = limits
+        scheduler = GroupScheduler(shardCount: shards, limits: limits, seed: seed)
+        tick()
+        _ = told()
+    }
+
+    var lost: Int { scheduler.lostCount }
+    var delivered: Int { scheduler.deliveredCount }
+    var deadLettered: Int { scheduler.deadLetterCount }
+
+    /// Names are `group-id`; a handle is new with each receive.
+    func receive(_ names: String..., shard: Int = 0, handle: String = "h") {
+        let messages = names.map { name in
+            let group = name.split(separator: "-").first.map(String.init) ?? name
+            return WorkMessage(id: name, handle: handle + name, group: group, shard: shard)
+        }
+        for message in messages { latest[message.id] = message }
+        let visibleAt = now + limits.visibilityMilliseconds
+        effects += scheduler.received(messages, from: shard, visibleAt: visibleAt, now: now)
+    }
+
+    func end(_ name: String, _ outcome: DeliveryOutcome = .delivered) {
+        guard let message = latest[name] else { return }
+        effects += scheduler.attempted(message, outcome, now: now)
+    }
+
+    func moved(_ name: String, isStored: Bool = true) {
+        guard let message = latest[name] else { return }
+        effects += scheduler.moved(message, isStored: isStored, now: now)
+    }
+
+    func deleted(lost: [String] = [], failed: [String] = [], shard: Int = 0) {
+        effects += scheduler.deleted(
+            shard: shard, lost: lost.compactMap { latest[$0] }, failed: failed.compactMap { latest[$0] }, now: now)
+    }
+
+    func extended(_ names: [String], lost: [String] = []) {
+        effects += scheduler.extended(
+            shard: 0, names.compactMap { latest[$0] }, lost: lost.compactMap { latest[$0] },
+            visibleAt: now + limits.visibilityMilliseconds, now: now)
+    }
+
+    func receiveFailed() { effects += scheduler.receiveFailed(from: 0, now: now) }
+
+    func stop(graceSeconds: Int64 = 25) { effects += scheduler.stop(deadline: now + graceSeconds * 1_000, now: now) }
+
+    func tick() { effects += scheduler.tick(now: now) }
+
+    func wait(_ milliseconds: Int64) {
+        now = now + milliseconds
+        tick()
+    }
+
+    /// What was decided since the last call, polls left out.
+    func told(withPolls: Bool = false) -> [String] {
+        defer { effects = [] }
+        return effects.compactMap { effect in
+            switch effect {
+            case .receive(let shard): withPolls ? "receive \(shard)" : nil
+            case .deliver(let message, let attempt): "deliver \(message.id) \(attempt)"
+            case .moveToDeadLetter(let message, let reason):
+                "move \(message.id) \(reason.reason) \(reason.errorClass) \(reason.attempts)"
+            case .delete(_, let messages): "delete " + messages.map(\.id).joined(separator: " ")
+            case .extend(_, let messages): "extend " + messages.map(\.id).joined(separator: " ")
+            case .release(_, let messages): "release " + messages.map(\.id).joined(separator: " ")
+            case .finished: "finished"
+            }
+        }
+    }
+}
