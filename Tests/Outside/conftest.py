@@ -13,7 +13,6 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -271,4 +270,4 @@ def fifo(sqs, queue):
 
 def pytest_configure(config):
     if not Path(BIN).exists():
-        sys.exit(f"TEST_BINARY: no program at {BIN}; infra/test builds it")
+        pytest.exit(f"TEST_BINARY: no program at {BIN}; infra/test builds it")
