@@ -153,7 +153,7 @@ def test_dead_letters_stay_dead_letters(restart, crash):
     restart.sqs.set_queue_attributes(QueueUrl="q.fifo", Attributes={"RedrivePolicy": json.dumps(policy)})
     restart.queue.send("g-1", "g-2")
     assert restart.queue.receive(1, visibility=0) == ["g-1"]
-    assert restart.queue.receive(1, visibility=600) == ["g-2"]
+    assert restart.queue.receive(1, visibility=600, wait=5) == ["g-2"]
     restart.again(crash)
     dead = Queue(restart.sqs, "dead.fifo")
     assert dead.receive(wait=5) == ["g-1"]

@@ -40,24 +40,15 @@ def send(server, pool, *arguments, **options):
 def test_a_file_is_sent_in_order_and_a_second_run_sends_nothing(server, pool, tmp_path):
     file = write(tmp_path / "messages.ndjson", 3_000)
     first = send(server, pool, file, check=0)
-    assert "3000" in first.stdout
+    assert "sent 3,000 " in first.stdout
     second = send(server, pool, file, check=0)
     assert server.pool(pool)["backlog"] == 3_000, second.stdout
     check(server, pool, 3_000)
 
 
-def test_lines_added_later_are_sent_alone(server, pool, tmp_path):
-    file = write(tmp_path / "messages.ndjson", 100)
-    send(server, pool, file, check=0)
-    with open(file, "a") as more:
-        more.write("".join(json.dumps({"group": f"g{i % 10}", "body": str(i)}) + "\n" for i in range(100, 150)))
-    send(server, pool, file, check=0)
-    check(server, pool, 150)
-
-
 def test_standard_input(server, pool):
     done = send(server, pool, input='{"group":"g0","body":"0"}\n\n{"group":"g0","body":"10"}', check=0)
-    assert "2" in done.stdout
+    assert "sent 2 " in done.stdout
     assert [m["Body"] for m in server.drain(pool)] == ["0", "10"]
 
 
@@ -80,7 +71,7 @@ def test_refused_lines_are_named_and_the_others_are_sent(server, pool, tmp_path)
 
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGKILL])
 def test_a_send_that_was_cut_off_goes_on_where_it_ended(server, pool, tmp_path, with_signal):
-    count = 60_000
+    count = 25_000
     file = write(tmp_path / "messages.ndjson", count)
     first = Process(["send", "--endpoint", server.url, "--pool", pool, file], tmp_path / "first.log")
     wait_until(lambda: server.pool(pool)["backlog"] > 500, what="some messages")
@@ -94,7 +85,7 @@ def test_a_send_that_was_cut_off_goes_on_where_it_ended(server, pool, tmp_path, 
 
 def test_a_send_outlives_a_restart_of_the_server(servers, tmp_path):
     server = servers(pools=("emails.fifo=2",), name="own")
-    count = 40_000
+    count = 25_000
     file = write(tmp_path / "messages.ndjson", count)
     sending = Process(["send", "--endpoint", server.url, "--pool", "emails.fifo", file], tmp_path / "send.log")
     wait_until(lambda: server.pool("emails.fifo")["backlog"] > 200, what="some messages")
@@ -115,21 +106,21 @@ def test_a_changed_file_is_not_mixed_up_with_the_old_one(server, pool, tmp_path)
     send(server, pool, file, check=0)
     file.write_text('{"group":"g9","body":"9"}\n' * 60)
     done = send(server, pool, file)
-    assert done.returncode == 1 and "--restart" in done.stderr
+    assert done.returncode == 1 and "--restart" in done.stderr, "neither a guess nor a silent duplicate"
     assert server.pool(pool)["backlog"] == 50
     send(server, pool, "--restart", file, check=0)
     assert server.pool(pool)["backlog"] == 110
 
 
 def test_two_sends_of_one_file_at_once_are_refused(server, pool, tmp_path):
-    file = write(tmp_path / "messages.ndjson", 60_000)
+    file = write(tmp_path / "messages.ndjson", 25_000)
     first = Process(["send", "--endpoint", server.url, "--pool", pool, file], tmp_path / "first.log")
     wait_until(lambda: server.pool(pool)["backlog"] > 0, what="a first message")
     done = send(server, pool, file)
     assert done.returncode == 1 and "another send" in done.stderr
     assert first.popen.wait(60) == 0
     first.file.close()
-    check(server, pool, 60_000)
+    check(server, pool, 25_000)
 
 
 def test_what_cannot_be_sent_is_told(server, pool, tmp_path):
