@@ -36,11 +36,11 @@ package final class Pool: Sendable {
         name = definition.name
         state = Mutex(Snapshot(definition: definition, attributes: attributes, quota: quota, shards: shards))
         self.clock = clock
-        hub = LongPollHub(clock: clock) {
+        hub = LongPollHub(clock: clock, shards: shards.map(\.index)) {
             shards.compactMap { $0.shard.nextVisibleAt() }.min()
         }
         let hub = self.hub
-        for shard in shards { shard.shard.onReady { hub.wake() } }
+        for shard in shards { shard.shard.onReady { hub.wake(shard.index) } }
     }
 
     package var snapshot: Snapshot { state.withLock { $0 } }
@@ -135,7 +135,7 @@ package final class Pool: Sendable {
             }
             round.run()
         }
-        if waitSeconds == 0 { attempt(true) { _ in } } else { hub.poll(until: deadline, attempt) }
+        if waitSeconds == 0 { attempt(true) { _ in } } else { hub.poll(of: shard?.index, until: deadline, attempt) }
     }
 
     /// Where a look begins: in turn, or, for a repeatable receive, always at the same shard.
