@@ -1,158 +1,274 @@
-"""What every test from outside needs: the built program, a server of its own, clients that nobody here wrote."""
-import contextlib
-import json
+# This source file is part of the queuepool project
+# Licensed under the Apache License, Version 2.0
+# SPDX-License-Identifier: Apache-2.0
+
+"""The program as its users see it: a process that is started, spoken to over loopback, and stopped.
+
+TEST_BINARY names the executable (infra/test sets it). Each test module that only speaks to a server shares one;
+names of queues and groups are fresh for each test, so that tests do not meet.
+"""
+
 import os
-import pathlib
-import random
+import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
+import uuid
+from pathlib import Path
 
 import boto3
-import botocore.config
 import pytest
 import requests
+from botocore.config import Config
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 BIN = os.environ.get("TEST_BINARY", str(ROOT / ".build/release/queuepool"))
+AWS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
+os.environ.update(AWS)
+
+
+def wait_until(condition, seconds=20.0, what="the condition"):
+    """Asks until the answer is true, and returns it."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come about in {seconds} s")
+        time.sleep(0.02)
 
 
 def free_port():
-    with contextlib.closing(socket.socket()) as probe:
+    with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def wait_for(condition, seconds=20, what="condition"):
-    """Waits until `condition()` is true and returns its value."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not come true within {seconds} s")
+def clean_environment(extra=None):
+    """The environment without settings of whoever runs the tests."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("QUEUEPOOL_")}
+    env.update(extra or {})
+    return env
 
 
-def sqs_client(url):
-    return boto3.client(
-        "sqs", endpoint_url=url, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any",
-        config=botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=60))
+def run(*arguments, input=None, env=None, timeout=60, check=None):
+    """Runs a command of the program to its end."""
+    done = subprocess.run(
+        [BIN, *map(str, arguments)], input=input, capture_output=True, text=True, timeout=timeout,
+        env=clean_environment(env))
+    if check is not None:
+        assert done.returncode == check, f"exit {done.returncode}, expected {check}:\n{done.stdout}\n{done.stderr}"
+    return done
 
 
-class Server:
-    """One `queuepool serve` with a data directory of its own; keeps everything that it prints."""
+class Process:
+    """A started program, with its output in a file."""
 
-    def __init__(self, directory, *arguments, pools=("emails.fifo=8",), env=None):
-        self.directory = pathlib.Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.arguments = [a for pool in pools for a in ("--pool", pool)] + list(arguments)
-        self.env = {**os.environ, **(env or {})}
-        self.log = self.directory / "server.log"
-        self.process = None
+    def __init__(self, arguments, output, env=None, stdout=None, cwd=None, file_bytes_max=None):
+        def limit():
+            if file_bytes_max:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, resource.RLIM_INFINITY))
 
-    def start(self):
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [BIN, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.directory / "data"),
-                 *self.arguments], stdout=log, stderr=log, env=self.env)
-        wait_for(self.is_ready, 60, "the server's start")
-        return self
+        self.output = Path(output)
+        self.file = open(output, "ab")
+        self.popen = subprocess.Popen(
+            [BIN, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=stdout or self.file, stderr=self.file,
+            env=clean_environment(env), cwd=cwd, preexec_fn=limit)
 
-    def is_ready(self):
-        assert self.process.poll() is None, f"the server ended: {self.output()}"
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    @property
+    def is_running(self):
+        return self.popen.poll() is None
+
+    def text(self):
+        return self.output.read_text(errors="replace")
+
+    def stop(self, timeout=40):
+        """SIGTERM must end it cleanly."""
+        if self.is_running:
+            self.popen.send_signal(signal.SIGTERM)
         try:
-            return requests.get(self.url + "/readyz", timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
-
-    def output(self):
-        return self.log.read_text(errors="replace")
-
-    def stop(self):
-        """SIGTERM; the server must end by itself with exit code 0."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            assert self.process.wait(40) == 0, self.output()
-        self.process = None
+            code = self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise AssertionError(f"SIGTERM did not end the process in {timeout} s:\n{self.text()[-2000:]}") from None
+        self.file.close()
+        assert code == 0, f"exit code {code}:\n{self.text()[-2000:]}"
 
     def kill9(self):
-        self.process.kill()
-        self.process.wait()
-        self.process = None
+        if self.is_running:
+            self.popen.kill()
+        self.popen.wait(20)
+        self.file.close()
 
-    def sqs(self):
-        return sqs_client(self.url)
+    def status_bytes(self, field):
+        """VmHWM or VmRSS of the process, in bytes."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(field)
 
-    def peak_memory_bytes(self):
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
-    def __enter__(self):
-        return self.start()
+class Server(Process):
+    """`queuepool serve` on a free loopback port."""
 
-    def __exit__(self, kind, *_):
-        if kind is not None and self.process and self.process.poll() is None:
-            self.kill9()
-        else:
-            self.stop()
+    def __init__(self, directory, *arguments, pools=("emails.fifo=8",), port=None, env=None, ready=True, **limits):
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.data = self.directory / "data"
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.session = requests.Session()
+        flags = [flag for pool in pools for flag in ("--pool", pool)]
+        super().__init__(
+            ["serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data, *flags, *arguments],
+            self.directory / "output.log", env=env, **limits)
+        if ready:
+            self.wait_ready()
+
+    def wait_ready(self, seconds=30):
+        def asks():
+            if not self.is_running:
+                raise AssertionError(f"the server ended with {self.popen.returncode}:\n{self.text()[-3000:]}")
+            try:
+                return requests.get(self.url + "/readyz", timeout=5).status_code == 200
+            except requests.ConnectionError:
+                return False
+
+        wait_until(asks, seconds, "readiness")
+        return self
+
+    def boto(self, **config):
+        return boto3.client(
+            "sqs", endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=40, max_pool_connections=64, **config))
+
+    def get(self, path, **options):
+        return self.session.get(self.url + path, timeout=30, **options)
+
+    def post(self, path, **options):
+        return self.session.post(self.url + path, timeout=60, **options)
+
+    def send(self, pool, group, body, **more):
+        """One message over REST; the answer's JSON."""
+        answer = self.post(f"/v1/pools/{pool}/messages", json={"group": group, "body": body, **more})
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def pool(self, name):
+        answer = self.get(f"/v1/pools/{name}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def action(self, name, body, **headers):
+        """A raw action of the SQS protocol."""
+        data = body if isinstance(body, (bytes, str)) else __import__("json").dumps(body)
+        return self.post("/", data=data, headers={
+            "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{name}", **headers})
+
+    def drain(self, queue, batch=10, visibility=60):
+        """Receives and deletes until the queue is empty: messages in order of arrival."""
+        sqs, messages = self.boto(), []
+        while True:
+            got = sqs.receive_message(
+                QueueUrl=queue, MaxNumberOfMessages=batch, VisibilityTimeout=visibility, WaitTimeSeconds=0,
+                MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"]).get("Messages", [])
+            if not got:
+                return messages
+            messages += got
+            gone = sqs.delete_message_batch(QueueUrl=queue, Entries=[
+                {"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(got)])
+            assert "Failed" not in gone, gone["Failed"]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("server")) as running:
-        yield running
+    """A server that the tests of a module share."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture
+def servers(tmp_path):
+    """Starts servers of a test's own; what is left running at its end is stopped."""
+    started = []
+
+    def start(*arguments, name="server", **options):
+        server = Server(tmp_path / name, *arguments, **options)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        if server.is_running:
+            server.kill9()
+
+
+@pytest.fixture(scope="module")
 def sqs(server):
-    return server.sqs()
+    return server.boto()
 
 
 @pytest.fixture
-def seed(request):
-    """A seed that is printed when a test fails; TEST_SEED repeats a run."""
-    value = int(os.environ.get("TEST_SEED", random.SystemRandom().randrange(1 << 32)))
-    print(f"seed {value}")
-    return value
+def name():
+    """A name that no other test uses."""
+    return "t" + uuid.uuid4().hex[:12]
 
 
 @pytest.fixture
-def queue(sqs):
-    """A fresh pool of one shard, which behaves as one SQS FIFO queue does."""
-    name = f"q{random.SystemRandom().randrange(1 << 40):x}.fifo"
-    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
-    yield url
-    with contextlib.suppress(Exception):
-        sqs.delete_queue(QueueUrl=url)
+def queue(sqs, name):
+    """URL of a fresh FIFO queue of one shard, explicit deduplication ids, visibility timeout 30 s."""
+    return sqs.create_queue(QueueName=name + ".fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
 
 
-def send(sqs, queue, group, body, dedup=None, **more):
-    return sqs.send_message(
-        QueueUrl=queue, MessageGroupId=group, MessageBody=body,
-        MessageDeduplicationId=dedup or f"{random.SystemRandom().randrange(1 << 60):x}", **more)
+class Queue:
+    """Short words for tests that are about order: sends and receives by group and body."""
+
+    def __init__(self, sqs, url):
+        self.sqs, self.url, self.count = sqs, url, 0
+        self.handles = {}
+
+    def send(self, *messages, **more):
+        """Messages as `group-body` words, such as g1-m1."""
+        for word in messages:
+            self.count += 1
+            self.sqs.send_message(QueueUrl=self.url, MessageBody=word, MessageGroupId=word.split("-")[0],
+                                  **{"MessageDeduplicationId": f"{word}/{self.count}", **more})
+
+    def receive(self, count=10, visibility=None, wait=0, **more):
+        """Bodies in the order of the answer; remembers the handles."""
+        options = {} if visibility is None else {"VisibilityTimeout": visibility}
+        got = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=count, WaitTimeSeconds=wait, **options,
+                                       **more).get("Messages", [])
+        self.handles.update({message["Body"]: message["ReceiptHandle"] for message in got})
+        return [message["Body"] for message in got]
+
+    def delete(self, *words):
+        for word in words:
+            self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=self.handles[word])
+
+    def visibility(self, seconds, *words):
+        for word in words:
+            self.sqs.change_message_visibility(
+                QueueUrl=self.url, ReceiptHandle=self.handles[word], VisibilityTimeout=seconds)
+
+    def attributes(self, *names):
+        return self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=list(names) or ["All"])["Attributes"]
 
 
-def receive(sqs, queue, count=10, **more):
-    answer = sqs.receive_message(
-        QueueUrl=queue, MaxNumberOfMessages=count, MessageSystemAttributeNames=["All"],
-        MessageAttributeNames=["All"], **more)
-    return answer.get("Messages", [])
+@pytest.fixture
+def fifo(sqs, queue):
+    return Queue(sqs, queue)
 
 
-def delete(sqs, queue, messages):
-    if messages:
-        answer = sqs.delete_message_batch(QueueUrl=queue, Entries=[
-            {"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(messages)])
-        assert "Failed" not in answer, [f["Code"] for f in answer["Failed"]]
-
-
-def bodies(messages):
-    return [m["Body"] for m in messages]
-
-
-def lines(text):
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+def pytest_configure(config):
+    if not Path(BIN).exists():
+        sys.exit(f"TEST_BINARY: no program at {BIN}; infra/test builds it")

@@ -1,0 +1,216 @@
+# This source file is part of the queuepool project
+# Licensed under the Apache License, Version 2.0
+# SPDX-License-Identifier: Apache-2.0
+
+"""The worker as a process: it delivers every message once and in order, retries, gives up with a reason, stops clean."""
+
+import collections
+import itertools
+import json
+
+import pytest
+from conftest import Process, wait_until
+from receivers import webhook
+
+POOL = "emails.fifo"
+
+
+@pytest.fixture
+def work(server, tmp_path):
+    """Starts workers; ends what a test left running. The pool is emptied first."""
+    server.post(f"/v1/pools/{POOL}/purge")
+    server.post("/v1/pools/emails-dlq.fifo/purge")
+    started, numbers = [], itertools.count()
+
+    def start(*arguments, endpoint=server.url):
+        number = next(numbers)
+        output = open(tmp_path / f"worker{number}.out", "wb")
+        worker = Process(["work", "--endpoint", endpoint, "--pool", POOL, *arguments],
+                         tmp_path / f"worker{number}.log", stdout=output)
+        worker.lines = lambda: [json.loads(line) for line in
+                                (tmp_path / f"worker{number}.out").read_text().splitlines()]
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        if worker.is_running:
+            worker.kill9()
+
+
+def send(server, group, *bodies):
+    return [server.send(POOL, group, body)["id"] for body in bodies]
+
+
+def is_empty(server):
+    pool = server.pool(POOL)
+    return pool["backlog"] + pool["inFlight"] + pool["delayed"] == 0
+
+
+def in_order(bodies):
+    """Whether the numbers of each group's bodies (`group/number`) rise by one from 0."""
+    numbers = collections.defaultdict(list)
+    for body in bodies:
+        group, number = body.split("/")
+        numbers[group].append(int(number))
+    return all(found == list(range(len(found))) for found in numbers.values())
+
+
+def test_stdout_prints_each_message_once_and_in_order(server, work):
+    lines = "".join(json.dumps({"group": f"g{i % 20}", "body": f"g{i % 20}/{i // 20}"}) + "\n" for i in range(600))
+    server.post(f"/v1/pools/{POOL}/messages", data=lines, headers={"Content-Type": "application/x-ndjson"})
+    worker = work("--deliver", "stdout:")
+    wait_until(lambda: is_empty(server), 30, "an empty pool")
+    worker.stop()
+    bodies = [line["body"] for line in worker.lines()]
+    assert len(bodies) == 600 and in_order(bodies)
+    assert set(worker.lines()[0]) == {"id", "group", "shard", "attempt", "attributes", "body"}
+
+
+def test_exec_hands_the_message_over_on_standard_input(server, work, tmp_path):
+    ids = send(server, "g", "one\nline", "grüße")
+    command = f'{{ cat; echo "|$QUEUEPOOL_MESSAGE_ID|$QUEUEPOOL_GROUP|$QUEUEPOOL_ATTEMPT"; }} >> {tmp_path}/out'
+    worker = work("--deliver", "exec:" + command)
+    wait_until(lambda: is_empty(server), 30, "an empty pool")
+    worker.stop()
+    assert (tmp_path / "out").read_text() == f"one\nline|{ids[0]}|g|1\ngrüße|{ids[1]}|g|1\n"
+
+
+def test_exec_that_fails_is_tried_again_before_its_followers(server, work, tmp_path):
+    send(server, "g", "g/0", "g/1")
+    command = f'read -r line; echo "$line" >> {tmp_path}/out; [ "$line" != g/0 ] || [ "$QUEUEPOOL_ATTEMPT" -ge 3 ]'
+    worker = work("--deliver", "exec:" + command)
+    wait_until(lambda: is_empty(server), 30, "an empty pool")
+    worker.stop()
+    assert (tmp_path / "out").read_text().split() == ["g/0", "g/0", "g/0", "g/1"]
+
+
+def test_a_webhook_gets_id_group_attempt_and_idempotency_key(server, work):
+    with webhook() as hook:
+        sent = server.send(POOL, "group-1", "hello ✓", attributes={"Content-Type": "text/x-test"})
+        worker = work("--deliver", hook.url)
+        wait_until(lambda: is_empty(server), 30, "an empty pool")
+        worker.stop()
+    request = hook.requests[0]
+    headers = {name.lower(): value for name, value in request["headers"].items()}
+    assert request["body"] == "hello ✓"
+    assert headers["x-queuepool-message-id"] == headers["idempotency-key"] == sent["id"]
+    assert (headers["x-queuepool-group"], headers["x-queuepool-attempt"]) == ("group-1", "1")
+    assert headers["content-type"] == "text/x-test"
+
+
+def test_a_failing_message_holds_its_group_and_no_other(server, work):
+    tries = collections.Counter()
+
+    def answer(request):
+        tries[request["body"]] += 1
+        return (503 if request["body"] == "bad/0" and tries["bad/0"] < 3 else 204), {}
+
+    with webhook(answer) as hook:
+        send(server, "bad", "bad/0", "bad/1", "bad/2")
+        for i in range(10):
+            send(server, f"good{i}", f"good{i}/0", f"good{i}/1")
+        worker = work("--deliver", hook.url)
+        wait_until(lambda: is_empty(server), 30, "an empty pool")
+        worker.stop()
+        bodies = hook.bodies
+    assert [b for b in bodies if b.startswith("bad")] == ["bad/0", "bad/0", "bad/0", "bad/1", "bad/2"]
+    assert len([b for b in bodies if b.startswith("good")]) == 20
+    assert bodies.index("bad/1") > max(bodies.index(f"good{i}/1") for i in range(10)), "other groups do not wait"
+    attempts = [r["headers"]["X-Queuepool-Attempt"] for r in hook.requests if r["body"].startswith("bad")]
+    assert attempts == ["1", "2", "3", "1", "1"], "followers' attempts do not climb"
+
+
+@pytest.mark.parametrize("status, attempts, error_class", [(500, 2, "http-500"), (400, 1, "http-400")])
+def test_a_message_that_cannot_be_delivered_goes_to_the_dead_letter_queue_with_its_reason(
+        server, work, status, attempts, error_class):
+    with webhook(lambda request: (status if request["body"] == "poison" else 200, {})) as hook:
+        sent = server.send(POOL, "g", "poison", attributes={"kind": "test"})
+        server.send(POOL, "g", "follower")
+        worker = work("--deliver", hook.url, "--max-attempts", "2")
+        wait_until(lambda: "follower" in hook.bodies, 30, "the follower")
+        wait_until(lambda: is_empty(server), 30, "an empty pool")
+        worker.stop()
+        assert hook.bodies.count("poison") == attempts
+    message = server.drain("emails-dlq.fifo")[0]
+    assert message["Body"] == "poison"
+    assert message["Attributes"]["MessageGroupId"] == "g"
+    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert attributes["kind"] == "test"
+    assert attributes["queuepool.error-class"] == error_class
+    assert attributes["queuepool.attempts"] == str(attempts)
+    assert attributes["queuepool.reason"] and attributes["queuepool.failed-at"].endswith("Z")
+    assert sent["id"] in worker.text(), "the log names what was given up"
+    assert "poison" not in worker.text()
+
+
+def test_the_next_target_is_tried_when_one_is_away(server, work):
+    with webhook() as hook:
+        send(server, "g", "g/0", "g/1")
+        worker = work("--deliver", "http://127.0.0.1:9/", "--deliver", hook.url)
+        wait_until(lambda: is_empty(server), 30, "an empty pool")
+        worker.stop()
+    assert hook.bodies == ["g/0", "g/1"]
+
+
+def test_two_workers_split_the_shards(server, work):
+    for i in range(80):
+        send(server, f"g{i}", f"g{i}/0")
+    first, second = work("--deliver", "stdout:", "--shards", "0-3"), work("--deliver", "stdout:", "--shards", "4-7")
+    wait_until(lambda: is_empty(server), 30, "an empty pool")
+    first.stop()
+    second.stop()
+    assert {line["shard"] for line in first.lines()} == {0, 1, 2, 3}
+    assert {line["shard"] for line in second.lines()} == {4, 5, 6, 7}
+    assert len(first.lines()) + len(second.lines()) == 80
+
+
+def test_a_stop_finishes_or_releases_what_is_under_way(server, work, tmp_path):
+    for i in range(4):
+        send(server, f"g{i}", *[f"g{i}/{n}" for n in range(8)])
+    command = f"sleep 0.2; cat >> {tmp_path}/out; echo >> {tmp_path}/out"
+    worker = work("--deliver", "exec:" + command)
+    wait_until(lambda: (tmp_path / "out").exists(), 30, "a first delivery")
+    worker.stop()
+    pool = server.pool(POOL)
+    delivered = (tmp_path / "out").read_text().split()
+    assert 0 < len(delivered) < 32
+    assert (pool["inFlight"], pool["backlog"]) == (0, 32 - len(delivered)), "released, and what was delivered deleted"
+    worker = work("--deliver", "exec:" + command)
+    wait_until(lambda: is_empty(server), 30, "an empty pool")
+    worker.stop()
+    delivered = (tmp_path / "out").read_text().split()
+    assert len(delivered) == 32 and in_order(delivered), "each once and in order, over the stop"
+
+
+def test_visibility_is_extended_while_a_delivery_takes_longer(server, work, tmp_path):
+    send(server, "g", "slow")
+    command = f"sleep 5; cat >> {tmp_path}/out; echo >> {tmp_path}/out"
+    worker = work("--deliver", "exec:" + command, "--visibility-seconds", "2")
+    wait_until(lambda: is_empty(server), 30, "an empty pool")
+    worker.stop()
+    assert (tmp_path / "out").read_text() == "slow\n", "delivered once although it took longer than the timeout"
+
+
+def test_a_worker_waits_for_its_server_and_outlives_its_restart(servers, work, tmp_path):
+    own = servers(pools=(POOL + "=2",), name="own")
+    with webhook() as hook:
+        worker = work("--deliver", hook.url, endpoint=own.url)
+        own.send(POOL, "g", "g/0")
+        wait_until(lambda: hook.bodies == ["g/0"], 30, "the first message")
+        own.stop()
+        again = servers(pools=(POOL + "=2",), name="own", port=own.port)
+        again.send(POOL, "g", "g/1")
+        wait_until(lambda: hook.bodies == ["g/0", "g/1"], 60, "the second message")
+        worker.stop()
+        again.stop()
+
+
+def test_serve_delivers_in_process(servers):
+    with webhook() as hook:
+        own = servers("--deliver", hook.url, name="own")
+        for i in range(20):
+            own.send(POOL, "g", f"g/{i}")
+        wait_until(lambda: is_empty(own), 30, "an empty pool")
+        own.stop()
+    assert hook.bodies == [f"g/{i}" for i in range(20)]
