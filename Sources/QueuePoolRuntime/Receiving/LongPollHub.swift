@@ -37,11 +37,12 @@ package final class LongPollHub: Sendable {
     private let state = Mutex(State())
     private let clock: any RuntimeClock
     private let shards: [ShardIndex]
-    private let nextVisibleAt: @Sendable () -> Timestamp?
+    private let nextVisibleAt: @Sendable (ShardIndex) -> Timestamp?
 
-    /// - Parameter nextVisibleAt: when a message may next become visible by itself.
+    /// - Parameter nextVisibleAt: when a message of a shard may next become visible by itself; later than now.
     package init(
-        clock: any RuntimeClock, shards: [ShardIndex], nextVisibleAt: @escaping @Sendable () -> Timestamp?
+        clock: any RuntimeClock, shards: [ShardIndex],
+        nextVisibleAt: @escaping @Sendable (ShardIndex) -> Timestamp?
     ) {
         self.clock = clock
         self.shards = shards
@@ -120,9 +121,15 @@ package final class LongPollHub: Sendable {
         }
     }
 
+    /// Visibility timeouts were set: one may end before the timer rings.
+    package func rearm() { if waiterCount > 0 { startTimer() } }
+
     /// One timer for the earliest of all deadlines and the next message that becomes visible by itself.
     private func startTimer() {
-        let visible = nextVisibleAt()
+        let watched = state.withLock { state in
+            state.waiters.contains { $0.shard == nil } ? shards : Array(Set(state.waiters.compactMap(\.shard)))
+        }
+        let visible = watched.compactMap(nextVisibleAt).min()
         let at: Timestamp? = state.withLock { state in
             guard let deadline = state.waiters.map(\.deadline).min() else { return nil }
             let at = visible.map { min($0, deadline) } ?? deadline
