@@ -58,7 +58,7 @@ package struct QueueServer: Service {
         let shared = DoorState(limits: options.limits, service: service, counters: counters)
         let readiness = Readiness()
         let routes = Routes(
-            service: service, limits: options.limits,
+            service: service, limits: options.limits, lives: shared.lives,
             metrics: MetricsPage(registry: registry, requests: counters) {
                 shared.connections.load(ordering: .relaxed)
             }, isReady: { readiness.isReady })

@@ -14,11 +14,23 @@ import Synchronization
 
 // Every request that the front door passes on. The routes are those of the OpenAPI document, and no others.
 
+/// A request's context: the usual one, and the channel that it came by.
+struct RouteContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    let channel: any Channel
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = .init(source: source)
+        channel = source.channel
+    }
+}
+
 struct Routes: Sendable {
-    typealias Context = BasicRequestContext
+    typealias Context = RouteContext
 
     let service: QueueService
     let limits: DoorLimits
+    let lives: ConnectionLives
     let metrics: MetricsPage
     let isReady: @Sendable () -> Bool
 
@@ -29,7 +41,7 @@ struct Routes: Sendable {
         addPools(router)
         addMessages(router)
         for path in ["/", "/:account/:queue", "/:queue"] as [RouterPath] {
-            router.post(path) { request, _ in try await sqs(request) }
+            router.post(path) { request, context in try await sqs(request, context) }
         }
         return router
     }
@@ -59,6 +71,7 @@ struct Routes: Sendable {
             ).response
         }
         router.post("/v1/pools") { request, _ in
+            guard Routes.mediaType(request) == "application/json" else { throw Routes.unsupported("application/json") }
             let body = try await collect(request)
             return await Routes.reply { admin.create(body, reply: $0) }
         }
@@ -69,11 +82,6 @@ struct Routes: Sendable {
         router.post("/v1/pools/:pool/purge") { _, context in
             let pool = try pool(context)
             return await Routes.reply { admin.purge(pool, reply: $0) }
-        }
-        router.post("/v1/pools/:pool/resize") { _, _ -> Response in
-            throw Problem(
-                "not-available", status: 501, title: "Resizing is not available in this version",
-                detail: "Make a pool with another number of shards and move the senders to it.")
         }
     }
 
@@ -101,7 +109,7 @@ struct Routes: Sendable {
     }
 
     /// The SQS protocol for requests that are not plain: chunked bodies, expectations, connections turned over before.
-    private func sqs(_ request: Request) async throws -> Response {
+    private func sqs(_ request: Request, _ context: Context) async throws -> Response {
         guard let target = HTTPField.Name("X-Amz-Target").flatMap({ request.headers[$0] }) else {
             throw Problem.noSuchResource
         }
@@ -112,16 +120,12 @@ struct Routes: Sendable {
         } catch is Problem {
             return service.tooLarge(.sqs(target: target), limit: limits.requestBytesMax).response
         }
-        let life = ConnectionLife()
-        return await withTaskCancellationHandler {
-            await Routes.reply { reply in
-                body.withUnsafeBytes {
-                    service.sqs.handle(
-                        target: target, body: $0, trace: trace.map { Array($0.utf8) }, life: life, reply: reply)
-                }
+        let life = lives.life(of: context.channel) ?? ConnectionLife()
+        return await Routes.reply { reply in
+            body.withUnsafeBytes {
+                service.sqs.handle(
+                    target: target, body: $0, trace: trace.map { Array($0.utf8) }, life: life, reply: reply)
             }
-        } onCancel: {
-            life.close()
         }
     }
 

@@ -126,7 +126,7 @@ package final class EmbeddedShard: Shard {
         let time = now()
         return index.withLock { index in
             index.advance(to: time)
-            return index.hasReadyGroup ? time : index.nextVisibleAt
+            return index.nextVisibleAt
         }
     }
 

@@ -36,11 +36,10 @@ package final class Pool: Sendable {
         name = definition.name
         state = Mutex(Snapshot(definition: definition, attributes: attributes, quota: quota, shards: shards))
         self.clock = clock
-        hub = LongPollHub(clock: clock) {
-            shards.compactMap { $0.shard.nextVisibleAt() }.min()
-        }
+        let byIndex = Dictionary(uniqueKeysWithValues: shards.map { ($0.index, $0.shard) })
+        hub = LongPollHub(clock: clock, shards: shards.map(\.index)) { byIndex[$0]?.nextVisibleAt() }
         let hub = self.hub
-        for shard in shards { shard.shard.onReady { hub.wake() } }
+        for shard in shards { shard.shard.onReady { hub.wake(shard.index) } }
     }
 
     package var snapshot: Snapshot { state.withLock { $0 } }
@@ -121,7 +120,7 @@ package final class Pool: Sendable {
         let shards = shard.map { [$0] } ?? snapshot.shards
         let deadline = clock.now() + Int64(waitSeconds) * 1_000
         let start = start(command, shards.count)
-        let attempt: LongPollHub.Attempt = { isLast, done in
+        let attempt: LongPollHub.Attempt = { [hub] isLast, done in
             if isAbandoned() {
                 done(true)
                 return completion(.success([]))
@@ -131,11 +130,12 @@ package final class Pool: Sendable {
                 if isEmpty, !isLast { return done(false) }
                 // Next in line first: the answer may take this thread a while.
                 done(true)
+                if !isEmpty { hub.rearm() }
                 completion(result)
             }
             round.run()
         }
-        if waitSeconds == 0 { attempt(true) { _ in } } else { hub.poll(until: deadline, attempt) }
+        if waitSeconds == 0 { attempt(true) { _ in } } else { hub.poll(of: shard?.index, until: deadline, attempt) }
     }
 
     /// Where a look begins: in turn, or, for a repeatable receive, always at the same shard.
@@ -175,7 +175,10 @@ package final class Pool: Sendable {
             handles, in: shard, action: .changeVisibility, refused: { .failure($0) }, foreign: .success(.notOurs),
             completion
         ) { shard, handles, done in
-            shard.changeVisibility(handles.map { ($0, byHandle[$0] ?? 0) }) { done($0.map { .success($0) }) }
+            shard.changeVisibility(handles.map { ($0, byHandle[$0] ?? 0) }) { [hub] decisions in
+                hub.rearm()
+                done(decisions.map { .success($0) })
+            }
         }
     }
 

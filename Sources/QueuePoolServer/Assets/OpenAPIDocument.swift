@@ -11,1209 +11,1220 @@ package enum OpenAPIDocument {
     /// JSON in UTF-8.
     package static let json = #"""
         {
-         "openapi": "3.1.0",
-         "info": {
-          "title": "queuepool",
-          "version": "0.1.0",
-          "summary": "One logical FIFO queue made of many.",
-          "description": "A pool spreads message groups over FIFO queues, its shards. A success means that the message is on stable storage. Messages of a group are delivered in one order; a deduplication id is accepted once within five minutes. Errors are problem details (RFC 9457); they name fields, sizes and counts, never content. 429 and 503 carry Retry-After, and a retry with the same deduplication id is safe.",
-          "license": {
-           "name": "Apache-2.0",
-           "identifier": "Apache-2.0"
-          }
-         },
-         "servers": [
-          {
-           "url": "http://127.0.0.1:9324",
-           "description": "The default address."
-          }
-         ],
-         "tags": [
-          {
-           "name": "messages"
-          },
-          {
-           "name": "pools"
-          },
-          {
-           "name": "operation"
-          },
-          {
-           "name": "sqs"
-          }
-         ],
-         "security": [],
-         "paths": {
-          "/v1/pools/{pool}/messages": {
-           "parameters": [
-            {
-             "$ref": "#/components/parameters/pool"
+          "openapi": "3.1.0",
+          "info": {
+            "title": "queuepool",
+            "version": "0.1.0",
+            "summary": "One logical FIFO queue made of many.",
+            "description": "A pool spreads message groups over FIFO queues, its shards. A success means that the message is on stable storage. Messages of a group are delivered in one order; a deduplication id is accepted once within five minutes. Errors are problem details (RFC 9457); they name fields, sizes and counts, never content. 429 and 503 carry Retry-After, and a retry with the same deduplication id is safe.",
+            "license": {
+              "name": "Apache-2.0",
+              "identifier": "Apache-2.0"
             }
-           ],
-           "post": {
-            "operationId": "sendMessages",
-            "tags": [
-             "messages"
-            ],
-            "summary": "Send one message, or a stream of messages",
-            "description": "application/json sends one message and answers 202. application/x-ndjson sends one message a line, of any number of lines in constant memory, and answers 200 with one result line for each line, in order; a line that fails does not end the stream.",
-            "requestBody": {
-             "required": true,
-             "content": {
-              "application/json": {
-               "schema": {
-                "$ref": "#/components/schemas/Message"
-               },
-               "examples": {
-                "message": {
-                 "value": {
-                  "group": "customer-1",
-                  "body": "hello"
-                 }
-                }
-               }
-              },
-              "application/x-ndjson": {
-               "schema": {
-                "type": "string",
-                "description": "One Message object a line, each ended by a line feed."
-               },
-               "examples": {
-                "lines": {
-                 "value": "{\"group\":\"customer-1\",\"body\":\"one\"}\n{\"group\":\"customer-2\",\"body\":\"two\"}\n"
-                }
-               }
-              }
-             }
+          },
+          "servers": [
+            {
+              "url": "http://127.0.0.1:9324",
+              "description": "The default address."
+            }
+          ],
+          "tags": [
+            {
+              "name": "messages"
             },
-            "responses": {
-             "202": {
-              "description": "The message is on stable storage.",
-              "content": {
-               "application/json": {
-                "schema": {
-                 "$ref": "#/components/schemas/Sent"
+            {
+              "name": "pools"
+            },
+            {
+              "name": "operation"
+            },
+            {
+              "name": "sqs"
+            }
+          ],
+          "security": [],
+          "paths": {
+            "/v1/pools/{pool}/messages": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
                 }
-               }
-              }
-             },
-             "200": {
-              "description": "One result line for each line, in order.",
-              "content": {
-               "application/x-ndjson": {
-                "schema": {
-                 "type": "string",
-                 "description": "One LineResult object a line: LineSent or LineFailed."
+              ],
+              "post": {
+                "operationId": "sendMessages",
+                "tags": [
+                  "messages"
+                ],
+                "summary": "Send one message, or a stream of messages",
+                "description": "application/json sends one message and answers 202. application/x-ndjson sends one message a line, of any number of lines in constant memory, and answers 200 with one result line for each line, in order; a line that fails does not end the stream.",
+                "requestBody": {
+                  "required": true,
+                  "content": {
+                    "application/json": {
+                      "schema": {
+                        "$ref": "#/components/schemas/Message"
+                      },
+                      "examples": {
+                        "message": {
+                          "value": {
+                            "group": "customer-1",
+                            "body": "hello"
+                          }
+                        }
+                      }
+                    },
+                    "application/x-ndjson": {
+                      "schema": {
+                        "type": "string",
+                        "description": "One Message object a line, each ended by a line feed."
+                      },
+                      "examples": {
+                        "lines": {
+                          "value": "{\"group\":\"customer-1\",\"body\":\"one\"}\n{\"group\":\"customer-2\",\"body\":\"two\"}\n"
+                        }
+                      }
+                    }
+                  }
                 },
-                "examples": {
-                 "lines": {
-                  "value": "{\"line\":1,\"id\":\"5a8b1c0e-5d0f-4a52-9d70-6f0a3f6f0f11\",\"shard\":\"emails-0003.fifo\",\"sequenceNumber\":\"00018850000000000001\",\"duplicate\":false}\n{\"line\":2,\"error\":{\"type\":\"about:blank\",\"title\":\"Invalid field\",\"status\":400,\"detail\":\"group is missing\",\"field\":\"group\"}}\n"
-                 }
+                "responses": {
+                  "202": {
+                    "description": "The message is on stable storage.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Sent"
+                        }
+                      }
+                    }
+                  },
+                  "200": {
+                    "description": "One result line for each line, in order.",
+                    "content": {
+                      "application/x-ndjson": {
+                        "schema": {
+                          "type": "string",
+                          "description": "One LineResult object a line: LineSent or LineFailed."
+                        },
+                        "examples": {
+                          "lines": {
+                            "value": "{\"line\":1,\"id\":\"5a8b1c0e-5d0f-4a52-9d70-6f0a3f6f0f11\",\"shard\":\"emails-0003.fifo\",\"sequenceNumber\":\"00018850000000000001\",\"duplicate\":false}\n{\"line\":2,\"error\":{\"type\":\"about:blank\",\"title\":\"Invalid field\",\"status\":400,\"detail\":\"group is missing\",\"field\":\"group\"}}\n"
+                          }
+                        }
+                      }
+                    }
+                  },
+                  "400": {
+                    "$ref": "#/components/responses/BadRequest"
+                  },
+                  "413": {
+                    "$ref": "#/components/responses/TooLarge"
+                  },
+                  "415": {
+                    "$ref": "#/components/responses/UnsupportedMediaType"
+                  },
+                  "404": {
+                    "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "429": {
+                    "$ref": "#/components/responses/Throttled"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
                 }
-               }
               }
-             },
-             "400": {
-              "$ref": "#/components/responses/BadRequest"
-             },
-             "413": {
-              "$ref": "#/components/responses/TooLarge"
-             },
-             "415": {
-              "$ref": "#/components/responses/UnsupportedMediaType"
-             },
-             "404": {
-              "$ref": "#/components/responses/NoSuchPool"
-             },
-             "500": {
-              "$ref": "#/components/responses/Failed"
-             },
-             "429": {
-              "$ref": "#/components/responses/Throttled"
-             },
-             "503": {
-              "$ref": "#/components/responses/Unavailable"
-             }
-            }
-           }
-          },
-          "/v1/pools/{pool}/emails": {
-           "parameters": [
-            {
-             "$ref": "#/components/parameters/pool"
-            }
-           ],
-           "post": {
-            "operationId": "sendEmail",
-            "tags": [
-             "messages"
-            ],
-            "summary": "Send one email",
-            "description": "The email becomes a message whose body is its JSON and whose attribute Content-Type is application/vnd.queuepool.email+json. Without a group, the group is a hash of the first recipient, so that it names nobody.",
-            "parameters": [
-             {
-              "name": "Idempotency-Key",
-              "in": "header",
-              "required": false,
-              "description": "Deduplication id: a repetition within five minutes makes no second email.",
-              "schema": {
-               "type": "string",
-               "minLength": 1,
-               "maxLength": 128
-              }
-             }
-            ],
-            "requestBody": {
-             "required": true,
-             "content": {
-              "application/json": {
-               "schema": {
-                "$ref": "#/components/schemas/Email"
-               },
-               "examples": {
-                "email": {
-                 "value": {
-                  "from": "Shop <shop@example.org>",
-                  "to": [
-                   "customer@example.org"
-                  ],
-                  "subject": "Your order",
-                  "text": "Thank you."
-                 }
-                }
-               }
-              }
-             }
             },
-            "responses": {
-             "202": {
-              "description": "The email is on stable storage.",
-              "content": {
-               "application/json": {
-                "schema": {
-                 "$ref": "#/components/schemas/Sent"
+            "/v1/pools/{pool}/emails": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
                 }
-               }
-              }
-             },
-             "400": {
-              "$ref": "#/components/responses/BadRequest"
-             },
-             "413": {
-              "$ref": "#/components/responses/TooLarge"
-             },
-             "415": {
-              "$ref": "#/components/responses/UnsupportedMediaType"
-             },
-             "404": {
-              "$ref": "#/components/responses/NoSuchPool"
-             },
-             "500": {
-              "$ref": "#/components/responses/Failed"
-             },
-             "429": {
-              "$ref": "#/components/responses/Throttled"
-             },
-             "503": {
-              "$ref": "#/components/responses/Unavailable"
-             }
-            }
-           }
-          },
-          "/v1/pools": {
-           "get": {
-            "operationId": "listPools",
-            "tags": [
-             "pools"
-            ],
-            "summary": "List all pools",
-            "responses": {
-             "200": {
-              "description": "All pools.",
-              "content": {
-               "application/json": {
-                "schema": {
-                 "$ref": "#/components/schemas/PoolList"
+              ],
+              "post": {
+                "operationId": "sendEmail",
+                "tags": [
+                  "messages"
+                ],
+                "summary": "Send one email",
+                "description": "The email becomes a message whose body is its JSON and whose attribute Content-Type is application/vnd.queuepool.email+json. Without a group, the group is a hash of the first recipient, so that it names nobody.",
+                "parameters": [
+                  {
+                    "name": "Idempotency-Key",
+                    "in": "header",
+                    "required": false,
+                    "description": "Deduplication id: a repetition within five minutes makes no second email.",
+                    "schema": {
+                      "type": "string",
+                      "minLength": 1,
+                      "maxLength": 128
+                    }
+                  }
+                ],
+                "requestBody": {
+                  "required": true,
+                  "content": {
+                    "application/json": {
+                      "schema": {
+                        "$ref": "#/components/schemas/Email"
+                      },
+                      "examples": {
+                        "email": {
+                          "value": {
+                            "from": "Shop <shop@example.org>",
+                            "to": [
+                              "customer@example.org"
+                            ],
+                            "subject": "Your order",
+                            "text": "Thank you."
+                          }
+                        }
+                      }
+                    }
+                  }
+                },
+                "responses": {
+                  "202": {
+                    "description": "The email is on stable storage.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Sent"
+                        }
+                      }
+                    }
+                  },
+                  "400": {
+                    "$ref": "#/components/responses/BadRequest"
+                  },
+                  "413": {
+                    "$ref": "#/components/responses/TooLarge"
+                  },
+                  "415": {
+                    "$ref": "#/components/responses/UnsupportedMediaType"
+                  },
+                  "404": {
+                    "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "429": {
+                    "$ref": "#/components/responses/Throttled"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
                 }
-               }
               }
-             },
-             "500": {
-              "$ref": "#/components/responses/Failed"
-             },
-             "503": {
-              "$ref": "#/components/responses/Unavailable"
-             }
-            }
-           },
-           "post": {
-            "operationId": "createPool",
-            "tags": [
-             "pools"
-            ],
-            "summary": "Create a pool",
-            "requestBody": {
-             "required": true,
-             "content": {
-              "application/json": {
-               "schema": {
-                "$ref": "#/components/schemas/PoolCreation"
-               },
-               "examples": {
-                "pool": {
-                 "value": {
-                  "name": "emails.fifo",
-                  "shards": 8
-                 }
-                }
-               }
-              }
-             }
             },
-            "responses": {
-             "201": {
-              "description": "The pool was made.",
-              "content": {
-               "application/json": {
-                "schema": {
-                 "$ref": "#/components/schemas/Pool"
+            "/v1/pools": {
+              "get": {
+                "operationId": "listPools",
+                "tags": [
+                  "pools"
+                ],
+                "summary": "List all pools",
+                "responses": {
+                  "200": {
+                    "description": "All pools.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/PoolList"
+                        }
+                      }
+                    }
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
                 }
-               }
-              }
-             },
-             "200": {
-              "description": "The pool exists alike.",
-              "content": {
-               "application/json": {
-                "schema": {
-                 "$ref": "#/components/schemas/Pool"
-                }
-               }
-              }
-             },
-             "409": {
-              "$ref": "#/components/responses/Conflict"
-             },
-             "400": {
-              "$ref": "#/components/responses/BadRequest"
-             },
-             "413": {
-              "$ref": "#/components/responses/TooLarge"
-             },
-             "415": {
-              "$ref": "#/components/responses/UnsupportedMediaType"
-             },
-             "500": {
-              "$ref": "#/components/responses/Failed"
-             },
-             "503": {
-              "$ref": "#/components/responses/Unavailable"
-             }
-            }
-           }
-          },
-          "/v1/pools/{pool}": {
-           "parameters": [
-            {
-             "$ref": "#/components/parameters/pool"
-            }
-           ],
-           "get": {
-            "operationId": "showPool",
-            "tags": [
-             "pools"
-            ],
-            "summary": "Show a pool and its shards",
-            "responses": {
-             "200": {
-              "description": "The pool.",
-              "content": {
-               "application/json": {
-                "schema": {
-                 "$ref": "#/components/schemas/Pool"
-                }
-               }
-              }
-             },
-             "404": {
-              "$ref": "#/components/responses/NoSuchPool"
-             },
-             "500": {
-              "$ref": "#/components/responses/Failed"
-             },
-             "503": {
-              "$ref": "#/components/responses/Unavailable"
-             }
-            }
-           }
-          },
-          "/v1/pools/{pool}/purge": {
-           "parameters": [
-            {
-             "$ref": "#/components/parameters/pool"
-            }
-           ],
-           "post": {
-            "operationId": "purgePool",
-            "tags": [
-             "pools"
-            ],
-            "summary": "Remove every message of a pool",
-            "responses": {
-             "200": {
-              "description": "The messages are removed.",
-              "content": {
-               "application/json": {
-                "schema": {
-                 "$ref": "#/components/schemas/Purged"
-                }
-               }
-              }
-             },
-             "404": {
-              "$ref": "#/components/responses/NoSuchPool"
-             },
-             "500": {
-              "$ref": "#/components/responses/Failed"
-             },
-             "503": {
-              "$ref": "#/components/responses/Unavailable"
-             }
-            }
-           }
-          },
-          "/healthz": {
-           "get": {
-            "operationId": "health",
-            "tags": [
-             "operation"
-            ],
-            "summary": "Whether the process lives",
-            "responses": {
-             "200": {
-              "description": "It does.",
-              "content": {
-               "text/plain": {
-                "schema": {
-                 "type": "string"
-                }
-               }
-              }
-             }
-            }
-           }
-          },
-          "/readyz": {
-           "get": {
-            "operationId": "readiness",
-            "tags": [
-             "operation"
-            ],
-            "summary": "Whether requests are taken",
-            "responses": {
-             "200": {
-              "description": "They are.",
-              "content": {
-               "text/plain": {
-                "schema": {
-                 "type": "string"
-                }
-               }
-              }
-             },
-             "503": {
-              "$ref": "#/components/responses/Unavailable"
-             }
-            }
-           }
-          },
-          "/metrics": {
-           "get": {
-            "operationId": "metrics",
-            "tags": [
-             "operation"
-            ],
-            "summary": "Metrics as Prometheus text",
-            "responses": {
-             "200": {
-              "description": "The metrics.",
-              "content": {
-               "text/plain": {
-                "schema": {
-                 "type": "string"
-                }
-               }
-              }
-             }
-            }
-           }
-          },
-          "/openapi.json": {
-           "get": {
-            "operationId": "openAPIDocument",
-            "tags": [
-             "operation"
-            ],
-            "summary": "This document",
-            "responses": {
-             "200": {
-              "description": "This document.",
-              "content": {
-               "application/json": {
-                "schema": {
-                 "type": "object"
-                }
-               }
-              }
-             }
-            }
-           }
-          },
-          "/": {
-           "get": {
-            "operationId": "console",
-            "tags": [
-             "operation"
-            ],
-            "summary": "The console page",
-            "responses": {
-             "200": {
-              "description": "A page that shows pools and shards.",
-              "content": {
-               "text/html": {
-                "schema": {
-                 "type": "string"
-                }
-               }
-              }
-             }
-            }
-           },
-           "post": {
-            "operationId": "sqs",
-            "tags": [
-             "sqs"
-            ],
-            "summary": "The SQS protocol",
-            "description": "AWS JSON 1.0 (X-Amz-Target: AmazonSQS.ACTION) and AWS Query (Action=ACTION in a form). Any AWS SDK or the AWS CLI reaches the pool as the queue of its name, its shards as queues NAME-0000.fifo and on, and its dead-letter queue as NAME-dlq.fifo. Errors have the shapes of SQS.",
-            "parameters": [
-             {
-              "name": "X-Amz-Target",
-              "in": "header",
-              "required": false,
-              "description": "The action, for AWS JSON 1.0.",
-              "schema": {
-               "type": "string",
-               "pattern": "^AmazonSQS\\.[A-Za-z]+$"
-              }
-             }
-            ],
-            "requestBody": {
-             "required": true,
-             "content": {
-              "application/x-amz-json-1.0": {
-               "schema": {
-                "type": "object"
-               },
-               "examples": {
-                "send": {
-                 "value": {
-                  "QueueUrl": "http://127.0.0.1:9324/000000000000/emails.fifo",
-                  "MessageBody": "hello",
-                  "MessageGroupId": "customer-1",
-                  "MessageDeduplicationId": "1"
-                 }
-                }
-               }
               },
-              "application/x-www-form-urlencoded": {
-               "schema": {
-                "type": "object"
-               }
+              "post": {
+                "operationId": "createPool",
+                "tags": [
+                  "pools"
+                ],
+                "summary": "Create a pool",
+                "requestBody": {
+                  "required": true,
+                  "content": {
+                    "application/json": {
+                      "schema": {
+                        "$ref": "#/components/schemas/PoolCreation"
+                      },
+                      "examples": {
+                        "pool": {
+                          "value": {
+                            "name": "emails.fifo",
+                            "shards": 8
+                          }
+                        }
+                      }
+                    }
+                  }
+                },
+                "responses": {
+                  "201": {
+                    "description": "The pool was made.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Pool"
+                        }
+                      }
+                    }
+                  },
+                  "200": {
+                    "description": "The pool exists alike.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Pool"
+                        }
+                      }
+                    }
+                  },
+                  "409": {
+                    "$ref": "#/components/responses/Conflict"
+                  },
+                  "400": {
+                    "$ref": "#/components/responses/BadRequest"
+                  },
+                  "413": {
+                    "$ref": "#/components/responses/TooLarge"
+                  },
+                  "415": {
+                    "$ref": "#/components/responses/UnsupportedMediaType"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
               }
-             }
             },
-            "responses": {
-             "200": {
-              "description": "The action's answer.",
-              "content": {
-               "application/x-amz-json-1.0": {
-                "schema": {
-                 "type": "object"
+            "/v1/pools/{pool}": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
                 }
-               },
-               "text/xml": {
-                "schema": {
-                 "type": "string"
+              ],
+              "get": {
+                "operationId": "showPool",
+                "tags": [
+                  "pools"
+                ],
+                "summary": "Show a pool and its shards",
+                "responses": {
+                  "200": {
+                    "description": "The pool.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Pool"
+                        }
+                      }
+                    }
+                  },
+                  "404": {
+                    "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
                 }
-               }
               }
-             },
-             "400": {
-              "description": "The action's error, RequestThrottled among them.",
-              "content": {
-               "application/x-amz-json-1.0": {
-                "schema": {
-                 "$ref": "#/components/schemas/SQSError"
+            },
+            "/v1/pools/{pool}/purge": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
                 }
-               },
-               "text/xml": {
-                "schema": {
-                 "type": "string"
+              ],
+              "post": {
+                "operationId": "purgePool",
+                "tags": [
+                  "pools"
+                ],
+                "summary": "Remove every message of a pool",
+                "responses": {
+                  "200": {
+                    "description": "The messages are removed.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Purged"
+                        }
+                      }
+                    }
+                  },
+                  "404": {
+                    "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
                 }
-               }
               }
-             },
-             "503": {
-              "description": "ServiceUnavailable: the server stops or its disk fails.",
-              "headers": {
-               "Retry-After": {
-                "$ref": "#/components/headers/RetryAfter"
-               }
+            },
+            "/healthz": {
+              "get": {
+                "operationId": "health",
+                "tags": [
+                  "operation"
+                ],
+                "summary": "Whether the process lives",
+                "responses": {
+                  "200": {
+                    "description": "It does.",
+                    "content": {
+                      "text/plain": {
+                        "schema": {
+                          "type": "string"
+                        }
+                      }
+                    }
+                  }
+                }
+              }
+            },
+            "/readyz": {
+              "get": {
+                "operationId": "readiness",
+                "tags": [
+                  "operation"
+                ],
+                "summary": "Whether requests are taken",
+                "responses": {
+                  "200": {
+                    "description": "They are.",
+                    "content": {
+                      "text/plain": {
+                        "schema": {
+                          "type": "string"
+                        }
+                      }
+                    }
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
+              }
+            },
+            "/metrics": {
+              "get": {
+                "operationId": "metrics",
+                "tags": [
+                  "operation"
+                ],
+                "summary": "Metrics as Prometheus text",
+                "responses": {
+                  "200": {
+                    "description": "The metrics.",
+                    "content": {
+                      "text/plain": {
+                        "schema": {
+                          "type": "string"
+                        }
+                      }
+                    }
+                  }
+                }
+              }
+            },
+            "/openapi.json": {
+              "get": {
+                "operationId": "openAPIDocument",
+                "tags": [
+                  "operation"
+                ],
+                "summary": "This document",
+                "responses": {
+                  "200": {
+                    "description": "This document.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "type": "object"
+                        }
+                      }
+                    }
+                  }
+                }
+              }
+            },
+            "/": {
+              "get": {
+                "operationId": "console",
+                "tags": [
+                  "operation"
+                ],
+                "summary": "The console page",
+                "responses": {
+                  "200": {
+                    "description": "A page that shows pools and shards.",
+                    "content": {
+                      "text/html": {
+                        "schema": {
+                          "type": "string"
+                        }
+                      }
+                    }
+                  }
+                }
               },
-              "content": {
-               "application/x-amz-json-1.0": {
-                "schema": {
-                 "$ref": "#/components/schemas/SQSError"
+              "post": {
+                "operationId": "sqs",
+                "tags": [
+                  "sqs"
+                ],
+                "summary": "The SQS protocol",
+                "description": "AWS JSON 1.0: the header X-Amz-Target is AmazonSQS.ACTION, the body the action's parameters. Any AWS SDK or the AWS CLI of 2024 or later reaches the pool as the queue of its name, its shards as queues NAME-0000.fifo and on, and its dead-letter queue as NAME-dlq.fifo. Errors have the shapes of SQS.",
+                "parameters": [
+                  {
+                    "name": "X-Amz-Target",
+                    "in": "header",
+                    "required": true,
+                    "description": "The action, for AWS JSON 1.0.",
+                    "schema": {
+                      "type": "string",
+                      "pattern": "^AmazonSQS\\.[A-Za-z]+$"
+                    }
+                  }
+                ],
+                "requestBody": {
+                  "required": true,
+                  "content": {
+                    "application/x-amz-json-1.0": {
+                      "schema": {
+                        "type": "object"
+                      },
+                      "examples": {
+                        "send": {
+                          "value": {
+                            "QueueUrl": "http://127.0.0.1:9324/000000000000/emails.fifo",
+                            "MessageBody": "hello",
+                            "MessageGroupId": "customer-1",
+                            "MessageDeduplicationId": "1"
+                          }
+                        }
+                      }
+                    }
+                  }
+                },
+                "responses": {
+                  "200": {
+                    "description": "The action's answer.",
+                    "content": {
+                      "application/x-amz-json-1.0": {
+                        "schema": {
+                          "type": "object"
+                        }
+                      }
+                    }
+                  },
+                  "400": {
+                    "description": "The action's error, RequestThrottled among them.",
+                    "content": {
+                      "application/x-amz-json-1.0": {
+                        "schema": {
+                          "$ref": "#/components/schemas/SQSError"
+                        }
+                      }
+                    }
+                  },
+                  "503": {
+                    "description": "ServiceUnavailable: the server stops or its disk fails.",
+                    "headers": {
+                      "Retry-After": {
+                        "$ref": "#/components/headers/RetryAfter"
+                      }
+                    },
+                    "content": {
+                      "application/x-amz-json-1.0": {
+                        "schema": {
+                          "$ref": "#/components/schemas/SQSError"
+                        }
+                      }
+                    }
+                  },
+                  "403": {
+                    "description": "RequestThrottled, PurgeQueueInProgress.",
+                    "content": {
+                      "application/x-amz-json-1.0": {
+                        "schema": {
+                          "$ref": "#/components/schemas/SQSError"
+                        }
+                      }
+                    }
+                  },
+                  "404": {
+                    "description": "Without the header: nothing is here. ResourceNotFoundException of redrives.",
+                    "content": {
+                      "application/x-amz-json-1.0": {
+                        "schema": {
+                          "$ref": "#/components/schemas/SQSError"
+                        }
+                      }
+                    }
+                  },
+                  "413": {
+                    "description": "The request's body is too large.",
+                    "content": {
+                      "application/x-amz-json-1.0": {
+                        "schema": {
+                          "$ref": "#/components/schemas/SQSError"
+                        }
+                      }
+                    }
+                  }
                 }
-               },
-               "text/xml": {
+              }
+            }
+          },
+          "components": {
+            "parameters": {
+              "pool": {
+                "name": "pool",
+                "in": "path",
+                "required": true,
+                "description": "The pool's name.",
                 "schema": {
-                 "type": "string"
+                  "type": "string",
+                  "pattern": "^[A-Za-z0-9_-]{1,75}\\.fifo$",
+                  "description": "The pool's name.",
+                  "examples": [
+                    "emails.fifo"
+                  ]
                 }
-               }
               }
-             }
-            }
-           }
-          }
-         },
-         "components": {
-          "parameters": {
-           "pool": {
-            "name": "pool",
-            "in": "path",
-            "required": true,
-            "description": "The pool's name.",
-            "schema": {
-             "type": "string",
-             "pattern": "^[A-Za-z0-9_-]{1,75}\\.fifo$",
-             "description": "The pool's name.",
-             "examples": [
-              "emails.fifo"
-             ]
-            }
-           }
-          },
-          "headers": {
-           "RetryAfter": {
-            "description": "Seconds after which a retry makes sense.",
-            "schema": {
-             "type": "integer",
-             "minimum": 0
-            }
-           }
-          },
-          "responses": {
-           "BadRequest": {
-            "description": "A field is missing or wrong.",
-            "content": {
-             "application/problem+json": {
-              "schema": {
-               "$ref": "#/components/schemas/Problem"
-              }
-             }
-            }
-           },
-           "NoSuchPool": {
-            "description": "There is no such pool.",
-            "content": {
-             "application/problem+json": {
-              "schema": {
-               "$ref": "#/components/schemas/Problem"
-              }
-             }
-            }
-           },
-           "Conflict": {
-            "description": "A pool of that name exists with other shards or quota.",
-            "content": {
-             "application/problem+json": {
-              "schema": {
-               "$ref": "#/components/schemas/Problem"
-              }
-             }
-            }
-           },
-           "TooLarge": {
-            "description": "The request or message is larger than allowed.",
-            "content": {
-             "application/problem+json": {
-              "schema": {
-               "$ref": "#/components/schemas/Problem"
-              }
-             }
-            }
-           },
-           "UnsupportedMediaType": {
-            "description": "The content type is not one of those described.",
-            "content": {
-             "application/problem+json": {
-              "schema": {
-               "$ref": "#/components/schemas/Problem"
-              }
-             }
-            }
-           },
-           "Failed": {
-            "description": "The server failed; whether the request took effect is unknown.",
-            "content": {
-             "application/problem+json": {
-              "schema": {
-               "$ref": "#/components/schemas/Problem"
-              }
-             }
-            }
-           },
-           "Throttled": {
-            "description": "A quota or the bound of waiting messages is reached.",
+            },
             "headers": {
-             "Retry-After": {
-              "$ref": "#/components/headers/RetryAfter"
-             }
+              "RetryAfter": {
+                "description": "Seconds after which a retry makes sense.",
+                "schema": {
+                  "type": "integer",
+                  "minimum": 0
+                }
+              }
             },
-            "content": {
-             "application/problem+json": {
-              "schema": {
-               "$ref": "#/components/schemas/Problem"
-              }
-             }
-            }
-           },
-           "Unavailable": {
-            "description": "The server starts, stops, or its disk is full.",
-            "headers": {
-             "Retry-After": {
-              "$ref": "#/components/headers/RetryAfter"
-             }
-            },
-            "content": {
-             "application/problem+json": {
-              "schema": {
-               "$ref": "#/components/schemas/Problem"
-              }
-             }
-            }
-           }
-          },
-          "schemas": {
-           "Message": {
-            "type": "object",
-            "required": [
-             "group",
-             "body"
-            ],
-            "additionalProperties": false,
-            "properties": {
-             "group": {
-              "type": "string",
-              "minLength": 1,
-              "maxLength": 128,
-              "description": "Message group: letters, digits and punctuation of ASCII. Messages of a group are delivered one after another."
-             },
-             "body": {
-              "type": "string",
-              "minLength": 1,
-              "description": "The message; with its attributes at most 1048576 bytes of UTF-8."
-             },
-             "deduplicationId": {
-              "type": "string",
-              "minLength": 1,
-              "maxLength": 128,
-              "description": "Accepted once within five minutes; made by the server when missing."
-             },
-             "attributes": {
-              "type": "object",
-              "maxProperties": 10,
-              "additionalProperties": {
-               "$ref": "#/components/schemas/AttributeValue"
-              }
-             },
-             "delaySeconds": {
-              "type": "integer",
-              "const": 0,
-              "description": "A FIFO queue has no delay of single messages."
-             }
-            }
-           },
-           "AttributeValue": {
-            "oneOf": [
-             {
-              "type": "string"
-             },
-             {
-              "type": "number"
-             },
-             {
-              "type": "object",
-              "required": [
-               "type",
-               "value"
-              ],
-              "additionalProperties": false,
-              "properties": {
-               "type": {
-                "type": "string",
-                "pattern": "^(Binary|String|Number)(\\..+)?$"
-               },
-               "value": {
-                "type": "string",
-                "description": "The text; of a Binary its base64."
-               }
-              }
-             }
-            ]
-           },
-           "Sent": {
-            "type": "object",
-            "required": [
-             "id",
-             "shard",
-             "sequenceNumber",
-             "duplicate"
-            ],
-            "properties": {
-             "id": {
-              "type": "string",
-              "format": "uuid"
-             },
-             "shard": {
-              "type": "string",
-              "examples": [
-               "emails-0003.fifo"
-              ]
-             },
-             "sequenceNumber": {
-              "type": "string",
-              "pattern": "^[0-9]{20}$",
-              "description": "Grows along the group."
-             },
-             "duplicate": {
-              "type": "boolean",
-              "description": "Whether the deduplication id was known: the message is the earlier one."
-             }
-            }
-           },
-           "LineResult": {
-            "oneOf": [
-             {
-              "$ref": "#/components/schemas/LineSent"
-             },
-             {
-              "$ref": "#/components/schemas/LineFailed"
-             }
-            ]
-           },
-           "LineSent": {
-            "allOf": [
-             {
-              "$ref": "#/components/schemas/Sent"
-             },
-             {
-              "type": "object",
-              "required": [
-               "line"
-              ],
-              "properties": {
-               "line": {
-                "type": "integer",
-                "description": "Number of the line, from 1.",
-                "minimum": 1
-               }
-              }
-             }
-            ]
-           },
-           "LineFailed": {
-            "type": "object",
-            "required": [
-             "line",
-             "error"
-            ],
-            "properties": {
-             "line": {
-              "type": "integer",
-              "description": "Number of the line, from 1.",
-              "minimum": 1
-             },
-             "error": {
-              "$ref": "#/components/schemas/Problem"
-             }
-            }
-           },
-           "Addresses": {
-            "oneOf": [
-             {
-              "type": "string"
-             },
-             {
-              "type": "array",
-              "items": {
-               "type": "string"
-              }
-             }
-            ],
-            "description": "An address such as name@example.org or Name <name@example.org>, or a list of them."
-           },
-           "Email": {
-            "type": "object",
-            "required": [
-             "from"
-            ],
-            "additionalProperties": false,
-            "properties": {
-             "from": {
-              "type": "string"
-             },
-             "to": {
-              "$ref": "#/components/schemas/Addresses"
-             },
-             "cc": {
-              "$ref": "#/components/schemas/Addresses"
-             },
-             "bcc": {
-              "$ref": "#/components/schemas/Addresses"
-             },
-             "replyTo": {
-              "$ref": "#/components/schemas/Addresses"
-             },
-             "subject": {
-              "type": "string"
-             },
-             "text": {
-              "type": "string"
-             },
-             "html": {
-              "type": "string"
-             },
-             "headers": {
-              "type": "object",
-              "additionalProperties": {
-               "type": "string"
+            "responses": {
+              "BadRequest": {
+                "description": "A field is missing or wrong.",
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
               },
-              "description": "Further headers; line breaks are refused."
-             },
-             "attachments": {
-              "type": "array",
-              "items": {
-               "$ref": "#/components/schemas/Attachment"
+              "NoSuchPool": {
+                "description": "There is no such pool.",
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
+              },
+              "Conflict": {
+                "description": "A pool of that name exists with other shards or quota.",
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
+              },
+              "TooLarge": {
+                "description": "The request or message is larger than allowed.",
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
+              },
+              "UnsupportedMediaType": {
+                "description": "The content type is not one of those described.",
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
+              },
+              "Failed": {
+                "description": "The server failed; whether the request took effect is unknown.",
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
+              },
+              "Throttled": {
+                "description": "A quota or the bound of waiting messages is reached.",
+                "headers": {
+                  "Retry-After": {
+                    "$ref": "#/components/headers/RetryAfter"
+                  }
+                },
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
+              },
+              "Unavailable": {
+                "description": "The server starts, stops, or its disk is full.",
+                "headers": {
+                  "Retry-After": {
+                    "$ref": "#/components/headers/RetryAfter"
+                  }
+                },
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
               }
-             },
-             "group": {
-              "type": "string",
-              "minLength": 1,
-              "maxLength": 128,
-              "description": "Message group; a hash of the first recipient when missing."
-             }
-            }
-           },
-           "Attachment": {
-            "type": "object",
-            "required": [
-             "content"
-            ],
-            "properties": {
-             "filename": {
-              "type": "string"
-             },
-             "contentType": {
-              "type": "string"
-             },
-             "content": {
-              "type": "string",
-              "contentEncoding": "base64"
-             },
-             "contentId": {
-              "type": "string"
-             }
-            }
-           },
-           "PoolCreation": {
-            "type": "object",
-            "required": [
-             "name",
-             "shards"
-            ],
-            "additionalProperties": false,
-            "properties": {
-             "name": {
-              "type": "string",
-              "pattern": "^[A-Za-z0-9_-]{1,75}\\.fifo$",
-              "description": "The pool's name.",
-              "examples": [
-               "emails.fifo"
-              ]
-             },
-             "shards": {
-              "type": "integer",
-              "minimum": 1,
-              "maximum": 256
-             },
-             "quota": {
-              "type": [
-               "integer",
-               "null"
-              ],
-              "minimum": 1,
-              "maximum": 1000000,
-              "description": "Requests per second and API action of each shard; null or missing: no quota."
-             }
-            }
-           },
-           "PoolList": {
-            "type": "object",
-            "required": [
-             "pools"
-            ],
-            "properties": {
-             "pools": {
-              "type": "array",
-              "items": {
-               "$ref": "#/components/schemas/PoolSummary"
+            },
+            "schemas": {
+              "Message": {
+                "type": "object",
+                "required": [
+                  "group",
+                  "body"
+                ],
+                "additionalProperties": false,
+                "properties": {
+                  "group": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 128,
+                    "description": "Message group: letters, digits and punctuation of ASCII. Messages of a group are delivered one after another."
+                  },
+                  "body": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "The message; with its attributes at most 1048576 bytes of UTF-8."
+                  },
+                  "deduplicationId": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 128,
+                    "description": "Accepted once within five minutes; made by the server when missing."
+                  },
+                  "attributes": {
+                    "type": "object",
+                    "maxProperties": 10,
+                    "additionalProperties": {
+                      "$ref": "#/components/schemas/AttributeValue"
+                    }
+                  },
+                  "delaySeconds": {
+                    "type": "integer",
+                    "const": 0,
+                    "description": "A FIFO queue has no delay of single messages."
+                  }
+                }
+              },
+              "AttributeValue": {
+                "oneOf": [
+                  {
+                    "type": "string"
+                  },
+                  {
+                    "type": "number"
+                  },
+                  {
+                    "type": "object",
+                    "required": [
+                      "type",
+                      "value"
+                    ],
+                    "additionalProperties": false,
+                    "properties": {
+                      "type": {
+                        "type": "string",
+                        "pattern": "^(Binary|String|Number)(\\..+)?$"
+                      },
+                      "value": {
+                        "type": "string",
+                        "description": "The text; of a Binary its base64."
+                      }
+                    }
+                  }
+                ]
+              },
+              "Sent": {
+                "type": "object",
+                "required": [
+                  "id",
+                  "shard",
+                  "sequenceNumber",
+                  "duplicate"
+                ],
+                "properties": {
+                  "id": {
+                    "type": "string",
+                    "format": "uuid"
+                  },
+                  "shard": {
+                    "type": "string",
+                    "examples": [
+                      "emails-0003.fifo"
+                    ]
+                  },
+                  "sequenceNumber": {
+                    "type": "string",
+                    "pattern": "^[0-9]{20}$",
+                    "description": "Grows along the group."
+                  },
+                  "duplicate": {
+                    "type": "boolean",
+                    "description": "Whether the deduplication id was known: the message is the earlier one."
+                  }
+                }
+              },
+              "LineResult": {
+                "oneOf": [
+                  {
+                    "$ref": "#/components/schemas/LineSent"
+                  },
+                  {
+                    "$ref": "#/components/schemas/LineFailed"
+                  }
+                ]
+              },
+              "LineSent": {
+                "allOf": [
+                  {
+                    "$ref": "#/components/schemas/Sent"
+                  },
+                  {
+                    "type": "object",
+                    "required": [
+                      "line"
+                    ],
+                    "properties": {
+                      "line": {
+                        "type": "integer",
+                        "description": "Number of the line, from 1.",
+                        "minimum": 1
+                      }
+                    }
+                  }
+                ]
+              },
+              "LineFailed": {
+                "type": "object",
+                "required": [
+                  "line",
+                  "error"
+                ],
+                "properties": {
+                  "line": {
+                    "type": "integer",
+                    "description": "Number of the line, from 1.",
+                    "minimum": 1
+                  },
+                  "error": {
+                    "$ref": "#/components/schemas/Problem"
+                  }
+                }
+              },
+              "Addresses": {
+                "oneOf": [
+                  {
+                    "type": "string"
+                  },
+                  {
+                    "type": "array",
+                    "items": {
+                      "type": "string"
+                    }
+                  }
+                ],
+                "description": "An address such as name@example.org or Name <name@example.org>, or a list of them."
+              },
+              "Email": {
+                "type": "object",
+                "required": [
+                  "from",
+                  "to"
+                ],
+                "additionalProperties": false,
+                "properties": {
+                  "from": {
+                    "type": "string"
+                  },
+                  "to": {
+                    "$ref": "#/components/schemas/Addresses"
+                  },
+                  "cc": {
+                    "$ref": "#/components/schemas/Addresses"
+                  },
+                  "bcc": {
+                    "$ref": "#/components/schemas/Addresses"
+                  },
+                  "replyTo": {
+                    "$ref": "#/components/schemas/Addresses"
+                  },
+                  "subject": {
+                    "type": "string"
+                  },
+                  "text": {
+                    "type": "string"
+                  },
+                  "html": {
+                    "type": "string"
+                  },
+                  "headers": {
+                    "type": "object",
+                    "additionalProperties": {
+                      "type": "string"
+                    },
+                    "description": "Further headers; line breaks are refused."
+                  },
+                  "attachments": {
+                    "type": "array",
+                    "items": {
+                      "$ref": "#/components/schemas/Attachment"
+                    }
+                  },
+                  "group": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 128,
+                    "description": "Message group; a hash of the first recipient when missing."
+                  }
+                }
+              },
+              "Attachment": {
+                "type": "object",
+                "required": [
+                  "content"
+                ],
+                "properties": {
+                  "filename": {
+                    "type": "string"
+                  },
+                  "contentType": {
+                    "type": "string"
+                  },
+                  "content": {
+                    "type": "string",
+                    "contentEncoding": "base64"
+                  },
+                  "contentId": {
+                    "type": "string"
+                  }
+                }
+              },
+              "PoolCreation": {
+                "type": "object",
+                "required": [
+                  "name",
+                  "shards"
+                ],
+                "additionalProperties": false,
+                "properties": {
+                  "name": {
+                    "type": "string",
+                    "pattern": "^[A-Za-z0-9_-]{1,75}\\.fifo$",
+                    "description": "The pool's name.",
+                    "examples": [
+                      "emails.fifo"
+                    ]
+                  },
+                  "shards": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 256
+                  },
+                  "quota": {
+                    "type": [
+                      "integer",
+                      "null"
+                    ],
+                    "minimum": 1,
+                    "maximum": 1000000,
+                    "description": "Requests per second and API action of each shard; null or missing: no quota."
+                  }
+                }
+              },
+              "PoolList": {
+                "type": "object",
+                "required": [
+                  "pools"
+                ],
+                "properties": {
+                  "pools": {
+                    "type": "array",
+                    "items": {
+                      "$ref": "#/components/schemas/PoolSummary"
+                    }
+                  }
+                }
+              },
+              "PoolSummary": {
+                "type": "object",
+                "required": [
+                  "name",
+                  "epoch",
+                  "shards",
+                  "backlog",
+                  "inFlight",
+                  "delayed",
+                  "oldestAgeSeconds",
+                  "deadLetterQueue"
+                ],
+                "properties": {
+                  "name": {
+                    "type": "string",
+                    "pattern": "^[A-Za-z0-9_-]{1,75}\\.fifo$",
+                    "description": "The pool's name.",
+                    "examples": [
+                      "emails.fifo"
+                    ]
+                  },
+                  "epoch": {
+                    "type": "integer",
+                    "description": "Version of the topology.",
+                    "minimum": 1
+                  },
+                  "shards": {
+                    "type": "integer",
+                    "description": "Number of shards.",
+                    "minimum": 1,
+                    "maximum": 256
+                  },
+                  "backlog": {
+                    "type": "integer",
+                    "description": "Undeleted messages that are neither in flight nor delayed.",
+                    "minimum": 0
+                  },
+                  "inFlight": {
+                    "type": "integer",
+                    "description": "Messages received and not deleted, whose visibility timeout runs.",
+                    "minimum": 0
+                  },
+                  "delayed": {
+                    "type": "integer",
+                    "description": "Messages not visible yet for the first time.",
+                    "minimum": 0
+                  },
+                  "oldestAgeSeconds": {
+                    "type": "number",
+                    "minimum": 0,
+                    "description": "Age of the oldest undeleted message; 0 when there is none."
+                  },
+                  "deadLetterQueue": {
+                    "type": [
+                      "string",
+                      "null"
+                    ]
+                  }
+                }
+              },
+              "Pool": {
+                "type": "object",
+                "required": [
+                  "name",
+                  "epoch",
+                  "deadLetterQueue",
+                  "backlog",
+                  "inFlight",
+                  "delayed",
+                  "oldestAgeSeconds",
+                  "quota",
+                  "shards"
+                ],
+                "properties": {
+                  "name": {
+                    "type": "string",
+                    "pattern": "^[A-Za-z0-9_-]{1,75}\\.fifo$",
+                    "description": "The pool's name.",
+                    "examples": [
+                      "emails.fifo"
+                    ]
+                  },
+                  "epoch": {
+                    "type": "integer",
+                    "description": "Version of the topology.",
+                    "minimum": 1
+                  },
+                  "deadLetterQueue": {
+                    "type": [
+                      "string",
+                      "null"
+                    ]
+                  },
+                  "backlog": {
+                    "type": "integer",
+                    "description": "Undeleted messages that are neither in flight nor delayed.",
+                    "minimum": 0
+                  },
+                  "inFlight": {
+                    "type": "integer",
+                    "description": "Messages received and not deleted, whose visibility timeout runs.",
+                    "minimum": 0
+                  },
+                  "delayed": {
+                    "type": "integer",
+                    "description": "Messages not visible yet for the first time.",
+                    "minimum": 0
+                  },
+                  "oldestAgeSeconds": {
+                    "type": "number",
+                    "minimum": 0,
+                    "description": "Age of the oldest undeleted message; 0 when there is none."
+                  },
+                  "quota": {
+                    "type": [
+                      "integer",
+                      "null"
+                    ]
+                  },
+                  "shards": {
+                    "type": "array",
+                    "items": {
+                      "$ref": "#/components/schemas/Shard"
+                    }
+                  }
+                }
+              },
+              "Shard": {
+                "type": "object",
+                "required": [
+                  "name",
+                  "index",
+                  "slots",
+                  "backlog",
+                  "inFlight",
+                  "delayed",
+                  "oldestAgeSeconds"
+                ],
+                "properties": {
+                  "name": {
+                    "type": "string"
+                  },
+                  "index": {
+                    "type": "integer",
+                    "description": "Place in the pool, never given to another shard.",
+                    "minimum": 0
+                  },
+                  "slots": {
+                    "type": "integer",
+                    "description": "Slots of the 16384 that the shard owns.",
+                    "minimum": 0,
+                    "maximum": 16384
+                  },
+                  "backlog": {
+                    "type": "integer",
+                    "description": "Undeleted messages that are neither in flight nor delayed.",
+                    "minimum": 0
+                  },
+                  "inFlight": {
+                    "type": "integer",
+                    "description": "Messages received and not deleted, whose visibility timeout runs.",
+                    "minimum": 0
+                  },
+                  "delayed": {
+                    "type": "integer",
+                    "description": "Messages not visible yet for the first time.",
+                    "minimum": 0
+                  },
+                  "oldestAgeSeconds": {
+                    "type": "number",
+                    "minimum": 0,
+                    "description": "Age of the oldest undeleted message; 0 when there is none."
+                  }
+                }
+              },
+              "Purged": {
+                "type": "object",
+                "required": [
+                  "purged"
+                ],
+                "properties": {
+                  "purged": {
+                    "type": "integer",
+                    "description": "Messages removed.",
+                    "minimum": 0
+                  }
+                }
+              },
+              "Problem": {
+                "type": "object",
+                "required": [
+                  "type",
+                  "title",
+                  "status"
+                ],
+                "properties": {
+                  "type": {
+                    "type": "string"
+                  },
+                  "title": {
+                    "type": "string"
+                  },
+                  "status": {
+                    "type": "integer"
+                  },
+                  "detail": {
+                    "type": "string"
+                  },
+                  "field": {
+                    "type": "string",
+                    "description": "The field that is wrong."
+                  }
+                }
+              },
+              "SQSError": {
+                "type": "object",
+                "required": [
+                  "__type"
+                ],
+                "properties": {
+                  "__type": {
+                    "type": "string"
+                  },
+                  "message": {
+                    "type": "string"
+                  }
+                }
               }
-             }
             }
-           },
-           "PoolSummary": {
-            "type": "object",
-            "required": [
-             "name",
-             "epoch",
-             "shards",
-             "backlog",
-             "inFlight",
-             "delayed",
-             "oldestAgeSeconds",
-             "deadLetterQueue"
-            ],
-            "properties": {
-             "name": {
-              "type": "string",
-              "pattern": "^[A-Za-z0-9_-]{1,75}\\.fifo$",
-              "description": "The pool's name.",
-              "examples": [
-               "emails.fifo"
-              ]
-             },
-             "epoch": {
-              "type": "integer",
-              "description": "Version of the topology.",
-              "minimum": 1
-             },
-             "shards": {
-              "type": "integer",
-              "description": "Number of shards.",
-              "minimum": 1,
-              "maximum": 256
-             },
-             "backlog": {
-              "type": "integer",
-              "description": "Undeleted messages that are neither in flight nor delayed.",
-              "minimum": 0
-             },
-             "inFlight": {
-              "type": "integer",
-              "description": "Messages received and not deleted, whose visibility timeout runs.",
-              "minimum": 0
-             },
-             "delayed": {
-              "type": "integer",
-              "description": "Messages not visible yet for the first time.",
-              "minimum": 0
-             },
-             "oldestAgeSeconds": {
-              "type": "number",
-              "minimum": 0,
-              "description": "Age of the oldest undeleted message; 0 when there is none."
-             },
-             "deadLetterQueue": {
-              "type": [
-               "string",
-               "null"
-              ]
-             }
-            }
-           },
-           "Pool": {
-            "type": "object",
-            "required": [
-             "name",
-             "epoch",
-             "deadLetterQueue",
-             "backlog",
-             "inFlight",
-             "delayed",
-             "oldestAgeSeconds",
-             "quota",
-             "shards"
-            ],
-            "properties": {
-             "name": {
-              "type": "string",
-              "pattern": "^[A-Za-z0-9_-]{1,75}\\.fifo$",
-              "description": "The pool's name.",
-              "examples": [
-               "emails.fifo"
-              ]
-             },
-             "epoch": {
-              "type": "integer",
-              "description": "Version of the topology.",
-              "minimum": 1
-             },
-             "deadLetterQueue": {
-              "type": [
-               "string",
-               "null"
-              ]
-             },
-             "backlog": {
-              "type": "integer",
-              "description": "Undeleted messages that are neither in flight nor delayed.",
-              "minimum": 0
-             },
-             "inFlight": {
-              "type": "integer",
-              "description": "Messages received and not deleted, whose visibility timeout runs.",
-              "minimum": 0
-             },
-             "delayed": {
-              "type": "integer",
-              "description": "Messages not visible yet for the first time.",
-              "minimum": 0
-             },
-             "oldestAgeSeconds": {
-              "type": "number",
-              "minimum": 0,
-              "description": "Age of the oldest undeleted message; 0 when there is none."
-             },
-             "quota": {
-              "type": [
-               "integer",
-               "null"
-              ]
-             },
-             "shards": {
-              "type": "array",
-              "items": {
-               "$ref": "#/components/schemas/Shard"
-              }
-             }
-            }
-           },
-           "Shard": {
-            "type": "object",
-            "required": [
-             "name",
-             "index",
-             "slots",
-             "backlog",
-             "inFlight",
-             "delayed",
-             "oldestAgeSeconds"
-            ],
-            "properties": {
-             "name": {
-              "type": "string"
-             },
-             "index": {
-              "type": "integer",
-              "description": "Place in the pool, never given to another shard.",
-              "minimum": 0
-             },
-             "slots": {
-              "type": "integer",
-              "description": "Slots of the 16384 that the shard owns.",
-              "minimum": 0,
-              "maximum": 16384
-             },
-             "backlog": {
-              "type": "integer",
-              "description": "Undeleted messages that are neither in flight nor delayed.",
-              "minimum": 0
-             },
-             "inFlight": {
-              "type": "integer",
-              "description": "Messages received and not deleted, whose visibility timeout runs.",
-              "minimum": 0
-             },
-             "delayed": {
-              "type": "integer",
-              "description": "Messages not visible yet for the first time.",
-              "minimum": 0
-             },
-             "oldestAgeSeconds": {
-              "type": "number",
-              "minimum": 0,
-              "description": "Age of the oldest undeleted message; 0 when there is none."
-             }
-            }
-           },
-           "Purged": {
-            "type": "object",
-            "required": [
-             "purged"
-            ],
-            "properties": {
-             "purged": {
-              "type": "integer",
-              "description": "Messages removed.",
-              "minimum": 0
-             }
-            }
-           },
-           "Problem": {
-            "type": "object",
-            "required": [
-             "type",
-             "title",
-             "status"
-            ],
-            "properties": {
-             "type": {
-              "type": "string"
-             },
-             "title": {
-              "type": "string"
-             },
-             "status": {
-              "type": "integer"
-             },
-             "detail": {
-              "type": "string"
-             },
-             "field": {
-              "type": "string",
-              "description": "The field that is wrong."
-             }
-            }
-           },
-           "SQSError": {
-            "type": "object",
-            "required": [
-             "__type"
-            ],
-            "properties": {
-             "__type": {
-              "type": "string"
-             },
-             "message": {
-              "type": "string"
-             }
-            }
-           }
           }
-         }
         }
         """#
 }

@@ -28,6 +28,7 @@ final class DoorState: Sendable {
     let mailboxes = LoopMailboxes()
     let date = DateLine()
     let connections = Atomic(0)
+    let lives = ConnectionLives()
     let counters: RequestCounters
 
     init(limits: DoorLimits, service: any PlainService, counters: RequestCounters) {
@@ -42,6 +43,19 @@ final class ConnectionLife: Sendable {
     private let closed = Atomic(false)
     var isClosed: Bool { closed.load(ordering: .relaxed) }
     func close() { closed.store(true, ordering: .relaxed) }
+}
+
+/// The lives of all connections, for those who know only the channel.
+final class ConnectionLives: Sendable {
+    private let lives = Mutex<[ObjectIdentifier: ConnectionLife]>([:])
+
+    func add(_ life: ConnectionLife, of channel: any Channel) {
+        lives.withLock { $0[ObjectIdentifier(channel)] = life }
+    }
+
+    func remove(_ channel: any Channel) { lives.withLock { $0[ObjectIdentifier(channel)] = nil } }
+
+    func life(of channel: any Channel) -> ConnectionLife? { lives.withLock { $0[ObjectIdentifier(channel)] } }
 }
 
 /// A plain request that has arrived whole.

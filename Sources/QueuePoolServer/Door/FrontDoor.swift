@@ -64,6 +64,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         self.context = context
         mailbox = shared.mailboxes.box(of: context.eventLoop)
         shared.connections.wrappingAdd(1, ordering: .relaxed)
+        shared.lives.add(life, of: context.channel)
         ticker = context.eventLoop.scheduleRepeatedTask(initialDelay: FrontDoor.tick, delay: FrontDoor.tick) {
             [weak self] _ in self?.checkTime()
         }
@@ -71,6 +72,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         shared.connections.wrappingSubtract(1, ordering: .relaxed)
+        shared.lives.remove(context.channel)
         end()
     }
 
@@ -126,11 +128,15 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
             isQuiescing = true
             if mode == .open, waiting.readableBytes == 0 { context.close(promise: nil) }
         case let event as ChannelEvent where event == .inputClosed && mode == .busy:
-            // The client has said all it will; it still reads its answer.
+            // Either the client has said all it will and still reads its answer, or it is gone: nothing tells which before
+            // something is written. It is answered, but no message is taken for it any more.
+            life.close()
             closesAfterAnswer = true
         case let event as ChannelEvent where event == .inputClosed && mode == .open:
             context.close(promise: nil)
-        default: context.fireUserInboundEventTriggered(event)
+        default:
+            if let event = event as? ChannelEvent, event == .inputClosed { life.close() }
+            context.fireUserInboundEventTriggered(event)
         }
     }
 

@@ -9,29 +9,33 @@ import NIOCore
 /// Turns whatever a route throws into problem+json.
 struct ProblemMiddleware: RouterMiddleware {
     @concurrent func handle(
-        _ request: Request, context: BasicRequestContext,
-        next: @concurrent (Request, BasicRequestContext) async throws -> Response
+        _ request: Request, context: RouteContext,
+        next: @concurrent (Request, RouteContext) async throws -> Response
     ) async throws -> Response {
         do {
             return try await next(request, context)
         } catch let problem as Problem {
             return problem.answer.response
         } catch let error as HTTPError {
-            return ProblemMiddleware.problem(error, request).answer.response
+            return ProblemMiddleware.problem(error, request)
         }
     }
 
-    private static func problem(_ error: HTTPError, _ request: Request) -> Problem {
+    private static func problem(_ error: HTTPError, _ request: Request) -> Response {
         guard error.status == .notFound else {
             return Problem(
                 "bad-request", status: error.status.code, title: error.status.reasonPhrase,
-                detail: "The request was not understood.")
+                detail: "The request was not understood."
+            ).answer.response
         }
         let allowed = RouteTable.methods(of: request.uri.path)
-        if allowed.isEmpty { return .noSuchResource }
-        return Problem(
-            "method-not-allowed", status: 405, title: "The method is not allowed here",
-            detail: "Allowed: \(allowed.joined(separator: ", ")).")
+        if allowed.isEmpty { return Problem.noSuchResource.answer.response }
+        let methods = allowed.joined(separator: ", ")
+        var response = Problem(
+            "method-not-allowed", status: 405, title: "The method is not allowed here", detail: "Allowed: \(methods)."
+        ).answer.response
+        response.headers[.allow] = methods
+        return response
     }
 }
 
@@ -50,7 +54,7 @@ enum RouteTable {
         case (1, "healthz", _), (1, "readyz", _), (1, "metrics", _), (1, "openapi.json", _): return ["GET"]
         case (2, "v1", "pools"): return ["GET", "POST"]
         case (3, "v1", _) where parts[1] == "pools": return ["GET"]
-        case (4, "v1", "messages"), (4, "v1", "emails"), (4, "v1", "purge"), (4, "v1", "resize"):
+        case (4, "v1", "messages"), (4, "v1", "emails"), (4, "v1", "purge"):
             return parts[1] == "pools" ? ["POST"] : []
         default: return []
         }
