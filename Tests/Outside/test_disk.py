@@ -19,10 +19,10 @@ POOL = "emails.fifo"
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 24 MiB, where the machine lets us make one."""
+    """A file system of 192 MiB (a shard keeps up to 32 MiB of log), where the machine lets us make one."""
     mount = tmp_path / "disk"
     mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "queuepool-test", str(mount)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=192m", "queuepool-test", str(mount)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
         yield None
         return
@@ -48,8 +48,8 @@ def big(server, i):
 def test_a_full_disk_fails_sends_and_the_server_lives(small_disk, tmp_path):
     """Without the right to mount, a limit on the size of files stands in for the disk, and a restart for more room."""
     ballast = (small_disk or tmp_path) / "ballast"
-    ballast.write_bytes(b"\0" * (6 << 20))
-    limit = {} if small_disk else {"file_bytes_max": 6 << 20}
+    ballast.write_bytes(b"\0" * (48 << 20))
+    limit = {} if small_disk else {"file_bytes_max": 40 << 20}
     server = Server(small_disk or tmp_path / "limited", pools=(POOL + "=2",), **limit)
     acknowledged, refusal = fill(server, lambda i: big(server, i))
     problem = assert_problem(refusal, 503)
