@@ -8,12 +8,12 @@ TEST_BINARY names the executable (infra/test sets it). Each test module that onl
 names of queues and groups are fresh for each test, so that tests do not meet.
 """
 
+import json
 import os
 import resource
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -169,23 +169,28 @@ class Server(Process):
 
     def action(self, name, body, **headers):
         """A raw action of the SQS protocol."""
-        data = body if isinstance(body, (bytes, str)) else __import__("json").dumps(body)
+        data = body if isinstance(body, (bytes, str)) else json.dumps(body)
         return self.post("/", data=data, headers={
             "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{name}", **headers})
 
-    def drain(self, queue, batch=10, visibility=60):
-        """Receives and deletes until the queue is empty: messages in order of arrival."""
-        sqs, messages = self.boto(), []
+    def drain(self, queue, visibility=60):
+        """Receives and deletes until the queue is empty: messages in order of arrival. Without boto3, which is slow."""
+        messages = []
         while True:
-            got = sqs.receive_message(
-                QueueUrl=queue, MaxNumberOfMessages=batch, VisibilityTimeout=visibility, WaitTimeSeconds=0,
-                MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"]).get("Messages", [])
+            got = self.answer("ReceiveMessage", {
+                "QueueUrl": queue, "MaxNumberOfMessages": 10, "VisibilityTimeout": visibility,
+                "MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]}).get("Messages", [])
             if not got:
                 return messages
             messages += got
-            gone = sqs.delete_message_batch(QueueUrl=queue, Entries=[
-                {"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(got)])
+            gone = self.answer("DeleteMessageBatch", {"QueueUrl": queue, "Entries": [
+                {"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(got)]})
             assert "Failed" not in gone, gone["Failed"]
+
+    def answer(self, name, body):
+        answer = self.action(name, body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
 
 @pytest.fixture(scope="module")
@@ -271,4 +276,4 @@ def fifo(sqs, queue):
 
 def pytest_configure(config):
     if not Path(BIN).exists():
-        sys.exit(f"TEST_BINARY: no program at {BIN}; infra/test builds it")
+        pytest.exit(f"TEST_BINARY: no program at {BIN}; infra/test builds it")
