@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <curl/curl.h>
+#include <fcntl.h>
 
 // libcurl's setters and getters are variadic, which Swift cannot call: one typed function for each kind of value.
 
@@ -33,3 +34,13 @@ static inline CURLMcode queuepool_curl_multi_set_long(CURLM *multi, CURLMoption 
 }
 // The message's result sits in a union.
 static inline CURLcode queuepool_curl_result(const CURLMsg *message) { return message->data.result; }
+
+// libcurl opens sockets without FD_CLOEXEC: a child process would inherit them and keep them open after we closed them.
+static inline int queuepool_curl_close_on_exec(void *context, curl_socket_t socket, curlsocktype purpose) {
+    (void)context;
+    (void)purpose;
+    return fcntl(socket, F_SETFD, FD_CLOEXEC) < 0 ? CURL_SOCKOPT_ERROR : CURL_SOCKOPT_OK;
+}
+static inline CURLcode queuepool_curl_set_close_on_exec(CURL *easy) {
+    return curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, queuepool_curl_close_on_exec);
+}

@@ -25,6 +25,7 @@ final class CurlTransfer {
         self.upload = upload
         let context = Unmanaged.passUnretained(self).toOpaque()
         queuepool_curl_set_long(easy, CURLOPT_NOSIGNAL, 1)
+        queuepool_curl_set_close_on_exec(easy)
         queuepool_curl_set_pointer(easy, CURLOPT_PRIVATE, context)
         queuepool_curl_set_callback(easy, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
             CurlTransfer.from(context)?.take(bytes, size * count) ?? 0

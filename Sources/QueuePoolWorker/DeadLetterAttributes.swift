@@ -13,7 +13,7 @@ enum DeadLetterAttributes {
     }
 
     /// The message's own attributes and the reason. A message has at most ten: the reason has four of them, and what does
-    /// not fit beside it is left out, in the order of names.
+    /// not fit beside it is left out, Content-Type last of all: without it an email could not be delivered any more.
     static func attributes(_ message: WorkMessage, _ reason: DeadLetterReason) -> [MessageAttribute] {
         let why = [
             MessageAttribute(name: "queuepool.reason", text: reason.reason),
@@ -21,7 +21,8 @@ enum DeadLetterAttributes {
             MessageAttribute(name: "queuepool.attempts", text: String(reason.attempts), dataType: "Number"),
             MessageAttribute(name: "queuepool.failed-at", text: timestamp()),
         ]
-        let own = message.attributes.filter { !$0.name.hasPrefix("queuepool.") }.sorted { $0.name < $1.name }
+        let own = message.attributes.filter { !$0.name.hasPrefix("queuepool.") }
+            .sorted { ($0.name == "Content-Type" ? "" : $0.name) < ($1.name == "Content-Type" ? "" : $1.name) }
         return why + own.prefix(QueueLimits.attributesMax - why.count)
     }
 

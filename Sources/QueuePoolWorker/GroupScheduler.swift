@@ -38,6 +38,8 @@ package struct GroupScheduler: Sendable {
         case extend(shard: Int, [WorkMessage])
         /// Make these visible, in this order.
         case release(shard: Int, [WorkMessage])
+        /// Break the receives off that are out; each still ends with its event.
+        case cancelReceives
         /// Nothing is held or under way any more.
         case finished
     }
@@ -52,6 +54,9 @@ package struct GroupScheduler: Sendable {
         case delivering
         case backingOff(until: Timestamp)
         case moving
+        /// The head is done with, and its delete is on its way: what follows waits, for a delete that comes too late means
+        /// that the queue delivers the head again.
+        case deleting
     }
 
     private struct Line {
@@ -70,7 +75,7 @@ package struct GroupScheduler: Sendable {
         var notBefore = Timestamp.distantPast
         var failures = 0
         var deletes: Deque<WorkMessage> = []
-        var deletesUnderWay = 0
+        var deletesUnderWay: [WorkMessage] = []
         var held = 0
     }
 
@@ -82,6 +87,8 @@ package struct GroupScheduler: Sendable {
     private var delivering = 0
     private var random: UInt64
     private var stopAt: Timestamp?
+    /// What is held is being given back; begins when no receive is out any more, which could take it again.
+    private var isReleasing = false
     private var isFinished = false
 
     package private(set) var deliveredCount = 0
@@ -113,10 +120,6 @@ package struct GroupScheduler: Sendable {
     ) -> [Effect] {
         shards[shard].isReceiving = false
         shards[shard].failures = 0
-        if stopAt != nil {
-            let release = Dictionary(grouping: messages, by: \.group).values.flatMap { $0.reversed() }
-            return (release.isEmpty ? [] : [.release(shard: shard, release)]) + go(now)
-        }
         for message in messages {
             let key = Key(shard: shard, group: message.group)
             // What is held and comes again was lost without our seeing it: nothing behind it may be begun.
@@ -157,15 +160,15 @@ package struct GroupScheduler: Sendable {
         switch outcome {
         case .delivered:
             deliveredCount += 1
-            finishHead(key)
-            enqueueDelete(message, &effects)
+            lines[key]?.phase = .deleting
+            shards[message.shard].deletes.append(message)
         case .failed(let errorClass, _) where line.attempts >= limits.maxAttempts:
             effects.append(move(key, head, "attempts-exhausted", errorClass, line.attempts))
         case .failed(_, let retryAfter):
             let pause = max(backOff(attempt: line.attempts), min(retryAfter ?? 0, limits.backOffCapMilliseconds))
             line.phase = .backingOff(until: now + pause)
             lines[key] = line
-            if line.isLost || stopAt != nil { giveUp(key, &effects) }
+            if line.isLost || isReleasing { giveUp(key, &effects) }
         case .refused(let errorClass):
             effects.append(move(key, head, "permanent-failure", errorClass, line.attempts))
         }
@@ -179,12 +182,12 @@ package struct GroupScheduler: Sendable {
         var effects: [Effect] = []
         if isStored {
             deadLetterCount += 1
-            finishHead(key)
-            enqueueDelete(message, &effects)
+            lines[key]?.phase = .deleting
+            shards[message.shard].deletes.append(message)
         } else {
             // It stays at the head: better late in the dead-letter queue than lost.
             lines[key]?.phase = .backingOff(until: now + limits.backOffCapMilliseconds / 4)
-            if stopAt != nil { giveUp(key, &effects) }
+            if isReleasing { giveUp(key, &effects) }
         }
         return effects + go(now)
     }
@@ -194,11 +197,17 @@ package struct GroupScheduler: Sendable {
     ///   - lost: their visibility had run out; they will be delivered again.
     ///   - failed: to be tried again.
     package mutating func deleted(shard: Int, lost: [WorkMessage], failed: [WorkMessage], now: Timestamp) -> [Effect] {
-        shards[shard].deletesUnderWay = 0
+        let underWay = shards[shard].deletesUnderWay
+        shards[shard].deletesUnderWay = []
+        let unfinished = Set((lost + failed).map(\.handle))
+        for message in underWay where !unfinished.contains(message.handle) {
+            let key = Key(shard: shard, group: message.group)
+            if lines[key]?.phase == .deleting, lines[key]?.messages.first?.handle == message.handle { finishHead(key) }
+        }
         lostCount += lost.count
         // The queue delivers a lost message again before its followers: they must not overtake it here.
         for message in lost { drop(Key(shard: shard, group: message.group)) }
-        if stopAt == nil { shards[shard].deletes.prepend(contentsOf: failed) } else { lostCount += failed.count }
+        shards[shard].deletes.prepend(contentsOf: failed)
         return go(now)
     }
 
@@ -228,15 +237,7 @@ package struct GroupScheduler: Sendable {
     /// Stop: receive nothing more, give back what was not begun, and what is not finished by `deadline`.
     package mutating func stop(deadline: Timestamp, now: Timestamp) -> [Effect] {
         stopAt = deadline
-        var effects: [Effect] = []
-        for key in lines.keys {
-            guard let line = lines[key] else { continue }
-            switch line.phase {
-            case .waiting, .backingOff: giveUp(key, &effects)
-            case .delivering, .moving: giveUpFollowers(key, &effects)
-            }
-        }
-        return effects + go(now)
+        return [.cancelReceives] + go(now)
     }
 
     // MARK: - Decisions -
@@ -249,13 +250,27 @@ package struct GroupScheduler: Sendable {
             for shard in shards.indices { startReceive(shard, now, &effects) }
             return effects
         }
-        let isDone = delivering == 0 && shards.allSatisfy { $0.deletes.isEmpty && $0.deletesUnderWay == 0 } && !isMoving
+        guard now >= stopAt || !shards.contains(where: \.isReceiving) else { return effects }
+        if !isReleasing { beginRelease(&effects) }
+        let isDone =
+            delivering == 0 && !isMoving && shards.allSatisfy { $0.deletes.isEmpty && $0.deletesUnderWay.isEmpty }
         if !isFinished, isDone || now >= stopAt {
             isFinished = true
             for key in lines.keys { giveUp(key, &effects) }
             effects.append(.finished)
         }
         return effects
+    }
+
+    private mutating func beginRelease(_ effects: inout [Effect]) {
+        isReleasing = true
+        for key in lines.keys {
+            guard let line = lines[key] else { continue }
+            switch line.phase {
+            case .waiting, .backingOff: giveUp(key, &effects)
+            case .delivering, .moving, .deleting: giveUpFollowers(key, &effects)
+            }
+        }
     }
 
     private var isMoving: Bool { lines.values.contains { $0.phase == .moving } }
@@ -285,15 +300,11 @@ package struct GroupScheduler: Sendable {
     }
 
     private mutating func flushDeletes(_ shard: Int, _ effects: inout [Effect]) {
-        guard shards[shard].deletesUnderWay == 0, !shards[shard].deletes.isEmpty else { return }
+        guard shards[shard].deletesUnderWay.isEmpty, !shards[shard].deletes.isEmpty else { return }
         let batch = Array(shards[shard].deletes.prefix(QueueLimits.batchEntriesMax))
         shards[shard].deletes.removeFirst(batch.count)
-        shards[shard].deletesUnderWay = batch.count
+        shards[shard].deletesUnderWay = batch
         effects.append(.delete(shard: shard, batch))
-    }
-
-    private mutating func enqueueDelete(_ message: WorkMessage, _ effects: inout [Effect]) {
-        shards[message.shard].deletes.append(message)
     }
 
     /// Retries that are due go back into the line; timeouts that are half over are begun anew.

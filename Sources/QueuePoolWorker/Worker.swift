@@ -89,6 +89,7 @@ public struct Worker: Service {
         let desk = WorkerDesk(
             GroupScheduler(shardCount: shards.count, limits: limits, seed: .random(in: .min ... .max)), mailbox)
         let health = ShardHealth(count: shards.count)
+        let receives = ReceiveTasks()
         await withDiscardingTaskGroup { releases in
             await withDiscardingTaskGroup { group in
                 group.addTask {
@@ -104,11 +105,15 @@ public struct Worker: Service {
                 loop: while true {
                     for effect in await mailbox.next() {
                         if case .finished = effect { break loop }
+                        if case .cancelReceives = effect {
+                            receives.cancel()
+                            continue
+                        }
                         // What is given back must arrive: it is waited for, and not cancelled at the end.
                         if case .release = effect {
-                            releases.addTask { await perform(effect, shards, health, desk) }
+                            releases.addTask { await perform(effect, shards, health, desk, receives) }
                         } else {
-                            group.addTask { await perform(effect, shards, health, desk) }
+                            group.addTask { await perform(effect, shards, health, desk, receives) }
                         }
                     }
                 }
@@ -127,10 +132,12 @@ public struct Worker: Service {
     // MARK: - Effects
 
     private func perform(
-        _ effect: GroupScheduler.Effect, _ shards: [String], _ health: ShardHealth, _ desk: WorkerDesk
+        _ effect: GroupScheduler.Effect, _ shards: [String], _ health: ShardHealth, _ desk: WorkerDesk,
+        _ receives: ReceiveTasks
     ) async {
         switch effect {
-        case .receive(let shard): await receive(shard, shards[shard], health, desk)
+        case .receive(let shard):
+            await receives.run { await receive(shard, shards[shard], health, desk) }
         case .deliver(let message, let attempt):
             let outcome = await deliver(message, attempt)
             if outcome != .delivered {
@@ -146,10 +153,8 @@ public struct Worker: Service {
         case .delete(let shard, let messages): await delete(shard, shards[shard], messages, desk)
         case .extend(let shard, let messages): await extend(shard, shards[shard], messages, desk)
         case .release(let shard, let messages):
-            for batch in Worker.batches(messages) {
-                _ = try? await queue.changeVisibility(batch, seconds: 0, in: shards[shard])
-            }
-        case .finished: break
+            await release(messages, shards[shard])
+        case .finished, .cancelReceives: break
         }
     }
 
@@ -173,6 +178,8 @@ public struct Worker: Service {
             if isNew, !Task.isCancelled {
                 logger.warning("Shard does not answer", metadata: ["shard": "\(name)", "reason": "\(error)"])
             }
+            // A server learns that a client is gone a moment later; what is given back before would go to this receive.
+            if Task.isCancelled { await Task { try? await Task.sleep(for: .milliseconds(100)) }.value }
             desk.handle { $0.receiveFailed(from: shard, now: now()) }
         }
     }
@@ -228,6 +235,20 @@ public struct Worker: Service {
         }
     }
 
+    private func release(_ messages: [WorkMessage], _ name: String) async {
+        for batch in Worker.batches(messages) {
+            do throws(WorkerQueueError) {
+                let kept = try await queue.changeVisibility(batch, seconds: 0, in: name)
+                if kept.isEmpty { continue }
+                logger.notice("Messages were not held any more", metadata: ["shard": "\(name)", "count": "\(kept.count)"])
+            } catch {
+                logger.warning(
+                    "Messages could not be given back: they come again when their visibility timeout ends",
+                    metadata: ["shard": "\(name)", "count": "\(batch.count)", "reason": "\(error)"])
+            }
+        }
+    }
+
     private func extend(_ shard: Int, _ name: String, _ messages: [WorkMessage], _ desk: WorkerDesk) async {
         let began = now()
         var lost: [WorkMessage] = []
@@ -276,6 +297,38 @@ private final class WorkerDesk: Sendable {
 
     var totals: (delivered: Int, lost: Int, deadLettered: Int) {
         scheduler.withLock { ($0.deliveredCount, $0.lostCount, $0.deadLetterCount) }
+    }
+}
+
+/// The receives that are out, so that they can be broken off before anything is given back: a long poll would take it
+/// again. They are tasks of their own, one a request and always waited for, because they end earlier than their siblings.
+private final class ReceiveTasks: Sendable {
+    private struct State {
+        var isCancelled = false
+        var next = 0
+        var tasks: [Int: Task<Void, Never>] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    func run(_ body: @escaping @Sendable () async -> Void) async {
+        let task = Task { await body() }
+        let number = state.withLock { state in
+            state.next += 1
+            state.tasks[state.next] = task
+            if state.isCancelled { task.cancel() }
+            return state.next
+        }
+        await task.value
+        state.withLock { $0.tasks[number] = nil }
+    }
+
+    func cancel() {
+        let tasks = state.withLock { state in
+            state.isCancelled = true
+            return Array(state.tasks.values)
+        }
+        for task in tasks { task.cancel() }
     }
 }
 

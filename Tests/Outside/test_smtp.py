@@ -56,6 +56,8 @@ def as_email(path):
                   "subject": re.sub(r"[\x00-\x1f\x7f\ufffd\udc00-\udfff]", "", str(message.get("subject", "")))}
         for part in message.walk():
             kind = part.get_content_type()
+            if kind.startswith("multipart/"):
+                kind = "application/octet-stream"  # CPython's broken samples; an attachment is never one
             if part.is_multipart():
                 continue
             content = part.get_payload(decode=True) or b""

@@ -213,7 +213,7 @@ def test_dead_letters_may_go_to_another_queue(sqs, with_dlq, name):
     dlq.send("a-1", "a-2")
     destination = f"arn:aws:sqs:us-east-1:000000000000:{name}-other.fifo"
     sqs.start_message_move_task(SourceArn=arn, DestinationArn=destination)
-    assert wait_until(lambda: Queue(sqs, other).receive(10, visibility=0)) == ["a-1", "a-2"]
+    wait_until(lambda: Queue(sqs, other).receive(10, visibility=0) == ["a-1", "a-2"])
     assert sqs.list_message_move_tasks(SourceArn=arn)["Results"][0]["DestinationArn"] == destination
 
 

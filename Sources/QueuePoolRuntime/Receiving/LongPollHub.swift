@@ -71,7 +71,8 @@ package final class LongPollHub: Sendable {
         let mustServe = state.withLock { state in
             // The count must move even if nobody waits yet: somebody may be between look and queue.
             state.wakes &+= 1
-            guard !state.waiters.isEmpty else { return false }
+            // A waiter that is out looking is not in the list; it may have looked just before.
+            guard !state.waiters.isEmpty || state.isServing else { return false }
             if !state.woken.contains(shard) { state.woken.append(shard) }
             defer { state.isServing = true }
             return !state.isServing

@@ -100,11 +100,15 @@ package final class MoveTask: Sendable {
 
     /// - Returns: why it failed, or `nil`.
     private func move(_ messages: [ReceivedMessage], from shard: PoolShard) async -> String? {
-        for message in messages {
-            guard let target = destination ?? message.withView({ $0.origin }).flatMap({ home($0.messageID.shard) })
-            else { return "AWS.SimpleQueueService.NonExistentQueue" }
+        var rest = messages[...]
+        while let first = rest.first {
+            guard let target = target(of: first) else { return "AWS.SimpleQueueService.NonExistentQueue" }
+            let run = rest.prefix { self.target(of: $0) === target }
+            rest = rest.dropFirst(run.count)
             let isStored = await withCheckedContinuation { continuation in
-                target.send(message.redriven()) { continuation.resume(returning: (try? $0.get()) != nil) }
+                target.send(run.map { $0.redriven() }) { results in
+                    continuation.resume(returning: results.allSatisfy { (try? $0.get()) != nil })
+                }
             }
             guard isStored else { return "InternalError" }
         }
@@ -113,6 +117,10 @@ package final class MoveTask: Sendable {
         }
         let isDeleted = outcomes.allSatisfy { if case .deleted = $0 { true } else { false } }
         return isDeleted ? nil : "InternalError"
+    }
+
+    private func target(of message: ReceivedMessage) -> Pool? {
+        destination ?? message.withView { $0.origin }.flatMap { home($0.messageID.shard) }
     }
 
     private func pause(milliseconds: Int64) async {

@@ -126,7 +126,13 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         switch event {
         case is ChannelShouldQuiesceEvent where mode != .turnedOver:
             isQuiescing = true
-            if mode == .open, waiting.readableBytes == 0 { context.close(promise: nil) }
+            guard mode == .open else { break }
+            if waiting.readableBytes == 0 { return context.close(promise: nil) }
+            // Nothing of a request that has not arrived whole was accepted; the rest of it gets a moment.
+            context.eventLoop.scheduleTask(in: .seconds(1)) { [weak self] in
+                guard let self, mode == .open, let context = self.context else { return }
+                context.close(promise: nil)
+            }
         case let event as ChannelEvent where event == .inputClosed && mode == .busy:
             // Either the client has said all it will and still reads its answer, or it is gone: nothing tells which before
             // something is written. It is answered, but no message is taken for it any more.

@@ -19,6 +19,10 @@ extension SQSService {
             [self] result in
             switch result {
             case .success(let messages):
+                // Taken for somebody who left in that moment: given back, the last one of a group first.
+                if life.isClosed, !messages.isEmpty {
+                    target.pool.changeVisibility(messages.reversed().map { ($0.handle, 0) }, in: target.shard) { _ in }
+                }
                 reply(
                     SQSService.answer { json in
                         SQSAnswer.receiveMessage(messages, for: request, sourceArn: sourceArn, to: &json)
