@@ -117,10 +117,6 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "QueuePoolBenchTests", dependencies: ["QueuePoolBench", "QueuePoolCore"], swiftSettings: settings),
-        .testTarget(name: "QueuePoolEmailTests", dependencies: ["QueuePoolEmail"], swiftSettings: settings),
-        .testTarget(
-            name: "QueuePoolWorkerTests", dependencies: ["QueuePoolWorker", "QueuePoolCore", "QueuePoolCurl"],
-            swiftSettings: settings),
         .testTarget(
             name: "QueuePoolSettingsTests", dependencies: ["QueuePoolSettings", "QueuePoolCore"], swiftSettings: settings),
         .testTarget(

@@ -6,15 +6,15 @@ import Testing
 
 @testable import QueuePoolEmail
 
-private func read(_ json: String) throws -> EmailMessage {
+private func emailOf(_ json: String) throws -> EmailMessage {
     let bytes = Array(json.utf8)
     return try bytes.withUnsafeBytes { try EmailMessage.read($0).email }
 }
 
 /// The field that is refused; `nil` if none is.
-private func refusedField(_ json: String) -> String? {
+private func fieldRefused(_ json: String) -> String? {
     do {
-        _ = try read(json)
+        _ = try emailOf(json)
         return nil
     } catch EmailMessage.ReadingError.field(let error) {
         return error.field
@@ -65,41 +65,41 @@ struct EmailTests {
         "From", "bcc", "Subject", "DATE", "Message-Id", "MIME-Version", "Content-Type", "Return-Path", "Received", "Sender",
     ])
     func `headers of the renderer and of the carriers are reserved`(name: String) {
-        #expect(refusedField(base(#""headers":{"\#(name)":"x"}"#)) == "headers.\(name)")
+        #expect(fieldRefused(base(#""headers":{"\#(name)":"x"}"#)) == "headers.\(name)")
     }
 
     @Test func `nothing is smuggled into a header`() {
-        #expect(refusedField(base(#""subject":"a\r\nBcc: x@y.example""#)) == "subject")
-        #expect(refusedField(base(#""subject":"a\nb""#)) == "subject")
-        #expect(refusedField(base(#""headers":{"X-A":"a\r\n b"}"#)) == "headers.X-A")
-        #expect(refusedField(base(#""headers":{"X A":"a"}"#)) == "headers")
-        #expect(refusedField(base(#""headers":{"X:A":"a"}"#)) == "headers")
-        #expect(refusedField(base(#""replyTo":"a@b\nBcc: c@d""#)) == "replyTo")
+        #expect(fieldRefused(base(#""subject":"a\r\nBcc: x@y.example""#)) == "subject")
+        #expect(fieldRefused(base(#""subject":"a\nb""#)) == "subject")
+        #expect(fieldRefused(base(#""headers":{"X-A":"a\r\n b"}"#)) == "headers.X-A")
+        #expect(fieldRefused(base(#""headers":{"X A":"a"}"#)) == "headers")
+        #expect(fieldRefused(base(#""headers":{"X:A":"a"}"#)) == "headers")
+        #expect(fieldRefused(base(#""replyTo":"a@b\nBcc: c@d""#)) == "replyTo")
         let file = #""contentType":"a/b","content":"""#
-        #expect(refusedField(base(#""attachments":[{"filename":"a\r\nb",\#(file)}]"#)) == "attachments[0].filename")
+        #expect(fieldRefused(base(#""attachments":[{"filename":"a\r\nb",\#(file)}]"#)) == "attachments[0].filename")
         #expect(
-            refusedField(base(#""attachments":[{"filename":"a","contentType":"a/b;\r\nX: y","content":""}]"#))
+            fieldRefused(base(#""attachments":[{"filename":"a","contentType":"a/b;\r\nX: y","content":""}]"#))
                 == "attachments[0].contentType")
         #expect(
-            refusedField(base(#""attachments":[{"filename":"a","contentId":"x>\r\n",\#(file)}]"#))
+            fieldRefused(base(#""attachments":[{"filename":"a","contentId":"x>\r\n",\#(file)}]"#))
                 == "attachments[0].contentId")
     }
 
     @Test func `a field that is missing, unknown or of the wrong kind is named`() {
-        #expect(refusedField(#"{"to":"b@c","text":"t"}"#) == "from")
-        #expect(refusedField(#"{"from":"a@b","text":"t"}"#) == "to")
-        #expect(refusedField(#"{"from":"a@b","to":[],"text":"t"}"#) == "to")
-        #expect(refusedField(#"{"from":"a@b","to":"b@c"}"#) == "text")
-        #expect(refusedField(base(#""colour":1"#)) == "colour")
-        #expect(refusedField(base(#""subject":7"#)) == "subject")
-        #expect(refusedField(base(#""cc":["c@d","no"]"#)) == "cc[1]")
-        #expect(refusedField(base(#""attachments":[{"filename":"a","content":"abc"}]"#)) == "attachments[0].content")
+        #expect(fieldRefused(#"{"to":"b@c","text":"t"}"#) == "from")
+        #expect(fieldRefused(#"{"from":"a@b","text":"t"}"#) == "to")
+        #expect(fieldRefused(#"{"from":"a@b","to":[],"text":"t"}"#) == "to")
+        #expect(fieldRefused(#"{"from":"a@b","to":"b@c"}"#) == "text")
+        #expect(fieldRefused(base(#""colour":1"#)) == "colour")
+        #expect(fieldRefused(base(#""subject":7"#)) == "subject")
+        #expect(fieldRefused(base(#""cc":["c@d","no"]"#)) == "cc[1]")
+        #expect(fieldRefused(base(#""attachments":[{"filename":"a","content":"abc"}]"#)) == "attachments[0].content")
         let many = (0..<50).map { #""r\#($0)@b""# }.joined(separator: ",")
-        #expect(refusedField(base(#""cc":[\#(many)]"#)) == "to", "to and cc together are 51")
+        #expect(fieldRefused(base(#""cc":[\#(many)]"#)) == "to", "to and cc together are 51")
     }
 
     @Test func `an email that is encoded and read again is the same`() throws {
-        let email = try read(
+        let email = try emailOf(
             #"{"from":"\"Q, \\\"N\\\"\" <a@b>","to":["Größe <c@d>","e@f"],"cc":"g@h","bcc":["i@j"],"replyTo":"k@l","#
                 + #""subject":"✓ 日本","text":"a\nb","html":"<p>","headers":{"X-B":"1","X-A":"2"},"#
                 + #""attachments":[{"filename":"ü.pdf","contentType":"application/pdf","content":"AAEC/w==","contentId":"x@y"}]}"#)
@@ -112,8 +112,8 @@ struct EmailTests {
     }
 
     @Test func `the default group depends on the first recipient only and does not show it`() throws {
-        let one = try read(#"{"from":"a@b","to":["Ada@Example.com","x@y"],"text":"1"}"#)
-        let two = try read(#"{"from":"z@b","to":"ada@example.com","text":"2"}"#)
+        let one = try emailOf(#"{"from":"a@b","to":["Ada@Example.com","x@y"],"text":"1"}"#)
+        let two = try emailOf(#"{"from":"z@b","to":"ada@example.com","text":"2"}"#)
         #expect(one.defaultGroup == two.defaultGroup)
         #expect(!one.defaultGroup.lowercased().contains("ada"))
     }
@@ -202,7 +202,7 @@ struct EmailTests {
     // MARK: - The whole -
 
     @Test func `blind recipients get it and are in no header`() throws {
-        let email = try read(base(#""bcc":"hidden@example.com""#))
+        let email = try emailOf(base(#""bcc":"hidden@example.com""#))
         let text = String(decoding: email.rendered(messageID: "id-1", date: "D"), as: UTF8.self)
         #expect(!text.contains("hidden"))
         #expect(email.recipients.contains("hidden@example.com"))
