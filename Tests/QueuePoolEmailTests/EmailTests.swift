@@ -41,7 +41,8 @@ struct EmailTests {
     }
 
     @Test(arguments: [
-        "", "a", "a@", "@b", "a@b@c", "a b@c", "a@b..c", "a..b@c", ".a@b", "a.@b", "a@-b", "a@b-", "a@b_c", "ä@b", "a@b\r\nBcc: x@y",
+        "", "a", "a@", "@b", "a@b@c", "a b@c", "a@b..c", "a..b@c", ".a@b", "a.@b", "a@-b", "a@b-", "a@b_c", "ä@b",
+        "a@b\r\nBcc: x@y",
         "A\u{0}B <a@b>", "a@b, c@d", "A <a@b> trailing",
     ])
     func `what is no address is refused, and not shown`(text: String) {
@@ -55,14 +56,16 @@ struct EmailTests {
         _ = try EmailAddress(String(repeating: "l", count: 64) + "@" + label, field: "to")
         for text in [
             String(repeating: "l", count: 65) + "@b", "a@" + label + "d",
-            "a@" + Array(repeating: label, count: 4).joined(separator: "."), String(repeating: "n", count: 257) + " <a@b>",
+            "a@" + Array(repeating: label, count: 4).joined(separator: "."),
+            String(repeating: "n", count: 257) + " <a@b>",
         ] { #expect(throws: EmailError.self) { try EmailAddress(text, field: "to") } }
     }
 
     // MARK: - Reading -
 
     @Test(arguments: [
-        "From", "bcc", "Subject", "DATE", "Message-Id", "MIME-Version", "Content-Type", "Return-Path", "Received", "Sender",
+        "From", "bcc", "Subject", "DATE", "Message-Id", "MIME-Version", "Content-Type", "Return-Path", "Received",
+        "Sender",
     ])
     func `headers of the renderer and of the carriers are reserved`(name: String) {
         #expect(fieldRefused(base(#""headers":{"\#(name)":"x"}"#)) == "headers.\(name)")
@@ -102,7 +105,8 @@ struct EmailTests {
         let email = try emailOf(
             #"{"from":"\"Q, \\\"N\\\"\" <a@b>","to":["Größe <c@d>","e@f"],"cc":"g@h","bcc":["i@j"],"replyTo":"k@l","#
                 + #""subject":"✓ 日本","text":"a\nb","html":"<p>","headers":{"X-B":"1","X-A":"2"},"#
-                + #""attachments":[{"filename":"ü.pdf","contentType":"application/pdf","content":"AAEC/w==","contentId":"x@y"}]}"#)
+                + #""attachments":[{"filename":"ü.pdf","contentType":"application/pdf","content":"AAEC/w==","contentId":"x@y"}]}"#
+        )
         let bytes = email.encoded()
         let again = try bytes.withUnsafeBytes { try EmailMessage.read($0).email }
         #expect(again == email)
@@ -124,7 +128,8 @@ struct EmailTests {
         for count in 0...200 {
             let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ count) }
             #expect(Base64Text.decode(String(decoding: Base64Text.encode(bytes), as: UTF8.self)) == bytes)
-            let lines = String(decoding: Base64Text.encode(bytes, lineLength: 76), as: UTF8.self).split(separator: "\r\n")
+            let lines = String(decoding: Base64Text.encode(bytes, lineLength: 76), as: UTF8.self).split(
+                separator: "\r\n")
             #expect(lines.allSatisfy { $0.utf8.count <= 76 } && lines.dropLast().allSatisfy { $0.utf8.count == 76 })
         }
     }
@@ -158,7 +163,8 @@ struct EmailTests {
     // MARK: - Headers -
 
     @Test(arguments: [
-        String(repeating: "word ", count: 60) + "end", String(repeating: "ü", count: 300), String(repeating: "x", count: 900),
+        String(repeating: "word ", count: 60) + "end", String(repeating: "ü", count: 300),
+        String(repeating: "x", count: 900),
         "日本語" + String(repeating: "語", count: 200),
     ])
     func `headers are folded to 78 characters of ASCII`(value: String) {

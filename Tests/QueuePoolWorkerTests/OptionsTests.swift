@@ -21,7 +21,8 @@ struct OptionsTests {
     }
 
     @Test(arguments: [
-        "", "stdout", "stdout:x", "exec:", "http:", "http://", "ftp://h", "smtp:h", "smtp://", "smtp://:25", "smtp://h?tls=no",
+        "", "stdout", "stdout:x", "exec:", "http:", "http://", "ftp://h", "smtp:h", "smtp://", "smtp://:25",
+        "smtp://h?tls=no",
         "smtps://h?tls=off", "mailto:a@b",
     ])
     func `what is no target is refused`(text: String) {

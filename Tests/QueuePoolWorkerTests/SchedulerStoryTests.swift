@@ -22,7 +22,8 @@ private struct Story {
 
     /// `a1` is message a1 of group a.
     func message(_ word: String, shard: Int = 0, again: Int = 1) -> WorkMessage {
-        WorkMessage(id: word, handle: "\(word)/\(again)", group: String(word.prefix(1)), shard: shard, receiveCount: again)
+        WorkMessage(
+            id: word, handle: "\(word)/\(again)", group: String(word.prefix(1)), shard: shard, receiveCount: again)
     }
 
     static func words(_ effects: [GroupScheduler.Effect]) -> [String] {
