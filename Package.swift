@@ -102,7 +102,8 @@ let package = Package(
             name: "queuepool",
             dependencies: [
                 "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolRuntime",
-                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolSettings", "QueuePoolEmail", lifecycle,
+                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolSettings", "QueuePoolEmail",
+                lifecycle,
                 logging, crypto, signals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -118,7 +119,8 @@ let package = Package(
         .testTarget(
             name: "QueuePoolBenchTests", dependencies: ["QueuePoolBench", "QueuePoolCore"], swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolSettingsTests", dependencies: ["QueuePoolSettings", "QueuePoolCore"], swiftSettings: settings),
+            name: "QueuePoolSettingsTests", dependencies: ["QueuePoolSettings", "QueuePoolCore"],
+            swiftSettings: settings),
         .testTarget(
             name: "QueuePoolCommandTests", dependencies: ["queuepool", "QueuePoolSettings", "QueuePoolServer"],
             swiftSettings: settings),

@@ -240,7 +240,8 @@ public struct Worker: Service {
             do throws(WorkerQueueError) {
                 let kept = try await queue.changeVisibility(batch, seconds: 0, in: name)
                 if kept.isEmpty { continue }
-                logger.notice("Messages were not held any more", metadata: ["shard": "\(name)", "count": "\(kept.count)"])
+                logger.notice(
+                    "Messages were not held any more", metadata: ["shard": "\(name)", "count": "\(kept.count)"])
             } catch {
                 logger.warning(
                     "Messages could not be given back: they come again when their visibility timeout ends",

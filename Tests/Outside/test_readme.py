@@ -92,7 +92,7 @@ def test_every_command_of_the_readme_works(shell):
         ran += 1
     assert ran >= 10
     worker = (shell.directory / "output1").read_text()
-    for body in ("Thank you.", "hello", "number 1000"):
+    for body in ("It works.", "from a pipe", "hello from boto3", "hello from the CLI", "number 1000"):
         assert body in worker, "what the commands sent was delivered"
 
 
@@ -132,5 +132,11 @@ def test_the_table_has_every_setting_and_no_other():
 
 
 def test_files_that_the_readme_names_exist():
-    for path in re.findall(r"`((?:Tests|Sources|benchmarks|infra)/[\w./-]*)`", README):
+    for path in re.findall(r"`((?:Tests|Sources|benchmarks|infra)/[\w./-]*)`", README) + re.findall(
+            r"\]\(([\w./-]+)\)", README):
         assert (ROOT / path).exists(), path
+
+
+def test_every_module_of_sources_is_in_the_file_map():
+    for folder in (ROOT / "Sources").iterdir():
+        assert f"`{folder.name}`" in README, folder.name

@@ -13,7 +13,9 @@ import Testing
         stage.receive("a-1", "a-2", "b-1")
         #expect(stage.told() == ["deliver a-1 1", "deliver b-1 1"])
         stage.end("a-1")
-        #expect(stage.told() == ["deliver a-2 1", "delete a-1"])
+        #expect(stage.told() == ["delete a-1"])
+        stage.deleted()
+        #expect(stage.told() == ["deliver a-2 1"])
     }
 
     @Test func `begins no more deliveries than it may`() {
@@ -40,9 +42,12 @@ import Testing
         stage.end("a-1", .failed(errorClass: "http-503"))
         stage.end("b-1")
         #expect(stage.told() == ["delete b-1"])
+        stage.deleted()
         stage.wait(500)
         #expect(stage.told() == ["deliver a-1 2"])
         stage.end("a-1")
+        #expect(stage.told() == ["delete a-1"])
+        stage.deleted()
         #expect(stage.told() == ["deliver a-2 1"])
     }
 
@@ -66,7 +71,9 @@ import Testing
         stage.end("a-1", .failed(errorClass: "timeout"))
         #expect(stage.told() == ["move a-1 attempts-exhausted timeout 2"])
         stage.moved("a-1")
-        #expect(stage.told() == ["deliver a-2 1", "delete a-1"])
+        #expect(stage.told() == ["delete a-1"])
+        stage.deleted()
+        #expect(stage.told() == ["deliver a-2 1"])
         #expect(stage.deadLettered == 1)
     }
 
@@ -132,8 +139,8 @@ import Testing
         stage.end("a-1")
         _ = stage.told()
         stage.deleted(lost: ["a-1"])
-        stage.end("a-2")
-        #expect(stage.told() == ["delete a-2"])
+        stage.wait(1_000)
+        #expect(stage.told() == [], "a-2 must not overtake a-1, which comes again")
         #expect(stage.lost == 1)
     }
 
@@ -165,6 +172,8 @@ import Testing
         stage.receive("a-1", "b-1", "b-2", "b-3")
         _ = stage.told()
         stage.stop()
+        #expect(stage.told() == ["cancel receives"])
+        stage.receiveFailed()
         #expect(stage.told() == ["release b-3 b-2 b-1"])
         stage.end("a-1")
         #expect(stage.told() == ["delete a-1"])
@@ -177,7 +186,8 @@ import Testing
         stage.receive("a-1", "a-2", "a-3")
         _ = stage.told()
         stage.stop()
-        #expect(stage.told() == ["release a-3 a-2"])
+        stage.receiveFailed()
+        #expect(stage.told() == ["cancel receives", "release a-3 a-2"])
         stage.end("a-1", .failed(errorClass: "timeout"))
         #expect(stage.told() == ["release a-1", "finished"])
     }

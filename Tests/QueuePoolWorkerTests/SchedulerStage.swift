@@ -84,6 +84,7 @@ final class SchedulerStage {
             case .delete(_, let messages): "delete " + messages.map(\.id).joined(separator: " ")
             case .extend(_, let messages): "extend " + messages.map(\.id).joined(separator: " ")
             case .release(_, let messages): "release " + messages.map(\.id).joined(separator: " ")
+            case .cancelReceives: "cancel receives"
             case .finished: "finished"
             }
         }

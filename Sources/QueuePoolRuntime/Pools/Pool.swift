@@ -76,8 +76,12 @@ package final class Pool: Sendable {
     }
 
     /// Sends one message.
-    package func send(_ message: OutgoingMessage, completion: @escaping @Sendable (Result<SendReceipt, ShardError>) -> Void) {
-        shard(ofGroupHash: message.groupHash).sender.send([BatcherEntry(message: message, ticket: SendTicket(completion))])
+    package func send(
+        _ message: OutgoingMessage, completion: @escaping @Sendable (Result<SendReceipt, ShardError>) -> Void
+    ) {
+        shard(ofGroupHash: message.groupHash).sender.send([
+            BatcherEntry(message: message, ticket: SendTicket(completion))
+        ])
     }
 
     /// Sends the messages of one request: split over the shards, in order on each, answered together in entry order.

@@ -16,9 +16,7 @@ struct DoorChannel: ServerChildChannel {
     let responder: HTTPChannelHandler.Responder
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
-        guard shared.connections.load(ordering: .relaxed) < shared.limits.connectionsMax else {
-            return channel.eventLoop.makeFailedFuture(ChannelError.connectPending)
-        }
+        let isRefused = shared.connections.load(ordering: .relaxed) >= shared.limits.connectionsMax
         let progress = NIOLoopBound(DecoderProgress(), eventLoop: channel.eventLoop)
         let counters = shared.counters
         let inner = HTTP1Channel(
@@ -27,7 +25,8 @@ struct DoorChannel: ServerChildChannel {
                 additionalChannelHandlers: [DecoderWatch(progress: progress.value, counters: counters)],
                 httpDecoderConfiguration: .init(maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10)))
         return channel.eventLoop.makeCompletedFuture {
-            try channel.pipeline.syncOperations.addHandler(FrontDoor(shared: shared, progress: progress.value))
+            try channel.pipeline.syncOperations.addHandler(
+                FrontDoor(shared: shared, progress: progress.value, isRefused: isRefused))
         }.flatMap { inner.setup(channel: channel, logger: logger) }
     }
 

@@ -53,9 +53,13 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private var since = NIODeadline.now()
     private var arrivedBytes = 0
 
-    init(shared: DoorState, progress: DecoderProgress) {
+    /// There are too many connections: this one is told so and closed.
+    private let isRefused: Bool
+
+    init(shared: DoorState, progress: DecoderProgress, isRefused: Bool) {
         self.shared = shared
         self.progress = progress
+        self.isRefused = isRefused
     }
 
     // MARK: - Life
@@ -74,6 +78,19 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         shared.connections.wrappingSubtract(1, ordering: .relaxed)
         shared.lives.remove(context.channel)
         end()
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.fireChannelActive()
+        guard isRefused else { return }
+        mode = .busy
+        closesAfterAnswer = true
+        answer(
+            Problem(
+                "too-many-connections", status: 503, title: "Too many connections",
+                detail: "The server takes \(shared.limits.connectionsMax) connections at one time.",
+                retryAfterSeconds: 1
+            ).answer)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -230,6 +247,8 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         let bytes = waiting
         waiting = ByteBuffer()
         context.fireChannelRead(wrapInboundOut(bytes))
+        // The turn may come long after the bytes: what is behind acts on them at the end of a read.
+        context.fireChannelReadComplete()
         // A connection that is being ended is ended by those who have it now.
         if isQuiescing { context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
     }

@@ -31,7 +31,8 @@ func runServe(_ settings: ServeSettings) async throws {
     options.defaultShards = settings.createQueueShards
     let server = QueueServer(registry: registry, options: options, logger: logger) { port in
         logger.info(
-            "Listening", metadata: ["host": "\(settings.listen.host)", "port": "\(port)", "pools": "\(registry.pools.count)"])
+            "Listening",
+            metadata: ["host": "\(settings.listen.host)", "port": "\(port)", "pools": "\(registry.pools.count)"])
     }
     var services: [any Service] = [server]
     services.append(contentsOf: try makeWorkers(settings, logger: logger))
@@ -109,7 +110,8 @@ private func openPools(_ settings: ServeSettings, registry: PoolRegistry) throws
             try registry.ensurePool(pool.name, shards: pool.shards)
         } catch {
             throw CommandFailure(
-                "the pool \(pool.name) with \(pool.shards) shards: \(describe(error))", status: ExitStatus.configuration)
+                "the pool \(pool.name) with \(pool.shards) shards: \(describe(error))", status: ExitStatus.configuration
+            )
         }
     }
 }
