@@ -115,6 +115,11 @@ class Process:
                 return int(line.split()[1]) * 1024
         raise AssertionError(field)
 
+    def cpu_seconds(self):
+        """User and system time of the process."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 class Server(Process):
     """`queuepool serve` on a free loopback port."""

@@ -167,6 +167,17 @@ def test_a_long_poll_on_the_pool_wakes_for_any_shard(server, sqs):
     server.post(f"/v1/pools/{POOL}/purge")
 
 
+def test_a_long_poll_of_one_shard_rests_while_another_has_messages(server, sqs):
+    shards = sorted(groups_by_shard(server).items())
+    server.send(POOL, shards[1][1], "nobody waits for this")
+    answer = background(lambda: Queue(sqs, shards[0][0]).receive(wait=3))
+    wait_until(lambda: waiting_receives(server) > 0, what="a waiting receive")
+    before = server.cpu_seconds()
+    assert answer() == []
+    assert server.cpu_seconds() - before < 1, "the server spins while it waits"
+    server.drain(POOL)
+
+
 def test_a_pool_of_several_shards_deduplicates_by_group(server, sqs, name):
     shown = sqs.get_queue_attributes(QueueUrl=POOL, AttributeNames=["All"])["Attributes"]
     assert shown["DeduplicationScope"] == "messageGroup"
