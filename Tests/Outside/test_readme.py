@@ -2,77 +2,139 @@
 # Licensed under the Apache License, Version 2.0
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the README tells a reader to paste works, and its table of settings is the program's."""
+"""Every command of README.md, in its order, against the server that its first command starts; the lines that infra/run
+prints to paste; and the table of settings.
+
+A block marked `run-until-stopped` is started, and stopped by SIGTERM: it must then end with exit code 0. Only the port is
+replaced. `./infra/test` is what runs this."""
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT, clean_environment, run
+import requests
+from conftest import AWS, BIN, ROOT, clean_environment, free_port, run, wait_until
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.M | re.S)
-ADDRESS = "127.0.0.1:9324"
-# What an answer must hold for a block with these words to have done its work.
-EXPECTED = {
-    "order-17\"": '"duplicate":false', "x-ndjson": '"line":2', "/emails ": '"sequenceNumber"', "queuepool send": "sent",
-    "boto3": "0", "receive-message --queue-url emails.fifo": "ReceiptHandle", "pool show": "emails-0007.fifo",
-    "queuepool bench": "messages/s",
-}
+BLOCKS = [(kind.split(), text) for kind, text in re.findall(r"^```(sh[^\n]*)\n(.*?)^```", README, re.S | re.M)]
 
 
-def paste(block, server, tmp_path):
-    """Runs a block as a user's shell would, against the test's own server."""
-    programs = tmp_path / "bin"
-    programs.mkdir(exist_ok=True)
-    if not (programs / "queuepool").exists():
-        (programs / "queuepool").symlink_to(Path(BIN).resolve())
-    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block.replace(ADDRESS, server.url.removeprefix("http://"))],
-        capture_output=True, text=True, timeout=60, cwd=tmp_path, env={**clean_environment(), "PATH": path})
+class Shell:
+    """Runs blocks in an empty directory, with the program in the path and the server at its port."""
+
+    def __init__(self, directory):
+        self.directory, self.port = directory, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        (directory / "bin").mkdir()
+        (directory / "bin" / "queuepool").symlink_to(BIN)
+        (directory / "infra").symlink_to(ROOT / "infra")
+        path = os.pathsep.join([str(directory / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.env = clean_environment({**AWS, "PATH": path, "TEST_BINARY": BIN, "HOME": str(directory), "AWS_PAGER": ""})
+        self.running = []
+
+    def command(self, text, **more):
+        return {"args": ["bash", "-euo", "pipefail", "-c", text.replace("127.0.0.1:9324", f"127.0.0.1:{self.port}")],
+                "cwd": self.directory, "stdin": subprocess.DEVNULL, "text": True, "env": {**self.env, **more}}
+
+    def run(self, text):
+        done = subprocess.run(**self.command(text, QUEUEPOOL_ENDPOINT=self.url), capture_output=True, timeout=120)
+        assert done.returncode == 0, f"exit {done.returncode} of\n{text}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+        return done.stdout
+
+    def start(self, text, **more):
+        output = open(self.directory / f"output{len(self.running)}", "w+")
+        self.running.append(subprocess.Popen(
+            **self.command("exec " + text, **more), stdout=output, stderr=subprocess.STDOUT))
+        return self.running[-1], Path(output.name)
+
+    def stop(self, process, output):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0, output.read_text()[-1500:]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[str(number) for number in range(len(BLOCKS))])
-def test_a_block_that_is_pasted_works(server, tmp_path, block):
-    done = paste(block, server, tmp_path)
-    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-    for words, answer in EXPECTED.items():
-        if words in block:
-            assert answer in done.stdout + done.stderr, f"{block}\n{done.stdout}\n{done.stderr}"
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    shell = Shell(tmp_path_factory.mktemp("readme"))
+    kind, first = BLOCKS[0]
+    assert (kind, first) == (["sh", "run-until-stopped"], "./infra/run\n"), "README begins with the one command"
+    process, output = shell.start(
+        first, QUEUEPOOL_SERVER_LISTEN=f"127.0.0.1:{shell.port}", QUEUEPOOL_STORAGE_DATA_DIR=str(shell.directory / "data"))
+    wait_until(lambda: "Ctrl-C" in output.read_text() or process.poll() is not None, 60, "infra/run's start")
+    assert process.poll() is None, output.read_text()
+    shell.printed = output.read_text()
+    yield shell
+    shell.stop(process, output)
+    for left in shell.running:
+        if left.poll() is None:
+            left.kill()
 
 
-def test_every_expectation_belongs_to_a_block():
-    assert len(BLOCKS) >= 8
-    for words in EXPECTED:
-        assert any(words in block for block in BLOCKS), words
+def pool_is_empty(shell):
+    pool = requests.get(shell.url + "/v1/pools/emails.fifo", timeout=10).json()
+    return pool["backlog"] + pool["inFlight"] == 0
 
 
-def test_the_table_names_every_setting_of_serve_and_work_and_no_other():
-    rows = re.findall(r"^\| `[a-z.-]+` \| `([a-z`, ]+) --([a-z-]+)` \| `(QUEUEPOOL_[A-Z_]+)` \|", README, re.M)
+def test_every_command_of_the_readme_works(shell):
+    ran = 0
+    for kind, text in BLOCKS[1:]:
+        if text.strip() == "./infra/test":
+            continue
+        if kind[1:] == ["run-until-stopped"]:
+            process, output = shell.start(text, QUEUEPOOL_ENDPOINT=shell.url)
+            wait_until(lambda: pool_is_empty(shell) or process.poll() is not None, 60, f"an empty pool by {text}")
+            shell.stop(process, output)
+        else:
+            shell.run(text)
+        ran += 1
+    assert ran >= 10
+    worker = (shell.directory / "output1").read_text()
+    for body in ("It works.", "from a pipe", "hello from boto3", "hello from the CLI", "number 1000"):
+        assert body in worker, "what the commands sent was delivered"
+
+
+def test_what_infra_run_prints_can_be_pasted(shell):
+    blocks = re.findall(r"^  (\S[^\n]*)\n((?:    [^\n]*\n)+)", shell.printed, re.M)
+    assert [title.split()[0] for title, _ in blocks] == ["Send", "Send", "Send", "Run", "Measure"]
+    for title, text in blocks:
+        text = re.sub(r"^    ", "", text, flags=re.M)
+        if title.startswith("Run"):
+            process, output = shell.start(text)
+            wait_until(lambda: pool_is_empty(shell), 60, "an empty pool")
+            shell.stop(process, output)
+            assert "It works." in output.read_text()
+        else:
+            shell.run(text)
+
+
+def test_the_table_has_every_setting_and_no_other():
+    rows = re.findall(r"^\| `([a-z.-]+)` \| `(.+?) --([a-z-]+)` \| `(QUEUEPOOL_[A-Z_]+)` \| (?:`(.*?)`)? ?\|", README, re.M)
+    assert len(rows) > 25
+    shown = {}
+    for command in ("serve", "work", "send", "pool list"):
+        text = " ".join(run(*command.split(), "--help", check=0).stdout.split())
+        shown[command.split()[0]] = text
+    for key, commands, flag, variable, fallback in rows:
+        assert variable == "QUEUEPOOL_" + re.sub(r"[.-]", "_", key).upper()
+        for command in commands.split("`, `"):
+            assert f"--{flag} " in shown[command] or f"--{flag}]" in shown[command], f"{command} has no --{flag}"
+            if fallback and f"--{flag} <" in shown[command]:
+                after = shown[command].rsplit(f" --{flag} <", 1)[1]
+                assert f"default: {fallback})" in after[:600], f"--{flag}: the default is not {fallback}"
+    documented = {flag for _, _, flag, _, _ in rows}
     for command in ("serve", "work"):
-        text = run(command, "--help", check=0).stdout
-        flags = set(re.findall(r"^  (?:-h, )?--([a-z-]+)", text, re.M)) - {"help", "version"}
-        assert {flag for commands, flag, _ in rows if command in commands} == flags
+        flags = set(re.findall(r" --([a-z-]+)", shown[command].split("OPTIONS:")[0] + shown[command])) - {
+            "help", "version", "data-dir"} - documented
+        assert not {flag for flag in flags if f" --{flag} <" in shown[command]}, flags
 
 
-def test_the_table_shows_the_defaults_that_help_shows():
-    text = " ".join(run("serve", "--help", check=0).stdout.split())
-    row = r"^\| `[a-z.-]+` \| `serve[a-z`, ]* --([a-z-]+)` \| `\w+` \| `([^`]+)` \|"
-    for flag, default in re.findall(row, README, re.M):
-        own = text[text.rindex(f" --{flag} "):]
-        assert re.search(r"default: ([^)]*)\)", own).group(1).rstrip(".") == default.rstrip("."), flag
-
-
-PATHS = re.findall(r"\]\(([A-Za-z./-]+)\)", README) + re.findall(r"`((?:Tests|benchmarks)/[\w./]+)`", README)
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_a_file_that_is_named_exists(path):
-    assert (ROOT / path).exists()
+def test_files_that_the_readme_names_exist():
+    for path in re.findall(r"`((?:Tests|Sources|benchmarks|infra)/[\w./-]*)`", README) + re.findall(
+            r"\]\(([\w./-]+)\)", README):
+        assert (ROOT / path).exists(), path
 
 
 def test_every_module_of_sources_is_in_the_file_map():
