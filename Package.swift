@@ -33,7 +33,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
-        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
@@ -54,17 +53,12 @@ let package = Package(
         .target(
             name: "QueuePoolSQS", dependencies: ["QueuePoolCore", "QueuePoolJSON", crypto], swiftSettings: settings),
         .target(
-            name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque, logging],
+            name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque],
             swiftSettings: settings),
         .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl"], swiftSettings: settings),
         .target(name: "QueuePoolEmail", dependencies: ["QueuePoolJSON", crypto], swiftSettings: settings),
         // 3. Core's machines on clocks, threads and ports.
-        .target(
-            name: "QueuePoolRuntime",
-            dependencies: [
-                "QueuePoolCore", heap, deque, logging, .product(name: "Metrics", package: "swift-metrics"),
-            ],
-            swiftSettings: settings),
+        .target(name: "QueuePoolRuntime", dependencies: ["QueuePoolCore"], swiftSettings: settings),
         .target(
             name: "QueuePoolSettings",
             dependencies: ["QueuePoolCore", .product(name: "Configuration", package: "swift-configuration")],
@@ -73,12 +67,11 @@ let package = Package(
         .target(
             name: "QueuePoolServer",
             dependencies: [
-                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCore", crypto, deque,
-                lifecycle, logging, nioCore,
-                nioPosix,
+                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCore", deque,
+                lifecycle,
+                logging, nioCore, nioPosix,
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
-                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -102,9 +95,8 @@ let package = Package(
             name: "queuepool",
             dependencies: [
                 "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolRuntime",
-                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolSettings", "QueuePoolEmail",
-                lifecycle,
-                logging, crypto, signals,
+                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolSettings", lifecycle, logging, crypto,
+                signals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),

@@ -123,13 +123,28 @@ package protocol Shard: AnyObject, Sendable {
     /// Called, on any thread, when a message can be received that could not before.
     func onReady(_ notify: @escaping @Sendable () -> Void)
 
+    /// Called, on any thread, with what operators should read in the log.
+    func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void)
     /// Sets where messages go that were received too often; without it they are held back.
     func setDeadLetterSink(_ sink: DeadLetterSink?)
     /// Finishes what was accepted and closes. Blocks until that is done.
     func close()
 }
 
+/// What happened to a shard that is worth a line in the log. Ids and counts only.
+package enum ShardEvent: Hashable, Sendable {
+    /// Commits fail, and failed not before; nothing of them was acknowledged.
+    case commitsFail(ShardError)
+    case commitsSucceedAgain
+    case movedToDeadLetter([MessageID])
+    /// The dead-letter queue did not take them; they are visible again.
+    case deadLetterFailed([MessageID])
+    case expired(Int)
+}
+
 extension Shard {
+    package func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {}
+
     package func sendWhenReady(
         _ pull: @escaping @Sendable () -> [OutgoingMessage],
         completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void

@@ -132,6 +132,12 @@ package final class EmbeddedShard: Shard {
 
     package func onReady(_ notify: @escaping @Sendable () -> Void) { callbacks.withLock { $0.ready = notify } }
 
+    package func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {
+        callbacks.withLock { $0.event = report }
+    }
+
+    func report(_ event: ShardEvent) { callbacks.withLock { $0.event }?(event) }
+
     /// Sets where messages go that were received too often; without it a redrive policy only holds them back.
     package func setDeadLetterSink(_ sink: DeadLetterSink?) { callbacks.withLock { $0.deadLetterSink = sink } }
 
@@ -171,6 +177,7 @@ package final class EmbeddedShard: Shard {
 struct ShardCallbacks {
     var ready: (@Sendable () -> Void)?
     var writer: (@Sendable () -> Void)?
+    var event: (@Sendable (ShardEvent) -> Void)?
     var deadLetterSink: DeadLetterSink?
 }
 

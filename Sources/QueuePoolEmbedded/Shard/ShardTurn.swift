@@ -86,6 +86,21 @@ struct ShardTurn {
         }
     }
 
+    /// What of it operators should read in the log.
+    func events(isDurable: Bool) -> [ShardEvent] {
+        let moved = moves.filter { $0.isStored && isDurable }.flatMap { $0.handles.map(ShardTurn.messageID) }
+        let failed = moves.filter { !$0.isStored || !isDurable }.flatMap { $0.handles.map(ShardTurn.messageID) }
+        var events: [ShardEvent] = []
+        if !moved.isEmpty { events.append(.movedToDeadLetter(moved)) }
+        if !failed.isEmpty { events.append(.deadLetterFailed(failed)) }
+        if isDurable, !expired.isEmpty { events.append(.expired(expired.count)) }
+        return events
+    }
+
+    private static func messageID(_ handle: ReceiptHandle) -> MessageID {
+        MessageID(shard: handle.shard, sequence: handle.sequence)
+    }
+
     // MARK: - Answer
 
     func answer(_ failure: ShardError?) {

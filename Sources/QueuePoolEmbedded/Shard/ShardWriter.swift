@@ -24,6 +24,8 @@ final class ShardWriter: @unchecked Sendable {
     var finishedRows: [Int64] = []
     /// Set when the file's state is unknown; every later write is refused.
     private var brokenBy: ShardError?
+    /// Whether the last commit failed, so that a change is told once.
+    private var isFailing = false
     private var deletionRowsAtLastSweep = 0
     private var maintainedAt: Timestamp
     private let pool: CommitPool
@@ -115,7 +117,15 @@ final class ShardWriter: @unchecked Sendable {
         }
         shard.counters.moved.wrappingAdd(failure == nil ? turn.movedCount : 0, ordering: .relaxed)
         turn.answer(failure)
+        report(turn, failure)
         if isReady { shard.notifyReady() }
+    }
+
+    private func report(_ turn: ShardTurn, _ failure: ShardError?) {
+        for event in turn.events(isDurable: failure == nil) { shard.report(event) }
+        guard turn.needsWrite, isFailing != (failure != nil) else { return }
+        isFailing.toggle()
+        shard.report(failure.map { .commitsFail($0) } ?? .commitsSucceedAgain)
     }
 
     private func write(_ turn: inout ShardTurn, _ now: Timestamp) -> ShardError? {

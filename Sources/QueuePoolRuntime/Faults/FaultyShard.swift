@@ -96,6 +96,7 @@ final class FaultyShard: Shard {
     func counts() -> ShardCounts { inner.counts() }
     func nextVisibleAt() -> Timestamp? { inner.nextVisibleAt() }
     func onReady(_ notify: @escaping @Sendable () -> Void) { inner.onReady(notify) }
+    func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) { inner.onEvent(report) }
     func setDeadLetterSink(_ sink: DeadLetterSink?) { inner.setDeadLetterSink(sink) }
     func close() { inner.close() }
 

@@ -29,6 +29,20 @@ package struct QueueTarget: Sendable {
     package let shard: PoolShard?
 }
 
+/// What happened in a pool that is worth a line in the log.
+package struct PoolEvent: Sendable {
+    package enum Kind: Sendable {
+        /// The pool answers; so many messages were found in it.
+        case opened(shards: Int, messages: Int)
+        case removed
+        case shard(name: String, ShardEvent)
+    }
+
+    package let pool: PoolName
+    package let epoch: Epoch
+    package let kind: Kind
+}
+
 /// How pools are set up.
 package struct PoolOptions: Sendable {
     /// Messages and bytes that may wait for one shard.
@@ -58,12 +72,16 @@ package final class PoolRegistry: Sendable {
     private let options: PoolOptions
     /// What the queue attributes, written down by the door that takes them, mean to a shard.
     private let meaning: @Sendable (String) -> QueueAttributes
+    private let report: @Sendable (PoolEvent) -> Void
     package let clock: any RuntimeClock
 
+    /// - Parameter report: called, on any thread, with what operators should read in the log.
     package init(
         store: any ControlStore, factory: any ShardFactory, options: PoolOptions, clock: any RuntimeClock,
-        meaning: @escaping @Sendable (String) -> QueueAttributes
+        meaning: @escaping @Sendable (String) -> QueueAttributes,
+        report: @escaping @Sendable (PoolEvent) -> Void = { _ in }
     ) {
+        self.report = report
         self.store = store
         self.factory = factory
         self.options = options
@@ -143,6 +161,7 @@ package final class PoolRegistry: Sendable {
             guard self.pool(pool.name.text) === pool else { throw .noSuchPool }
             do throws(ControlStoreError) { try store.remove(pool.name) } catch { throw .store(error) }
             uninstall(pool)
+            report(PoolEvent(pool: pool.name, epoch: pool.snapshot.topology.epoch, kind: .removed))
             pool.hub.close()
             for shard in pool.snapshot.shards {
                 shard.shard.close()
@@ -211,7 +230,16 @@ package final class PoolRegistry: Sendable {
         let pool = Pool(
             definition: definition, attributes: attributes, quota: definition.quota ?? options.quota, shards: shards,
             clock: clock)
-        for shard in shards { shard.shard.setDeadLetterSink(sink(for: pool)) }
+        for shard in shards {
+            shard.shard.setDeadLetterSink(sink(for: pool))
+            shard.shard.onEvent { [report, weak pool] event in
+                guard let pool else { return }
+                report(
+                    PoolEvent(
+                        pool: pool.name, epoch: pool.snapshot.topology.epoch,
+                        kind: .shard(name: shard.name, event)))
+            }
+        }
         return pool
     }
 
@@ -247,6 +275,12 @@ package final class PoolRegistry: Sendable {
 
     private func install(_ pool: Pool) {
         let shards = pool.snapshot.shards
+        let counts = shards.map { $0.shard.counts() }
+        let messages = counts.reduce(0) { $0 + $1.backlog + $1.inFlight + $1.delayed }
+        report(
+            PoolEvent(
+                pool: pool.name, epoch: pool.snapshot.topology.epoch,
+                kind: .opened(shards: shards.count, messages: messages)))
         state.withLock { state in
             state.pools[pool.name.text] = pool
             state.targets[pool.name.text] = QueueTarget(pool: pool, shard: nil)

@@ -20,7 +20,7 @@ func runServe(_ settings: ServeSettings) async throws {
     let clock = SystemClock()
     let lock = try prepareDirectory(settings.dataDirectory)
     defer { withExtendedLifetime(lock) {} }
-    let registry = try makeRegistry(settings, clock: clock)
+    let registry = try makeRegistry(settings, clock: clock, logger: logger)
     try openPools(settings, registry: registry)
 
     var options = ServerOptions(host: settings.listen.host, port: settings.listen.port)
@@ -79,7 +79,9 @@ private func prepareDirectory(_ directory: String) throws -> DirectoryLock {
     }
 }
 
-private func makeRegistry(_ settings: ServeSettings, clock: SystemClock) throws -> PoolRegistry {
+private func makeRegistry(
+    _ settings: ServeSettings, clock: SystemClock, logger: Logger
+) throws -> PoolRegistry {
     let store: SQLiteControlStore
     do throws(ControlStoreError) {
         store = try SQLiteControlStore(path: settings.controlFile)
@@ -98,7 +100,9 @@ private func makeRegistry(_ settings: ServeSettings, clock: SystemClock) throws 
     options.quota = settings.quota
     options.waitingEntriesMax = settings.shard.waitingEntriesMax
     options.waitingBytesMax = settings.shard.waitingBytesMax
-    return PoolRegistry(store: store, factory: factory, options: options, clock: clock) { queueAttributes(of: $0) }
+    return PoolRegistry(
+        store: store, factory: factory, options: options, clock: clock, meaning: { queueAttributes(of: $0) },
+        report: { log($0, to: logger) })
 }
 
 private func openPools(_ settings: ServeSettings, registry: PoolRegistry) throws {

@@ -1,0 +1,45 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Logging
+import QueuePoolCore
+import QueuePoolRuntime
+
+/// Writes what happened in a pool as one line each: pool, epoch, shard and message ids, never content (I6).
+func log(_ event: PoolEvent, to logger: Logger) {
+    var metadata: Logger.Metadata = ["pool": "\(event.pool)", "epoch": "\(event.epoch.number)"]
+    switch event.kind {
+    case .opened(let shards, let messages):
+        metadata["shards"] = "\(shards)"
+        metadata["messages"] = "\(messages)"
+        logger.info("Pool opened", metadata: metadata)
+    case .removed: logger.notice("Pool removed", metadata: metadata)
+    case .shard(let name, let event):
+        metadata["shard"] = "\(name)"
+        log(event, metadata, to: logger)
+    }
+}
+
+private func log(_ event: ShardEvent, _ metadata: Logger.Metadata, to logger: Logger) {
+    var metadata = metadata
+    switch event {
+    case .commitsFail(let error):
+        metadata["error"] = "\(error)"
+        logger.error("Commits fail: nothing of them is acknowledged", metadata: metadata)
+    case .commitsSucceedAgain: logger.notice("Commits succeed again", metadata: metadata)
+    case .movedToDeadLetter(let ids):
+        for id in ids {
+            metadata["message.id"] = "\(id)"
+            logger.notice("Received too often: moved to the dead-letter queue", metadata: metadata)
+        }
+    case .deadLetterFailed(let ids):
+        for id in ids {
+            metadata["message.id"] = "\(id)"
+            logger.warning("The dead-letter queue did not take the message", metadata: metadata)
+        }
+    case .expired(let count):
+        metadata["messages"] = "\(count)"
+        logger.notice("Dropped by retention", metadata: metadata)
+    }
+}
