@@ -69,7 +69,7 @@ extension Setting {
         text: "Requests per second and API action that a shard takes, a batch counting as one; no quota unless set.")
     package static let waitingEntriesMax = Setting(
         "shard.waiting-entries-max", flag: "waiting-entries-max", .integer(1...10_000_000), fallback: "20000",
-        text: "Messages that may wait for a shard; a sender beyond that gets 429 and Retry-After.")
+        text: "Messages that may wait for a shard; a sender beyond that gets 503 and Retry-After.")
     package static let waitingBytesMax = Setting(
         "shard.waiting-bytes-max", flag: "waiting-bytes-max", .integer(1_048_576...17_179_869_184),
         fallback: "67108864", text: "Bytes of messages that may wait for a shard.")

@@ -26,6 +26,8 @@ final class LineResults: Sendable {
         var firstLine = 1
         var underWay = 0
         var isEnded = false
+        /// Nobody reads the results any more.
+        var isAbandoned = false
         var writer: CheckedContinuation<Void, Never>?
         var reader: CheckedContinuation<Void, Never>?
     }
@@ -68,16 +70,29 @@ final class LineResults: Sendable {
         writer?.resume()
     }
 
+    /// Nobody reads the results any more: the reader of lines is not to wait for room that never comes.
+    func abandon() {
+        let reader = state.withLock { state in
+            state.isAbandoned = true
+            return state.reader.take()
+        }
+        reader?.resume()
+    }
+
     /// Waits until another line may be begun.
-    func waitForRoom() async {
+    /// - Returns: `false` if nobody reads the results any more.
+    func waitForRoom() async -> Bool {
         await withCheckedContinuation { continuation in
             let mustWait = state.withLock { state in
-                guard state.underWay >= underWayMax || state.results.count >= LineResults.linesMax else { return false }
+                guard !state.isAbandoned,
+                    state.underWay >= underWayMax || state.results.count >= LineResults.linesMax
+                else { return false }
                 state.reader = continuation
                 return true
             }
             if !mustWait { continuation.resume() }
         }
+        return state.withLock { !$0.isAbandoned }
     }
 
     /// The results that are next in order, at least one, with the first one's line number; `nil` after the last.

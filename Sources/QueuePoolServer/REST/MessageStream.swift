@@ -29,8 +29,13 @@ struct MessageStream: Sendable {
                 let results = LineResults(underWayMax: MessageStream.underWayMax)
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask { try await read(body, results) }
-                    while let (line, ready) = await results.next() {
-                        try await writer.write(MessageStream.encode(ready, from: line))
+                    do {
+                        while let (line, ready) = await results.next() {
+                            try await writer.write(MessageStream.encode(ready, from: line))
+                        }
+                    } catch {
+                        results.abandon()
+                        throw error
                     }
                     try await group.waitForAll()
                 }
@@ -44,7 +49,7 @@ struct MessageStream: Sendable {
         for try await piece in body {
             splitter.append(piece)
             send(&splitter, results) { $0.next() }
-            await results.waitForRoom()
+            guard await results.waitForRoom() else { return }
         }
         send(&splitter, results) { $0.last() }
     }
