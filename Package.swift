@@ -56,6 +56,9 @@ let package = Package(
             name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque],
             swiftSettings: settings),
         .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl"], swiftSettings: settings),
+        .target(
+            name: "QueuePoolAWS", dependencies: ["QueuePoolCore", "QueuePoolCurl", "QueuePoolJSON", crypto],
+            swiftSettings: settings),
         .target(name: "QueuePoolEmail", dependencies: ["QueuePoolJSON", crypto], swiftSettings: settings),
         // 3. Core's machines on clocks, threads and ports.
         .target(name: "QueuePoolRuntime", dependencies: ["QueuePoolCore"], swiftSettings: settings),
@@ -116,7 +119,15 @@ let package = Package(
         .testTarget(
             name: "QueuePoolCommandTests", dependencies: ["queuepool", "QueuePoolSettings", "QueuePoolServer"],
             swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolEmbeddedTests", dependencies: ["QueuePoolEmbedded", "QueuePoolCore"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolServerTests", dependencies: ["QueuePoolServer"], swiftSettings: settings),
         .testTarget(name: "QueuePoolCurlTests", dependencies: ["QueuePoolCurl"], swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolAWSTests", dependencies: ["QueuePoolAWS", "QueuePoolCurl", "QueuePoolCore"],
+            swiftSettings: settings),
         .testTarget(name: "QueuePoolEmailTests", dependencies: ["QueuePoolEmail"], swiftSettings: settings),
         .testTarget(
             name: "QueuePoolWorkerTests", dependencies: ["QueuePoolWorker", "QueuePoolCore", "QueuePoolCurl"],
