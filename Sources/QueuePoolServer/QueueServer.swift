@@ -64,6 +64,8 @@ package struct QueueServer: Service {
             }, isReady: { readiness.isReady })
         var logger = logger
         logger.logLevel = max(logger.logLevel, .warning)
+        // Half of the processors: the shards' writers keep the other half busy, and fewer loops take more from each wait.
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, System.coreCount / 2))
         let application = Application(
             router: routes.router(),
             server: HTTPServerBuilder { DoorChannel(shared: shared, responder: $0) },
@@ -74,13 +76,19 @@ package struct QueueServer: Service {
                 readiness.set(true)
                 await onReady(channel.localAddress?.port ?? 0)
             },
-            logger: logger)
-        try await withGracefulShutdownHandler {
-            try await application.run()
-        } onGracefulShutdown: { [registry] in
-            readiness.set(false)
-            registry.stopWaiting()
+            eventLoopGroupProvider: .shared(group), logger: logger)
+        do {
+            try await withGracefulShutdownHandler {
+                try await application.run()
+            } onGracefulShutdown: { [registry] in
+                readiness.set(false)
+                registry.stopWaiting()
+            }
+        } catch {
+            try? await group.shutdownGracefully()
+            throw error
         }
+        try await group.shutdownGracefully()
     }
 }
 

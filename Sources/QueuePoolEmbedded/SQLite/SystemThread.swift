@@ -7,6 +7,9 @@ import Glibc
 /// A thread of the operating system's. SQLite blocks while it flushes, and a blocked thread of Swift's own pool would
 /// stop unrelated tasks; so shards are written by threads of their own.
 enum SystemThread {
+    /// Processors that this machine has online.
+    static var processorCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
     private final class Start {
         let body: () -> Void
         init(body: @escaping () -> Void) { self.body = body }

@@ -43,7 +43,7 @@ final class ShardWriter: @unchecked Sendable {
     func turn() {
         perform(take())
         maintain()
-        log.checkpointIfDue()
+        if log.isCheckpointDue { pool.waiting { log.checkpoint() } }
         let isEnding = shard.inbox.withLock { inbox in
             if inbox.operations.isEmpty, !inbox.isClosed { inbox.isScheduled = false }
             return inbox.operations.isEmpty && inbox.isClosed ? true : inbox.isScheduled ? false : nil
@@ -135,7 +135,7 @@ final class ShardWriter: @unchecked Sendable {
         let deletions = turn.deletions
         let blocks = turn.blocks
         do throws(DatabaseError) {
-            try log.commit { () throws(DatabaseError) in
+            try log.write { () throws(DatabaseError) in
                 for block in blocks {
                     rows.append(
                         try log.append(kind: LogKind.block, head: LogEncoding.encode(block), body: block.body))
@@ -146,6 +146,7 @@ final class ShardWriter: @unchecked Sendable {
                 }
                 keyRow = try drop(finished, now)
             }
+            try pool.waiting { [log] () throws(DatabaseError) in try log.flush() }
         } catch { return failed(error) }
         shard.counters.commits.wrappingAdd(1, ordering: .relaxed)
         finishedRows.removeFirst(finished.count)
