@@ -5,6 +5,7 @@
 """Prints a result directory of run.sh as ratios to ceilings beside floors and goals."""
 import json
 import pathlib
+import statistics
 import sys
 
 directory = pathlib.Path(sys.argv[1])
@@ -20,14 +21,36 @@ def measured(report):
     return next(phase for phase in report["phases"] if phase["name"] == mode)
 
 
-ceilings = load("ceilings")
-nginx = ceilings["nginxRequestsPerSecond"]
-inserts = ceilings["raw"]["insertsPerSecond"]
-deletes = ceilings["raw"]["readDeletesPerSecond"]
-print(f"ceilings: nginx {nginx:,.0f} requests/s; raw SQLite {inserts:,.0f} inserts/s, {deletes:,.0f} read+deletes/s;"
-      f" fdatasync {ceilings['raw']['fdatasyncsPerSecond']:,.0f}/s")
-line = "{:<26} {:>11} {:>7} {:>7} {:>6} {:>8} {:>8} {:>9} {:>6}  {}"
-print(line.format("row", "messages/s", "ratio", "floor", "goal", "p50 us", "p99 us", "CPU us", "limit", "verdict"))
+rounds = sorted(int(path.stem.split("-")[1]) for path in directory.glob("ceilings-*-start.json"))
+order = ["start", "single-rest", "single-sqs", "ndjson", "batch-sqs", "drain", "both"]
+
+
+def ceiling(round, name, *path):
+    """The mean of the ceilings before and after a row."""
+    values = []
+    for neighbour in (order[order.index(name) - 1], name):
+        value = load(f"ceilings-{round}-{neighbour}")
+        for key in path:
+            value = value[key]
+        values.append(value)
+    return statistics.mean(values)
+
+
+def median(values):
+    values = [value for value in values if value is not None]
+    return statistics.median(values) if values else None
+
+
+nginx = ("nginxRequestsPerSecond",)
+inserts = ("raw", "insertsPerSecond")
+deletes = ("raw", "readDeletesPerSecond")
+for name, path in (("nginx requests", nginx), ("raw SQLite inserts", inserts), ("raw SQLite read+deletes", deletes),
+                   ("fdatasyncs", ("raw", "fdatasyncsPerSecond"))):
+    values = [ceiling(round, row, *path) for round in rounds for row in order[1:]]
+    print(f"ceiling: {name} {median(values):,.0f}/s (from {min(values):,.0f} to {max(values):,.0f})")
+line = "{:<18} {:>11} {:>7} {:>15} {:>6} {:>5} {:>8} {:>8} {:>7} {:>6}  {}"
+print(line.format(
+    "row", "messages/s", "ratio", "of each round", "floor", "goal", "p50 us", "p99 us", "CPU us", "limit", "verdict"))
 
 # name, side, ceiling, floor, goal, CPU floor, CPU goal
 rows = [
@@ -40,28 +63,31 @@ rows = [
     ("both", "delete", nginx, 0.35, 0.65, None, None),
 ]
 failed = False
-for name, side, ceiling, floor, goal, cpu_floor, cpu_goal in rows:
-    report = load(name)
-    if report is None:
-        print(line.format(f"{name} {side}", "-", "-", floor, goal, "-", "-", "-", "-", "NOT MEASURED"))
+for name, side, path, floor, goal, cpu_floor, cpu_goal in rows:
+    reports = {round: report for round in rounds if (report := load(f"{name}-{round}"))}
+    if not reports:
+        print(line.format(f"{name} {side}", "-", "-", "-", floor, goal, "-", "-", "-", "-", "NOT MEASURED"))
         failed = True
         continue
-    phase = measured(report)
-    action = phase[side]
-    ratio = action["messagesPerSecond"] / ceiling
-    cpu = phase["serverCPUMicrosecondsPerMessage"]
+    phases = {round: measured(report) for round, report in reports.items()}
+    actions = {round: phase[side] for round, phase in phases.items()}
+    ratios = [action["messagesPerSecond"] / ceiling(round, name, *path) for round, action in actions.items()]
+    ratio = median(ratios)
+    cpu = median([phase["serverCPUMicrosecondsPerMessage"] for phase in phases.values()])
     verdict = "goal" if ratio >= goal else "above floor" if ratio >= floor else "BELOW FLOOR"
     if cpu_floor and cpu is not None:
         verdict += ", CPU " + ("goal" if cpu <= cpu_goal else "within limit" if cpu <= cpu_floor else "OVER LIMIT")
-    if not report["checks"]["holds"]:
+    if not all(report["checks"]["holds"] for report in reports.values()):
         verdict += ", CHECK BROKEN"
-    if phase["errors"]:
-        verdict += f", {sum(phase['errors'].values())} errors"
+    errors = sum(sum(phase["errors"].values()) for phase in phases.values())
+    if errors:
+        verdict += f", {errors} errors"
     failed |= any(word in verdict for word in ("BELOW", "OVER", "BROKEN"))
-    latency = action["latencyMicroseconds"]
     print(line.format(
-        f"{name} {side}", f"{action['messagesPerSecond']:,.0f}", f"{ratio:.2f}", floor, goal, f"{latency['p50']:,.0f}",
-        f"{latency['p99']:,.0f}", "-" if cpu is None else f"{cpu:.1f}", cpu_floor or "-", verdict))
+        f"{name} {side}", f"{median([a['messagesPerSecond'] for a in actions.values()]):,.0f}", f"{ratio:.2f}",
+        " ".join(f"{value:.2f}" for value in ratios), floor, goal,
+        *(f"{median([a['latencyMicroseconds'][p] for a in actions.values()]):,.0f}" for p in ("p50", "p99")),
+        "-" if cpu is None else f"{cpu:.1f}", cpu_floor or "-", verdict))
 
 scale = load("scale")
 for step in scale["steps"] if scale else []:
