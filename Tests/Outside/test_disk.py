@@ -138,7 +138,7 @@ def test_a_copy_of_a_killed_servers_directory_is_the_same_queue(servers, tmp_pat
 def test_a_file_that_is_no_database_stops_the_start_with_its_name(servers):
     server = servers(pools=(POOL + "=1",))
     server.stop()
-    victim = next(path for path in server.data.rglob("*") if path.suffix == ".sqlite" and "emails-0000" in path.name)
+    victim = next(path for path in server.data.rglob("*") if path.name == "store-0.sqlite")
     victim.write_bytes(b"this is no database" * 1_000)
     for log in logs(server.data):
         log.unlink()

@@ -24,19 +24,23 @@ private final class Bench: Sendable {
 
     func pass(seconds: Int64) { time.withLock { $0 = $0 + seconds * 1_000 } }
 
-    func open(_ name: String = "a.fifo", cacheBytesMax: Int = 1 << 20) throws -> EmbeddedShard {
+    func factory(_ folder: String = "own", cacheBytesMax: Int = 1 << 20) throws -> EmbeddedShardFactory {
+        try FileManager.default.createDirectory(
+            atPath: "\(directory)/\(folder)", withIntermediateDirectories: true)
         var options = EmbeddedShardOptions(pool: pool, now: { self.time.withLock { $0 } })
         options.cacheBytesMax = cacheBytesMax
-        return try EmbeddedShard.open(
-            path: "\(directory)/\(name).sqlite", name: name, attributes: QueueAttributes(), options: options)
+        options.storeCount = 2
+        return try EmbeddedShardFactory(directory: "\(directory)/\(folder)", options: options)
     }
 
-    /// What a crash leaves: the files as they are on the disk now, under another name.
-    func crashCopy(of name: String = "a.fifo", to copy: String) throws {
-        for suffix in ["", "-wal"] {
-            try FileManager.default.copyItem(
-                atPath: "\(directory)/\(name).sqlite\(suffix)", toPath: "\(directory)/\(copy).sqlite\(suffix)")
-        }
+    func open(_ folder: String = "own", name: String = "a-0000.fifo", cacheBytesMax: Int = 1 << 20) throws -> any Shard
+    {
+        try factory(folder, cacheBytesMax: cacheBytesMax).open(name: name, attributes: QueueAttributes())
+    }
+
+    /// What a crash leaves: the files as they are on the disk now, in another folder.
+    func crashCopy(to copy: String) throws {
+        try FileManager.default.copyItem(atPath: "\(directory)/own", toPath: "\(directory)/\(copy)")
     }
 }
 
@@ -47,7 +51,7 @@ private func message(_ group: String, _ body: String, id: String? = nil) -> Outg
     return OutgoingMessage(record: record, groupHash: XXHash64.hash(group))
 }
 
-extension EmbeddedShard {
+extension Shard {
     fileprivate func send(_ messages: [OutgoingMessage]) async throws -> [SendReceipt] {
         try await withCheckedContinuation { done in send(messages) { done.resume(returning: $0) } }.get()
     }
@@ -162,10 +166,74 @@ struct EmbeddedShardTests {
         let shard = try bench.open()
         _ = try await shard.send([message("g", "1")])
         shard.close()
-        let path = "\(bench.directory)/a.fifo.sqlite"
+        let path = "\(bench.directory)/own/store-0.sqlite"
         let database = try Database(path: path)
         try database.execute("UPDATE log SET head = x'0102' WHERE kind = 1")
         database.close()
         #expect(throws: ShardOpenError.damagedRow(1)) { _ = try bench.open() }
+        // Another shard of the same file is none the worse for it.
+        try bench.open(name: "a-0002.fifo").close()
+    }
+
+    @Test("refuses to start beside a shard's file of an older format")
+    func olderFormat() throws {
+        let bench = try Bench()
+        let factory = try bench.factory()
+        FileManager.default.createFile(atPath: "\(bench.directory)/own/a-0000.fifo.sqlite", contents: Data([1]))
+        #expect(throws: ShardOpenError.self) {
+            _ = try factory.open(name: "a-0000.fifo", attributes: QueueAttributes())
+        }
+    }
+
+    @Test("shares its file with others: each has its own messages, over crash, purge and removal")
+    func sharedFile() async throws {
+        let bench = try Bench()
+        let factory = try bench.factory()
+        let names = ["a-0000.fifo", "a-0002.fifo", "b-0004.fifo"]
+        let shards = try names.map { try factory.open(name: $0, attributes: QueueAttributes()) }
+        for round in 0..<5 {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for (shard, name) in zip(shards, names) {
+                    group.addTask { _ = try await shard.send([message("g", "\(name) \(round)")]) }
+                }
+                try await group.waitForAll()
+            }
+        }
+        try bench.crashCopy(to: "copy")
+        for name in names {
+            let copy = try bench.open("copy", name: name)
+            #expect(try await copy.take().map(\.body) == (0..<5).map { "\(name) \($0)" })
+            copy.close()
+        }
+        let purged = try await withCheckedContinuation { done in shards[0].purge { done.resume(returning: $0) } }.get()
+        #expect(purged == 5 && shards[0].counts().backlog == 0 && shards[1].counts().backlog == 5)
+        shards[1].close()
+        try factory.remove(name: names[1])
+        let remade = try factory.open(name: names[1], attributes: QueueAttributes())
+        #expect(remade.counts().backlog == 0 && remade.tag != shards[1].tag)
+        remade.close()
+        shards[0].close()
+        shards[2].close()
+        // Opened again alone and together, after a clean stop.
+        let again = try factory.open(name: names[2], attributes: QueueAttributes())
+        #expect(try await again.take().count == 5)
+        let emptied = try factory.open(name: names[0], attributes: QueueAttributes())
+        #expect(emptied.counts().backlog == 0)
+        emptied.close()
+        again.close()
+    }
+
+    @Test("spreads a pool's shards evenly over the files")
+    func spread() throws {
+        let bench = try Bench()
+        let factory = try bench.factory()
+        for number in 0..<4 { try factory.open(name: "a-000\(number).fifo", attributes: QueueAttributes()).close() }
+        for file in 0..<2 {
+            let database = try Database(path: "\(bench.directory)/own/store-\(file).sqlite")
+            let rows = try database.prepare("SELECT count(*) FROM shards")
+            #expect(try rows.next("count") && rows.integer(0) == 2)
+            rows.finalize()
+            database.close()
+        }
     }
 }

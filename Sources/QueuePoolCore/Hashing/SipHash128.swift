@@ -23,8 +23,8 @@ package struct Hash128: Hashable, Sendable {
 
 /// SipHash-2-4-128 under a secret key.
 package struct SipHash128: Sendable {
-    private let key0: UInt64
-    private let key1: UInt64
+    package let key0: UInt64
+    package let key1: UInt64
 
     package init(key0: UInt64, key1: UInt64) {
         self.key0 = key0

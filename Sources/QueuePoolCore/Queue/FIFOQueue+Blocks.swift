@@ -91,6 +91,9 @@ extension FIFOQueue {
         return finishedRows
     }
 
+    /// Rows that hold messages.
+    package func blockRows() -> [Int64] { blockOrder.lazy.filter { blocks[$0].live > 0 }.map { blocks[$0].row } }
+
     /// Milliseconds since the send of the oldest undeleted message; `nil` if there is none.
     package func oldestAge(_ now: Timestamp) -> Int64? {
         guard let front = blockOrder.first(where: { blocks[$0].live > 0 }), let oldest = livePlaces(front).first

@@ -5,20 +5,26 @@
 import CQueuePoolSQLite
 import QueuePoolCore
 
-// A shard's durable truth: one append-only table in one SQLite file. A commit adds one row for some hundred messages
-// (bodies end to end, a directory in the head) instead of a row for each, because a row of its own costs SQLite more
-// than the message does; and it has no secondary index, because the index lives in memory and is rebuilt from the heads
-// alone. SQLite's synchronous=NORMAL leaves out the flush of the WAL at the end of a commit, the one thing in which FULL
-// differs; it is done here, by SQLite's own function, before anybody is answered, so that the thread that waits for the
-// disk can let another one have the processor. The WAL file is kept and overwritten, which
-// flushes twice as fast as growing it. Source: sqlite.org/wal.html; measurements under benchmarks/.
+// The durable truth of a few shards: one append-only table in one SQLite file. A commit adds one row for all that a shard
+// sends in it (bodies end to end, a directory in the head) instead of one for each message, because a row of its own costs
+// SQLite more than the message does; and there is no secondary index, because the index lives in memory and is rebuilt
+// from the heads alone.
+//
+// Shards share a file because a flush costs more than what it flushes: sixty-four senders over eight shards are eight
+// messages a commit if each shard flushes for itself, and thirty-two if four of them do together. There are a few files
+// and not one, because while one waits for the disk another can be written.
+//
+// SQLite's synchronous=NORMAL leaves out the flush of the WAL at the end of a commit, the one thing in which FULL differs;
+// it is done here, by SQLite's own function, before anybody is answered, so that the thread that waits for the disk can
+// let another one have the processor. The WAL file is kept and overwritten, which flushes twice as fast as growing it.
+// Source: sqlite.org/wal.html; measurements under benchmarks/.
 //
 //   kind 1  block       head: directory and deduplication keys   body: records
 //   kind 2  keys        head: keys of blocks that are gone already but whose five minutes are not over
 //   kind 3  deletions   head: sequence numbers
 //   kind 4  deliveries  head: what was received, written at a clean stop, removed at open
 //
-// Nothing here is thread-safe: one thread at a time, see `Database`.
+// Nothing here is thread-safe: one thread at a time, see `Store`.
 
 enum LogKind {
     static let block: Int64 = 1
@@ -27,14 +33,16 @@ enum LogKind {
     static let deliveries: Int64 = 4
 }
 
-/// What makes a shard's file its own.
+/// What makes a shard's log its own.
 struct LogIdentity {
+    /// The shard's number in its file.
+    let number: Int64
     let tag: ShardTag
     let deduplicationHash: SipHash128
 }
 
 final class LogFile {
-    static let formatVersion: Int64 = 1
+    static let formatVersion: Int64 = 2
     /// Pages of 16 KiB in the WAL after which they are copied into the file.
     private static let checkpointPages: Int32 = 2_048
 
@@ -50,11 +58,11 @@ final class LogFile {
     /// Pages in the WAL, told by SQLite after each commit.
     private let walPages: UnsafeMutablePointer<Int32>
     private(set) var nextRow: Int64
-    let identity: LogIdentity
+    private(set) var identities: [String: LogIdentity]
     private var isOpen = true
 
-    /// Opens a shard's file, or makes it.
-    init(path: String, random: () -> UInt64) throws(DatabaseError) {
+    /// Opens a file, or makes it.
+    init(path: String) throws(DatabaseError) {
         database = try Database(path: path)
         try database.execute(
             """
@@ -62,10 +70,18 @@ final class LogFile {
             PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = -1;
             PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;
             CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, head BLOB, body BLOB);
             """)
-        identity = try LogFile.identity(database, random)
-        insertRow = try database.prepare("INSERT INTO log (id, kind, head, body) VALUES (?, ?, ?, ?)")
+        try LogFile.checkFormat(database)
+        try database.execute(
+            """
+            CREATE TABLE IF NOT EXISTS shards (
+                number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, tag INTEGER NOT NULL, key0 INTEGER NOT NULL,
+                key1 INTEGER NOT NULL);
+            CREATE TABLE IF NOT EXISTS log (
+                id INTEGER PRIMARY KEY, shard INTEGER NOT NULL, kind INTEGER NOT NULL, head BLOB, body BLOB);
+            """)
+        identities = try LogFile.identities(database)
+        insertRow = try database.prepare("INSERT INTO log (id, shard, kind, head, body) VALUES (?, ?, ?, ?, ?)")
         deleteRow = try database.prepare("DELETE FROM log WHERE id = ?")
         selectHead = try database.prepare("SELECT head FROM log WHERE id = ?")
         selectBody = try database.prepare("SELECT body FROM log WHERE id = ?")
@@ -102,25 +118,61 @@ final class LogFile {
         database.close()
     }
 
-    private static func identity(_ database: Database, _ random: () -> UInt64) throws(DatabaseError) -> LogIdentity {
-        let insert = try database.prepare("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)")
-        for (name, value) in [
-            ("format", formatVersion), ("tag", Int64(bitPattern: random())), ("key0", Int64(bitPattern: random())),
-            ("key1", Int64(bitPattern: random())),
-        ] {
-            insert.bind(1, name)
-            insert.bind(2, value)
-            try insert.run("write the identity")
+    private static func checkFormat(_ database: Database) throws(DatabaseError) {
+        let insert = try database.prepare("INSERT OR IGNORE INTO meta (name, value) VALUES ('format', ?)")
+        insert.bind(1, formatVersion)
+        try insert.run("write the format")
+        let select = try database.prepare("SELECT value FROM meta WHERE name = 'format'")
+        let isOurs = try select.next("read the format") && select.integer(0) == formatVersion
+        select.reset()
+        guard isOurs else { throw DatabaseError(code: SQLITE_MISMATCH, operation: "read a file of another format") }
+    }
+
+    private static func identities(_ database: Database) throws(DatabaseError) -> [String: LogIdentity] {
+        var found: [String: LogIdentity] = [:]
+        let select = try database.prepare("SELECT number, name, tag, key0, key1 FROM shards")
+        while try select.next("read the shards") {
+            found[select.text(1)] = LogIdentity(
+                number: select.integer(0), tag: ShardTag(rawValue: UInt64(bitPattern: select.integer(2))),
+                deduplicationHash: SipHash128(
+                    key0: UInt64(bitPattern: select.integer(3)), key1: UInt64(bitPattern: select.integer(4))))
         }
-        var values: [String: Int64] = [:]
-        let select = try database.prepare("SELECT name, value FROM meta")
-        while try select.next("read the identity") { values[select.text(0)] = select.integer(1) }
-        guard values["format"] == formatVersion, let tag = values["tag"], let key0 = values["key0"],
-            let key1 = values["key1"]
-        else { throw DatabaseError(code: SQLITE_MISMATCH, operation: "read a file of another format") }
-        return LogIdentity(
-            tag: ShardTag(rawValue: UInt64(bitPattern: tag)),
-            deduplicationHash: SipHash128(key0: UInt64(bitPattern: key0), key1: UInt64(bitPattern: key1)))
+        return found
+    }
+
+    // MARK: - Shards
+
+    /// The shard's identity, made if it has none yet; on stable storage when this returns.
+    func identity(of name: String, random: () -> UInt64) throws(DatabaseError) -> LogIdentity {
+        if let known = identities[name] { return known }
+        let identity = LogIdentity(
+            number: (identities.values.map(\.number).max() ?? 0) + 1, tag: ShardTag(rawValue: random()),
+            deduplicationHash: SipHash128(key0: random(), key1: random()))
+        try commit { () throws(DatabaseError) in
+            let insert = try database.prepare(
+                "INSERT INTO shards (number, name, tag, key0, key1) VALUES (?, ?, ?, ?, ?)")
+            insert.bind(1, identity.number)
+            insert.bind(2, name)
+            insert.bind(3, Int64(bitPattern: identity.tag.rawValue))
+            insert.bind(4, Int64(bitPattern: identity.deduplicationHash.key0))
+            insert.bind(5, Int64(bitPattern: identity.deduplicationHash.key1))
+            try insert.run("add a shard")
+        }
+        identities[name] = identity
+        return identity
+    }
+
+    /// Removes a shard and everything of it. Reads the whole file.
+    func remove(_ name: String) throws(DatabaseError) {
+        guard let identity = identities[name] else { return }
+        try commit { () throws(DatabaseError) in
+            for table in ["log WHERE shard", "shards WHERE number"] {
+                let delete = try database.prepare("DELETE FROM \(table) = ?")
+                delete.bind(1, identity.number)
+                try delete.run("remove a shard")
+            }
+        }
+        identities[name] = nil
     }
 
     // MARK: - Transactions
@@ -152,20 +204,21 @@ final class LogFile {
     }
 
     /// - Returns: the new row's id.
-    func append(kind: Int64, head: [UInt8], body: [UInt8]? = nil) throws(DatabaseError) -> Int64 {
+    func append(shard: Int64, kind: Int64, head: [UInt8], body: [UInt8]? = nil) throws(DatabaseError) -> Int64 {
         let row = nextRow
         insertRow.bind(1, row)
-        insertRow.bind(2, kind)
+        insertRow.bind(2, shard)
+        insertRow.bind(3, kind)
         var failure: DatabaseError?
         head.withUnsafeBytes { head in
-            insertRow.bind(3, head)
+            insertRow.bind(4, head)
             if let body {
                 body.withUnsafeBytes { body in
-                    insertRow.bind(4, body)
+                    insertRow.bind(5, body)
                     failure = attempt(insertRow, "add a row")
                 }
             } else {
-                insertRow.bindNull(4)
+                insertRow.bindNull(5)
                 failure = attempt(insertRow, "add a row")
             }
         }
@@ -192,8 +245,6 @@ final class LogFile {
         if let failure { throw failure }
     }
 
-    func removeAll() throws(DatabaseError) { try database.execute("DELETE FROM log") }
-
     private func attempt(_ statement: Statement, _ operation: String) -> DatabaseError? {
         do throws(DatabaseError) {
             try statement.run(operation)
@@ -214,14 +265,19 @@ final class LogFile {
         return statement.bytes(0)
     }
 
-    /// Visits every row's head, oldest first. Bodies stay on disk.
+    /// Visits the head of every row, or of one shard's, oldest first. Bodies stay on disk.
     func scan(
-        _ visit: (_ row: Int64, _ kind: Int64, _ head: [UInt8], _ bodyBytes: Int) throws(DatabaseError) -> Void
+        only shard: Int64? = nil,
+        _ visit: (
+            _ shard: Int64, _ row: Int64, _ kind: Int64, _ head: [UInt8], _ bodyBytes: Int
+        ) throws(DatabaseError) -> Void
     ) throws(DatabaseError) {
         // length() of a blob is answered from the row's header; the overflow pages of the body are not read.
-        let rows = try database.prepare("SELECT id, kind, head, length(body) FROM log ORDER BY id")
+        let rows = try database.prepare(
+            "SELECT id, kind, head, length(body), shard FROM log \(shard.map { "WHERE shard = \($0)" } ?? "") ORDER BY id"
+        )
         while try rows.next("scan the log") {
-            try visit(rows.integer(0), rows.integer(1), rows.bytes(2), Int(rows.integer(3)))
+            try visit(rows.integer(4), rows.integer(0), rows.integer(1), rows.bytes(2), Int(rows.integer(3)))
         }
     }
 

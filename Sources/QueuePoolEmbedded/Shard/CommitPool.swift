@@ -7,31 +7,30 @@ import Dispatch
 import QueuePoolCore
 import Synchronization
 
-// A few threads commit for all shards. A shard with work stands in line, once; a free thread takes the shard in front,
+// A few threads commit for all stores. A store with work stands in line, once; a free thread takes the store in front,
 // gives it one turn, and puts it back at the end if more has gathered. A sleeping thread is woken only when the awake
-// ones wait for the disk: waking one costs as much as a commit's work, and one that runs will come to the shard soon. So
-// under load hardly anybody is woken; shards that wait in line gather more, which makes commits fewer and larger; and
-// with little load nobody waits. Files flushed side by side share the disk's latency up to a few of them, beyond that
-// they only cost processor time: hence a few threads and not one a shard. Source: measurements under benchmarks/.
+// ones wait for the disk: waking one costs as much as a commit's work, and one that runs will come to the store soon. So
+// under load hardly anybody is woken; stores that wait in line gather more, which makes commits fewer and larger; and
+// with little load nobody waits. Source: measurements under benchmarks/.
 
-/// The threads that write shards' files.
+/// The threads that write the stores.
 package final class CommitPool: Sendable {
-    /// Flushes side by side; more of them only make commits smaller.
-    package static let widthDefault = 3
+    /// Stores written side by side.
+    package static let widthDefault = EmbeddedShardOptions.storeCountDefault
     /// Half of the processors write; the other half reads requests and writes answers.
     package static var runningMaxDefault: Int { max(1, SystemThread.processorCount / 2) }
     private static let tickMilliseconds = 1_000
 
     private struct State {
-        var ready: Deque<ShardWriter> = []
+        var ready: Deque<Store> = []
         var sleeping = 0
         /// Threads that neither sleep nor wait for a disk.
         var running = 0
 
-        var members: [ObjectIdentifier: ShardWriter] = [:]
+        var members: [ObjectIdentifier: Store] = [:]
         var tickedAt = DispatchTime.now()
 
-        /// Whether a sleeping thread should be woken for a shard in line: not if one that runs will come to it soon.
+        /// Whether a sleeping thread should be woken for a store in line: not if one that runs will come to it soon.
         mutating func mustWake(_ runningMax: Int) -> Bool {
             guard sleeping > 0, running < runningMax, !ready.isEmpty else { return false }
             sleeping -= 1
@@ -46,7 +45,7 @@ package final class CommitPool: Sendable {
 
     /// Starts the threads; they live as long as the process.
     /// - Parameters:
-    ///   - width: shards that are committed side by side, most of them waiting for the disk.
+    ///   - width: stores that are committed side by side, most of them waiting for the disk.
     ///   - runningMax: threads that may use a processor before another one is woken.
     package init(width: Int = widthDefault, runningMax: Int = runningMaxDefault) {
         self.runningMax = runningMax
@@ -56,15 +55,15 @@ package final class CommitPool: Sendable {
         }
     }
 
-    /// Takes a shard in: from now on it gets a turn at least every second, for what is due by time.
-    func add(_ writer: ShardWriter) { state.withLock { $0.members[ObjectIdentifier(writer)] = writer } }
+    /// Takes a store in: from now on its shards get a turn at least every second, for what is due by time.
+    func add(_ store: Store) { state.withLock { $0.members[ObjectIdentifier(store)] = store } }
 
-    func remove(_ writer: ShardWriter) { state.withLock { $0.members[ObjectIdentifier(writer)] = nil } }
+    func remove(_ store: Store) { state.withLock { $0.members[ObjectIdentifier(store)] = nil } }
 
-    /// Puts a shard in line. The caller sees to it that it stands there once.
-    func schedule(_ writer: ShardWriter) {
+    /// Puts a store in line. The caller sees to it that it stands there once.
+    func schedule(_ store: Store) {
         let mustWake = state.withLock { state in
-            state.ready.append(writer)
+            state.ready.append(store)
             return state.mustWake(runningMax)
         }
         if mustWake { wake.signal() }
@@ -83,14 +82,14 @@ package final class CommitPool: Sendable {
 
     private func run() {
         while true {
-            for writer in dueMembers() { writer.poke() }
-            let writer = state.withLock { state -> ShardWriter? in
+            for store in dueMembers() { store.pokeAll() }
+            let store = state.withLock { state -> Store? in
                 if let first = state.ready.popFirst() { return first }
                 state.sleeping += 1
                 state.running -= 1
                 return nil
             }
-            if let writer { writer.turn() } else { sleep() }
+            if let store { store.turn() } else { sleep() }
         }
     }
 
@@ -107,7 +106,7 @@ package final class CommitPool: Sendable {
         if isSignalled { wake.wait() }
     }
 
-    private func dueMembers() -> [ShardWriter] {
+    private func dueMembers() -> [Store] {
         let now = DispatchTime.now()
         return state.withLock { state in
             guard now >= state.tickedAt + .milliseconds(CommitPool.tickMilliseconds) else { return [] }

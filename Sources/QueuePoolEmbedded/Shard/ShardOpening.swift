@@ -18,33 +18,6 @@ package enum ShardOpenError: Error, Hashable, CustomStringConvertible {
     }
 }
 
-extension EmbeddedShard {
-    /// Opens a shard's file, or makes it, and rebuilds the index from the heads of its rows.
-    package static func open(
-        path: String, name: String, attributes: QueueAttributes, options: EmbeddedShardOptions
-    ) throws(ShardOpenError) -> EmbeddedShard {
-        let log: LogFile
-        var recovery: LogRecovery
-        do throws(DatabaseError) {
-            log = try LogFile(path: path, random: options.random)
-            recovery = LogRecovery(
-                index: FIFOQueue(
-                    tag: log.identity.tag, deduplicationHash: log.identity.deduplicationHash, attributes: attributes,
-                    cacheBytesMax: options.cacheBytesMax), now: options.now())
-            try log.scan { row, kind, head, bodyBytes in recovery.take(row, kind, head, bodyBytes) }
-            recovery.finish()
-            if recovery.damagedRow == nil { try recovery.forgetDeliveries(in: log) }
-        } catch { throw .database(error) }
-        if let row = recovery.damagedRow { throw .damagedRow(row) }
-        let shard = EmbeddedShard(name: name, index: recovery.index, now: options.now)
-        let books = recovery.books
-        let writer = ShardWriter(shard: shard, log: log, books: books, pool: options.pool)
-        shard.setWriter { writer.poke() }
-        options.pool.add(writer)
-        return shard
-    }
-}
-
 /// The log's rows that the index does not know: kept by the writer.
 struct LogBooks: Sendable {
     /// Rows of keys whose blocks are gone, with the newest sequence number in each; oldest first.
@@ -61,11 +34,15 @@ struct LogRecovery {
     private let now: Timestamp
     private let oldestKey: SequenceNumber
     private var states: [DeliveryState] = []
-    private var stateRows: [Int64] = []
+    /// Rows of deliveries, which a clean stop wrote.
+    private(set) var deliveryRows: [Int64] = []
 
-    init(index: consuming FIFOQueue, now: Timestamp) {
-        self.index = index
-        self.now = now
+    init(_ identity: LogIdentity, _ options: EmbeddedShardOptions) {
+        // The attributes come when the shard is opened.
+        index = FIFOQueue(
+            tag: identity.tag, deduplicationHash: identity.deduplicationHash, attributes: QueueAttributes(),
+            cacheBytesMax: options.cacheBytesMax)
+        now = options.now()
         oldestKey = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
     }
 
@@ -88,7 +65,7 @@ struct LogRecovery {
             for sequence in deletions { index.restoreDeletion(of: sequence, row: row, now: now) }
         case LogKind.deliveries:
             guard let kept = LogEncoding.states(head) else { return damaged(row) }
-            stateRows.append(row)
+            deliveryRows.append(row)
             states.append(contentsOf: kept.states)
             index.raise(lastSequence: kept.lastSequence)
         default: damaged(row)
@@ -103,17 +80,11 @@ struct LogRecovery {
         for entry in found where entry.sequence >= oldestKey { keys.append(entry) }
     }
 
-    mutating func finish() {
+    mutating func finish(_ attributes: QueueAttributes) {
+        index.setAttributes(attributes, now: now)
         // Rows of keys are written when their blocks go, later than other blocks: the window wants them by age.
         keys.sort { $0.sequence < $1.sequence }
         for entry in keys { index.restore(key: entry.key, sequence: entry.sequence) }
         for state in states { index.restore(state, now: now) }
-    }
-
-    /// Takes the delivery states out of the log, so that a later crash does not bring them back.
-    mutating func forgetDeliveries(in log: LogFile) throws(DatabaseError) {
-        guard !stateRows.isEmpty else { return }
-        let rows = stateRows
-        try log.commit { () throws(DatabaseError) in for row in rows { try log.delete(row: row) } }
     }
 }

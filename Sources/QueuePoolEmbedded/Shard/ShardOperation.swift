@@ -19,15 +19,19 @@ enum ShardOperation: Sendable {
 /// The writer's inbox.
 struct ShardInbox {
     var operations: [ShardOperation] = []
-    /// The shard stands in the commit pool's line, or is having its turn.
+    /// The shard stands in its store's line, or is having its turn.
     var isScheduled = false
     var isClosed = false
 }
 
-/// How a shard's file is used.
+/// How shards are kept.
 package struct EmbeddedShardOptions: Sendable {
     /// Bytes of message bodies kept in memory for receivers, beside the index.
     package var cacheBytesMax = 16 << 20
+    /// Files that share the shards of a new data directory.
+    package var storeCount = storeCountDefault
+    /// Two on small machines: one writes while the other waits for the disk, and each serves many senders with a flush.
+    package static let storeCountDefault = max(2, SystemThread.processorCount / 2)
     /// The threads that write; shared by all shards of a process.
     package let pool: CommitPool
     /// A wall clock that never steps back.

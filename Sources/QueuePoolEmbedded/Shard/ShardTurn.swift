@@ -21,6 +21,9 @@ struct ShardTurn {
     /// The rows that were written, blocks first.
     var rows: [Int64] = []
     var deletionRow: Int64 = 0
+    /// Rows of finished blocks that were deleted with it, and the row that keeps their keys.
+    var droppedRows = 0
+    var keyRow: (row: Int64, newest: SequenceNumber)?
 
     private var receipts: [[SendReceipt]] = []
     private var decisions: [[DeleteDecision]] = []

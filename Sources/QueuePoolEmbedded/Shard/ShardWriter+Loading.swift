@@ -36,7 +36,7 @@ extension ShardWriter {
         guard let place = shard.index.withLock({ $0.locate(entry.handle) }) else { return .success(nil) }
         if let body = place.body ?? bodies[place.row] { return .success(entry.message(place, in: body)) }
         do throws(DatabaseError) {
-            guard let body = try log.body(row: place.row), place.offset + place.length <= body.count else {
+            guard let body = try store.file.body(row: place.row), place.offset + place.length <= body.count else {
                 return .failure(.storageFailed(code: 11))
             }
             bodies[place.row] = body

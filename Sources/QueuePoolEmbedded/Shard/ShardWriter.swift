@@ -6,53 +6,35 @@ import Dispatch
 import QueuePoolCore
 import Synchronization
 
-// Who writes a shard's file. A turn: take everything that gathered; judge it against the index under its lock; write it
-// in one transaction; publish it to the index under the lock; answer everybody. If the transaction fails, nothing was
-// published and everybody is told.
+// What one shard does in a turn of its store: take everything that gathered and judge it against the index under its lock;
+// write it, in one transaction with the store's other shards; publish it to the index under the lock; answer everybody.
+// If the transaction fails, nothing was published and everybody is told.
 
-/// - Important: turns are given by one thread of the pool at a time: `isScheduled` in the inbox lets a shard stand in line
-///   once, and the inbox's lock orders one turn after the other. That is what makes it Sendable.
+/// - Important: used under its store's lock only, and a shard stands in the store's line once (`isScheduled` in its inbox).
+///   That is what makes it Sendable.
 final class ShardWriter: @unchecked Sendable {
     private static let blockMessagesMax = 256
     private static let blockBytesMax = 256 << 10
     private static let maintenanceMilliseconds: Int64 = 1_000
 
     let shard: EmbeddedShard
-    let log: LogFile
+    let store: Store
+    private let identity: LogIdentity
     var books: LogBooks
     /// Rows of blocks that have no message left, to be deleted with the next commit.
     var finishedRows: [Int64] = []
-    /// Set when the file's state is unknown; every later write is refused.
-    private var brokenBy: ShardError?
     /// Whether the last commit failed, so that a change is told once.
     private var isFailing = false
     private var deletionRowsAtLastSweep = 0
     private var maintainedAt: Timestamp
-    private let pool: CommitPool
 
-    init(shard: EmbeddedShard, log: LogFile, books: LogBooks, pool: CommitPool) {
-        self.pool = pool
+    init(shard: EmbeddedShard, store: Store, identity: LogIdentity, books: LogBooks) {
         self.shard = shard
-        self.log = log
+        self.store = store
+        self.identity = identity
         self.books = books
         finishedRows = shard.index.withLock { $0.takeFinishedRows() }
         maintainedAt = shard.now()
-    }
-
-    /// One turn.
-    func turn() {
-        perform(take())
-        maintain()
-        if log.isCheckpointDue { pool.waiting { log.checkpoint() } }
-        let isEnding = shard.inbox.withLock { inbox in
-            if inbox.operations.isEmpty, !inbox.isClosed { inbox.isScheduled = false }
-            return inbox.operations.isEmpty && inbox.isClosed ? true : inbox.isScheduled ? false : nil
-        }
-        switch isEnding {
-        case nil: break
-        case .some(false): pool.schedule(self)
-        case .some(true): end()
-        }
     }
 
     /// Asks for a turn unless one is coming.
@@ -61,15 +43,23 @@ final class ShardWriter: @unchecked Sendable {
             defer { inbox.isScheduled = true }
             return !inbox.isScheduled
         }
-        if mustSchedule { pool.schedule(self) }
+        if mustSchedule { store.schedule(self) }
     }
 
-    private func end() {
-        pool.remove(self)
-        writeDeliveries()
-        log.checkpoint()
-        log.close()
-        shard.stopped.signal()
+    /// What comes after a turn.
+    enum Sequel {
+        case rest
+        case anotherTurn
+        case end
+    }
+
+    func endTurn() -> Sequel {
+        shard.inbox.withLock { inbox in
+            if !inbox.operations.isEmpty { return .anotherTurn }
+            if inbox.isClosed { return .end }
+            inbox.isScheduled = false
+            return .rest
+        }
     }
 
     private func take() -> [ShardOperation] {
@@ -80,9 +70,11 @@ final class ShardWriter: @unchecked Sendable {
         }
     }
 
-    private func perform(_ operations: [ShardOperation]) {
+    /// Takes everything that gathered and judges it.
+    /// - Returns: what is to be written and settled; `nil` if nothing is left to do.
+    func begin() -> ShardTurn? {
         var turn = ShardTurn()
-        for operation in operations {
+        for operation in take() {
             switch operation {
             case .send(let pull, let completion): turn.sends.append((pull(), completion))
             case .delete(let handles, let completion): turn.deletes.append((handles, completion))
@@ -95,21 +87,31 @@ final class ShardWriter: @unchecked Sendable {
                 purge(completion)
             }
         }
-        commit(turn)
+        return turn.isEmpty ? nil : judged(turn)
     }
 
     // MARK: - One commit
 
+    /// A commit of this shard's alone.
     private func commit(_ turn: consuming ShardTurn) {
-        guard !turn.isEmpty else { return }
+        if !turn.isEmpty { store.commit([(self, judged(turn))]) }
+    }
+
+    private func judged(_ turn: consuming ShardTurn) -> ShardTurn {
         var turn = turn
         let now = shard.now()
         shard.index.withLock { index in
             index.advance(to: now)
             turn.judge(&index, now, blockMessagesMax: ShardWriter.blockMessagesMax, bytes: ShardWriter.blockBytesMax)
         }
-        var failure = brokenBy
-        if failure == nil, turn.needsWrite { failure = write(&turn, now) }
+        return turn
+    }
+
+    /// Publishes what was written, or not, and answers.
+    func settle(_ turn: consuming ShardTurn, _ failure: ShardError?) {
+        var turn = turn
+        if failure == nil, turn.needsWrite { take(note: &turn) }
+        let now = shard.now()
         let isReady = shard.index.withLock { index in
             turn.publish(&index, isDurable: failure == nil, now)
             finishedRows.append(contentsOf: index.takeFinishedRows())
@@ -121,6 +123,16 @@ final class ShardWriter: @unchecked Sendable {
         if isReady { shard.notifyReady() }
     }
 
+    private func take(note turn: inout ShardTurn) {
+        shard.counters.commits.wrappingAdd(1, ordering: .relaxed)
+        finishedRows.removeFirst(turn.droppedRows)
+        if let keyRow = turn.keyRow { books.keyRows.append(keyRow) }
+        if !turn.deletions.isEmpty, let row = turn.rows.last {
+            turn.deletionRow = row
+            books.deletionRows.append(row)
+        }
+    }
+
     private func report(_ turn: ShardTurn, _ failure: ShardError?) {
         for event in turn.events(isDurable: failure == nil) { shard.report(event) }
         guard turn.needsWrite, isFailing != (failure != nil) else { return }
@@ -128,35 +140,23 @@ final class ShardWriter: @unchecked Sendable {
         shard.report(failure.map { .commitsFail($0) } ?? .commitsSucceedAgain)
     }
 
-    private func write(_ turn: inout ShardTurn, _ now: Timestamp) -> ShardError? {
-        let finished = finishedRows
-        var rows: [Int64] = []
-        var keyRow: (row: Int64, newest: SequenceNumber)?
-        let deletions = turn.deletions
-        let blocks = turn.blocks
-        do throws(DatabaseError) {
-            try log.write { () throws(DatabaseError) in
-                for block in blocks {
-                    rows.append(
-                        try log.append(kind: LogKind.block, head: LogEncoding.encode(block), body: block.body))
-                }
-                if !deletions.isEmpty {
-                    rows.append(
-                        try log.append(kind: LogKind.deletions, head: LogEncoding.encode(deletions: deletions)))
-                }
-                keyRow = try drop(finished, now)
-            }
-            try pool.waiting { [log] () throws(DatabaseError) in try log.flush() }
-        } catch { return failed(error) }
-        shard.counters.commits.wrappingAdd(1, ordering: .relaxed)
-        finishedRows.removeFirst(finished.count)
-        if let keyRow { books.keyRows.append(keyRow) }
-        if !deletions.isEmpty, let row = rows.last {
-            turn.deletionRow = row
-            books.deletionRows.append(row)
+    /// Writes a turn's rows; in a transaction.
+    func write(_ turn: inout ShardTurn) throws(DatabaseError) {
+        let log = store.file
+        turn.rows = []
+        for block in turn.blocks {
+            turn.rows.append(
+                try log.append(
+                    shard: identity.number, kind: LogKind.block, head: LogEncoding.encode(block), body: block.body))
         }
-        turn.rows = rows
-        return nil
+        if !turn.deletions.isEmpty {
+            turn.rows.append(
+                try log.append(
+                    shard: identity.number, kind: LogKind.deletions,
+                    head: LogEncoding.encode(deletions: turn.deletions)))
+        }
+        turn.droppedRows = finishedRows.count
+        turn.keyRow = try drop(finishedRows, shard.now())
     }
 
     /// Deletes blocks that have no message left; their keys stay in the log until their five minutes are over.
@@ -165,6 +165,7 @@ final class ShardWriter: @unchecked Sendable {
     ) throws(DatabaseError) -> (row: Int64, newest: SequenceNumber)? {
         let oldest = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
         var keys: [(key: Hash128, sequence: SequenceNumber)] = []
+        let log = store.file
         for row in rows {
             if let head = try log.head(row: row), let block = LogEncoding.blockHead(head) {
                 keys.append(contentsOf: block.keys.lazy.filter { $0.sequence >= oldest })
@@ -172,21 +173,17 @@ final class ShardWriter: @unchecked Sendable {
             try log.delete(row: row)
         }
         guard let newest = keys.map(\.sequence).max() else { return nil }
-        return (try log.append(kind: LogKind.keys, head: LogEncoding.encode(keys: keys)), newest)
-    }
-
-    private func failed(_ error: DatabaseError) -> ShardError {
-        if error.isFatal { brokenBy = .storageFailed(code: error.code) }
-        return error.isFull ? .storageFull : .storageFailed(code: error.code)
+        let head = LogEncoding.encode(keys: keys)
+        return (try log.append(shard: identity.number, kind: LogKind.keys, head: head), newest)
     }
 
     // MARK: - Purge
 
     private func purge(_ completion: @Sendable (Result<Int, ShardError>) -> Void) {
-        if let brokenBy { return completion(.failure(brokenBy)) }
-        do throws(DatabaseError) {
-            try log.commit { () throws(DatabaseError) in try log.removeAll() }
-        } catch { return completion(.failure(failed(error))) }
+        let rows =
+            shard.index.withLock { $0.blockRows() } + finishedRows + books.keyRows.map(\.row) + books.deletionRows
+        let failure = store.transact { (log) throws(DatabaseError) in for row in rows { try log.delete(row: row) } }
+        if let failure { return completion(.failure(failure)) }
         finishedRows = []
         books = LogBooks()
         completion(.success(shard.index.withLock { $0.removeAll() }))
@@ -194,19 +191,20 @@ final class ShardWriter: @unchecked Sendable {
 
     // MARK: - Stop
 
-    private func writeDeliveries() {
+    /// Writes down who holds what.
+    func writeDeliveries() {
         let now = shard.now()
         let (states, last) = shard.index.withLock { index in
             index.advance(to: now)
             return (index.deliveryStates(), index.highestSequence)
         }
         // A failure here only forgets receive counts, which a crash would have forgotten too.
-        try? log.commit { () throws(DatabaseError) in
+        _ = store.transact { (log) throws(DatabaseError) in
             var start = 0
             repeat {
                 let end = min(start + 16_384, states.count)
                 let head = LogEncoding.encode(states: states[start..<end], lastSequence: last)
-                _ = try log.append(kind: LogKind.deliveries, head: head)
+                _ = try log.append(shard: identity.number, kind: LogKind.deliveries, head: head)
                 start = end
             } while start < states.count
         }
@@ -215,9 +213,9 @@ final class ShardWriter: @unchecked Sendable {
     // MARK: - Maintenance
 
     /// Once a second: retention, old keys, deletion rows that nobody needs.
-    private func maintain() {
+    func maintain() {
         let now = shard.now()
-        guard now - maintainedAt >= ShardWriter.maintenanceMilliseconds, brokenBy == nil else { return }
+        guard now - maintainedAt >= ShardWriter.maintenanceMilliseconds, store.brokenBy == nil else { return }
         maintainedAt = now
         expire(now)
         if books.deletionRows.count >= deletionRowsAtLastSweep + 1_024 {
@@ -245,23 +243,18 @@ final class ShardWriter: @unchecked Sendable {
         let pinned = shard.index.withLock { $0.blocksPinning(deletionsBefore: newest, limit: 256) }
         let oldest = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
         var rewritten: [(row: Int64, directory: [DirectoryEntry], body: [UInt8])] = []
-        do throws(DatabaseError) {
-            try log.commit { () throws(DatabaseError) in
-                for (row, live) in pinned {
-                    guard let head = try log.head(row: row), let block = LogEncoding.blockHead(head),
-                        let body = try log.body(row: row)
-                    else { continue }
-                    let (directory, compact) = ShardWriter.compacted(live, body)
-                    let keys = block.keys.filter { $0.sequence >= oldest }
-                    try log.replace(
-                        row: row, head: LogEncoding.encode(directory: directory, keys: keys), body: compact)
-                    rewritten.append((row, directory, compact))
-                }
+        let failure = store.transact { (log) throws(DatabaseError) in
+            for (row, live) in pinned {
+                guard let head = try log.head(row: row), let block = LogEncoding.blockHead(head),
+                    let body = try log.body(row: row)
+                else { continue }
+                let (directory, compact) = ShardWriter.compacted(live, body)
+                let keys = block.keys.filter { $0.sequence >= oldest }
+                try log.replace(row: row, head: LogEncoding.encode(directory: directory, keys: keys), body: compact)
+                rewritten.append((row, directory, compact))
             }
-        } catch {
-            _ = failed(error)
-            return
         }
+        guard failure == nil else { return }
         shard.index.withLock { index in
             for item in rewritten { index.rewrote(row: item.row, directory: item.directory, body: item.body) }
         }
@@ -289,16 +282,12 @@ final class ShardWriter: @unchecked Sendable {
         let deletionRows = books.deletionRows.prefix { $0 < needed ?? .max }.prefix(4_096)
         guard keyRows.count + deletionRows.count + finished.count > 0 else { return }
         var keyRow: (row: Int64, newest: SequenceNumber)?
-        do throws(DatabaseError) {
-            try log.commit { () throws(DatabaseError) in
-                for row in keyRows { try log.delete(row: row) }
-                for row in deletionRows { try log.delete(row: row) }
-                keyRow = try drop(finished, now)
-            }
-        } catch {
-            _ = failed(error)
-            return
+        let failure = store.transact { (log) throws(DatabaseError) in
+            for row in keyRows { try log.delete(row: row) }
+            for row in deletionRows { try log.delete(row: row) }
+            keyRow = try drop(finished, now)
         }
+        guard failure == nil else { return }
         finishedRows.removeFirst(finished.count)
         if let keyRow { books.keyRows.append(keyRow) }
         books.keyRows.removeFirst(keyRows.count)

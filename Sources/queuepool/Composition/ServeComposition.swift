@@ -91,8 +91,13 @@ private func makeRegistry(
     }
     var shards = EmbeddedShardOptions(now: { clock.now() })
     shards.cacheBytesMax = settings.shard.cacheBytes
-    var factory: any ShardFactory = EmbeddedShardFactory(
-        directory: settings.dataDirectory + "/shards", options: shards)
+    var factory: any ShardFactory
+    do throws(ShardOpenError) {
+        factory = try EmbeddedShardFactory(directory: settings.dataDirectory + "/shards", options: shards)
+    } catch {
+        throw CommandFailure(
+            "the stores in \(settings.dataDirectory)/shards cannot be made: \(error)", status: ExitStatus.inputOutput)
+    }
     let faults = InjectedFaults(
         latencyMilliseconds: settings.injection.latencyMilliseconds, errorRate: settings.injection.errorRate)
     if !faults.isNone { factory = FaultyShardFactory(factory, faults: faults, clock: clock) }

@@ -1,0 +1,244 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import QueuePoolCore
+import Synchronization
+
+// A store is one SQLite file with the logs of a few shards, and the shards that stand in line to write to it. A turn:
+// every shard in line judges what gathered for it; all of it is written in one transaction; one flush; every shard
+// publishes and answers. So one flush serves the senders of several shards. If the transaction fails, it failed for all
+// of them and everybody is told; nothing was stored.
+//
+// Lock order: the store's lock (`exclusively`) before a shard's `inbox` and `index` and the store's `line`, which are
+// leaves. Answers are given under the store's lock: they may post to any shard, and must not open, remove or wait for one.
+
+/// - Important: everything but `line` is touched under `lock` only. That is what makes it Sendable.
+final class Store: @unchecked Sendable {
+    private struct Line {
+        var ready: [ShardWriter] = []
+        /// The store stands in the commit pool's line, or is having its turn.
+        var isScheduled = false
+        var members: [ObjectIdentifier: ShardWriter] = [:]
+    }
+
+    let path: String
+    let pool: CommitPool
+    private let lock = Mutex(())
+    private let line = Mutex(Line())
+    private var opened: LogFile?
+    private var users = 0
+    /// Indexes that the scan at open rebuilt, until their shards are opened.
+    private var recoveries: [Int64: LogRecovery] = [:]
+    /// Set when the file's state is unknown; every later write is refused.
+    private(set) var brokenBy: ShardError?
+
+    init(path: String, pool: CommitPool) {
+        self.path = path
+        self.pool = pool
+    }
+
+    /// The open file.
+    var file: LogFile {
+        guard let opened else { preconditionFailure("a store is used by open shards only, and open while one is") }
+        return opened
+    }
+
+    private func exclusively<R: Sendable, E>(_ body: () throws(E) -> R) throws(E) -> R {
+        try lock.withLock { (_) throws(E) -> R in try body() }
+    }
+
+    // MARK: - Shards
+
+    /// Makes the file if there is none.
+    func prepare() throws(DatabaseError) {
+        try exclusively { () throws(DatabaseError) in
+            try acquire(nil)
+            release()
+        }
+    }
+
+    /// Opens a shard, or makes it.
+    func open(
+        name: String, attributes: QueueAttributes, options: EmbeddedShardOptions
+    ) throws(ShardOpenError) -> EmbeddedShard {
+        try exclusively { () throws(ShardOpenError) in
+            do throws(DatabaseError) { try acquire(options) } catch { throw .database(error) }
+            do throws(ShardOpenError) {
+                return try shard(name, attributes, options)
+            } catch {
+                release()
+                throw error
+            }
+        }
+    }
+
+    /// Removes a closed shard and everything in it. Reads the whole file.
+    func remove(name: String) throws(DatabaseError) {
+        try exclusively { () throws(DatabaseError) in
+            try acquire(nil)
+            defer { release() }
+            if let number = file.identities[name]?.number { recoveries[number] = nil }
+            try file.remove(name)
+        }
+    }
+
+    private func acquire(_ options: EmbeddedShardOptions?) throws(DatabaseError) {
+        if opened == nil {
+            let file = try LogFile(path: path)
+            opened = file
+            if let options {
+                do throws(DatabaseError) { try scan(file, options) } catch {
+                    close()
+                    throw error
+                }
+            }
+        }
+        users += 1
+    }
+
+    private func release() {
+        users -= 1
+        if users == 0 { close() }
+    }
+
+    private func close() {
+        opened?.checkpoint()
+        opened?.close()
+        opened = nil
+        recoveries = [:]
+        brokenBy = nil
+    }
+
+    private func scan(_ file: LogFile, _ options: EmbeddedShardOptions) throws(DatabaseError) {
+        for identity in file.identities.values {
+            recoveries[identity.number] = LogRecovery(identity, options)
+        }
+        try file.scan { shard, row, kind, head, bodyBytes in recoveries[shard]?.take(row, kind, head, bodyBytes) }
+    }
+
+    private func shard(
+        _ name: String, _ attributes: QueueAttributes, _ options: EmbeddedShardOptions
+    ) throws(ShardOpenError) -> EmbeddedShard {
+        let identity: LogIdentity
+        var recovery: LogRecovery
+        do throws(DatabaseError) {
+            identity = try file.identity(of: name, random: options.random)
+            recovery = try self.recovery(of: identity, options)
+        } catch { throw .database(error) }
+        if let row = recovery.damagedRow { throw .damagedRow(row) }
+        recovery.finish(attributes)
+        do throws(DatabaseError) {
+            let rows = recovery.deliveryRows
+            // So that a later crash does not bring them back.
+            if !rows.isEmpty {
+                try file.commit { () throws(DatabaseError) in for row in rows { try file.delete(row: row) } }
+            }
+        } catch { throw .database(error) }
+        let shard = EmbeddedShard(name: name, index: recovery.index, now: options.now)
+        let writer = ShardWriter(shard: shard, store: self, identity: identity, books: recovery.books)
+        shard.setWriter { writer.poke() }
+        line.withLock { line in
+            line.members[ObjectIdentifier(writer)] = writer
+            pool.add(self)
+        }
+        return shard
+    }
+
+    private func recovery(
+        of identity: LogIdentity, _ options: EmbeddedShardOptions
+    ) throws(DatabaseError) -> LogRecovery {
+        if let found = recoveries.removeValue(forKey: identity.number) { return found }
+        var recovery = LogRecovery(identity, options)
+        try file.scan(only: identity.number) { _, row, kind, head, bodyBytes in
+            recovery.take(row, kind, head, bodyBytes)
+        }
+        return recovery
+    }
+
+    // MARK: - Turns
+
+    /// Puts a shard in line. The caller sees to it that it stands there once.
+    func schedule(_ writer: ShardWriter) {
+        let mustSchedule = line.withLock { line in
+            line.ready.append(writer)
+            defer { line.isScheduled = true }
+            return !line.isScheduled
+        }
+        if mustSchedule { pool.schedule(self) }
+    }
+
+    /// Gives every shard a turn.
+    func pokeAll() { for writer in line.withLock({ Array($0.members.values) }) { writer.poke() } }
+
+    /// One turn of every shard in line.
+    func turn() {
+        let writers = line.withLock { line in
+            let taken = line.ready
+            line.ready = []
+            return taken
+        }
+        exclusively {
+            commit(writers.compactMap { writer in writer.begin().map { (writer, $0) } })
+            for writer in writers { writer.maintain() }
+            if file.isCheckpointDue { pool.waiting { file.checkpoint() } }
+        }
+        var again: [ShardWriter] = []
+        for writer in writers {
+            switch writer.endTurn() {
+            case .rest: break
+            case .anotherTurn: again.append(writer)
+            case .end: end(writer)
+            }
+        }
+        let isBusy = line.withLock { line in
+            line.ready.append(contentsOf: again)
+            line.isScheduled = !line.ready.isEmpty
+            return line.isScheduled
+        }
+        if isBusy { pool.schedule(self) }
+    }
+
+    private func end(_ writer: ShardWriter) {
+        line.withLock { line in
+            line.members[ObjectIdentifier(writer)] = nil
+            if line.members.isEmpty { pool.remove(self) }
+        }
+        exclusively {
+            writer.writeDeliveries()
+            release()
+        }
+        writer.shard.stopped.signal()
+    }
+
+    // MARK: - Commits
+
+    /// Writes turns in one transaction, flushes once, settles each.
+    func commit(_ turns: [(writer: ShardWriter, turn: ShardTurn)]) {
+        var turns = turns
+        var failure: ShardError?
+        if turns.contains(where: { $0.turn.needsWrite }) {
+            failure = transact { (_) throws(DatabaseError) in
+                for place in turns.indices where turns[place].turn.needsWrite {
+                    try turns[place].writer.write(&turns[place].turn)
+                }
+            }
+        }
+        for (writer, turn) in turns { writer.settle(turn, turn.needsWrite ? failure : nil) }
+    }
+
+    /// Runs `body` in a transaction that is on stable storage when this returns `nil`, or did not happen.
+    func transact(_ body: (LogFile) throws(DatabaseError) -> Void) -> ShardError? {
+        if let brokenBy { return brokenBy }
+        let file = file
+        do throws(DatabaseError) {
+            try file.write { () throws(DatabaseError) in try body(file) }
+            try pool.waiting { () throws(DatabaseError) in try file.flush() }
+            return nil
+        } catch {
+            if error.isFatal { brokenBy = .storageFailed(code: error.code) }
+            return error.isFull ? .storageFull : .storageFailed(code: error.code)
+        }
+    }
+}
