@@ -145,7 +145,7 @@ def test_a_file_that_is_no_database_stops_the_start_with_its_name(servers):
     with pytest.raises(AssertionError, match="the server ended"):
         servers(pools=(POOL + "=1",), port=server.port)
     text = server.text()
-    assert "emails-0000" in text and "Fatal" not in text
+    assert "shards/store-0.sqlite: " in text and "Fatal" not in text
 
 
 def test_a_failed_send_may_be_repeated(servers):

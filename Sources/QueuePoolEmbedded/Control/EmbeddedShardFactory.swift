@@ -30,7 +30,7 @@ package final class EmbeddedShardFactory: ShardFactory {
         // The last one first: the first one's presence says that all are there.
         if isNew {
             for store in stores.reversed() {
-                do throws(DatabaseError) { try store.prepare() } catch { throw .database(error) }
+                do throws(DatabaseError) { try store.prepare() } catch { throw .store(file: store.path, error) }
             }
         }
     }
@@ -47,7 +47,7 @@ package final class EmbeddedShardFactory: ShardFactory {
 
     package func remove(name: String) throws {
         do throws(DatabaseError) { try store(of: name).remove(name: name) } catch {
-            throw ShardOpenError.database(error)
+            throw ShardOpenError.store(file: store(of: name).path, error)
         }
     }
 

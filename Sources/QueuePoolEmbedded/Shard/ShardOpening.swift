@@ -7,12 +7,15 @@ package import QueuePoolCore
 /// Why a shard cannot be opened.
 package enum ShardOpenError: Error, Hashable, CustomStringConvertible {
     case database(DatabaseError)
+    /// The file with the shard's store cannot be used.
+    case store(file: String, DatabaseError)
     /// A row of the log does not parse.
     case damagedRow(Int64)
 
     package var description: String {
         switch self {
         case .database(let error): error.description
+        case .store(let file, let error): "\(file): \(error)"
         case .damagedRow(let row): "row \(row) of the log is damaged"
         }
     }

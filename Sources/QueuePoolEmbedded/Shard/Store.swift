@@ -64,7 +64,7 @@ final class Store: @unchecked Sendable {
         name: String, attributes: QueueAttributes, options: EmbeddedShardOptions
     ) throws(ShardOpenError) -> EmbeddedShard {
         try exclusively { () throws(ShardOpenError) in
-            do throws(DatabaseError) { try acquire(options) } catch { throw .database(error) }
+            do throws(DatabaseError) { try acquire(options) } catch { throw .store(file: path, error) }
             do throws(ShardOpenError) {
                 return try shard(name, attributes, options)
             } catch {
@@ -126,7 +126,7 @@ final class Store: @unchecked Sendable {
         do throws(DatabaseError) {
             identity = try file.identity(of: name, random: options.random)
             recovery = try self.recovery(of: identity, options)
-        } catch { throw .database(error) }
+        } catch { throw .store(file: path, error) }
         if let row = recovery.damagedRow { throw .damagedRow(row) }
         recovery.finish(attributes)
         do throws(DatabaseError) {
@@ -135,7 +135,7 @@ final class Store: @unchecked Sendable {
             if !rows.isEmpty {
                 try file.commit { () throws(DatabaseError) in for row in rows { try file.delete(row: row) } }
             }
-        } catch { throw .database(error) }
+        } catch { throw .store(file: path, error) }
         let shard = EmbeddedShard(name: name, index: recovery.index, now: options.now)
         let writer = ShardWriter(shard: shard, store: self, identity: identity, books: recovery.books)
         shard.setWriter { writer.poke() }

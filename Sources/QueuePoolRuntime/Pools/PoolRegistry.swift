@@ -17,7 +17,7 @@ package enum RegistryError: Error, Sendable {
     case noSuchPool
     case shardCount(Int)
     case store(ControlStoreError)
-    /// A shard's file could not be opened or removed.
+    /// A shard could not be opened or removed.
     case shard(name: String, reason: String)
     case closed
 }
