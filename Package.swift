@@ -127,7 +127,7 @@ let package = Package(
         .testTarget(name: "QueuePoolCurlTests", dependencies: ["QueuePoolCurl"], swiftSettings: settings),
         .testTarget(
             name: "QueuePoolAWSTests", dependencies: ["QueuePoolAWS", "QueuePoolCurl", "QueuePoolCore"],
-            swiftSettings: settings),
+            resources: [.copy("vectors.json")], swiftSettings: settings),
         .testTarget(name: "QueuePoolEmailTests", dependencies: ["QueuePoolEmail"], swiftSettings: settings),
         .testTarget(
             name: "QueuePoolWorkerTests", dependencies: ["QueuePoolWorker", "QueuePoolCore", "QueuePoolCurl"],

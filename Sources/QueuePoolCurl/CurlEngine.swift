@@ -7,13 +7,15 @@ import Glibc
 import Synchronization
 
 // All outgoing traffic goes through one curl_multi on one thread, which keeps connections and uses them again. Callers
-// hand transfers over a lock and suspend; the thread resumes them. libcurl's multi handle is not thread-safe but for
+// hand transfers over a lock and are called back by the thread; the async form suspends meanwhile. libcurl's multi handle is not thread-safe but for
 // curl_multi_wakeup, and nothing else is called from outside. It is called under the lock under which the thread ends,
 // so that it never meets a handle that is gone. Source: curl.se/libcurl/c/threadsafe.html, curl_multi_wakeup(3).
 
 /// HTTP and SMTP over one thread, with connections kept for the next transfer.
 
 package final class CurlEngine: Sendable {
+    package typealias Completion = @Sendable (Result<HTTPResponse, CurlFailure>) -> Void
+
     private struct Inbox {
         var arrived: [Job] = []
         /// Among `live`; a transfer may be cancelled before it has arrived.
@@ -29,7 +31,7 @@ package final class CurlEngine: Sendable {
     private struct Job {
         let id: UInt64
         let transfer: CurlTransfer
-        let continuation: CheckedContinuation<Result<HTTPResponse, CurlError>, Never>
+        let completion: Completion
     }
 
     /// A pointer that only the engine's thread uses, but for curl_multi_wakeup.
@@ -67,12 +69,17 @@ package final class CurlEngine: Sendable {
 
     /// Performs an HTTP request; any status is an answer.
     package func perform(_ request: HTTPRequest) async throws(CurlError) -> HTTPResponse {
-        try await run(CurlTransfer.http(request))
+        try await outcome(request).mapError(\.error).get()
+    }
+
+    /// The same, with what is known of a failure. Cancelling the task aborts the transfer.
+    package func outcome(_ request: HTTPRequest) async -> Result<HTTPResponse, CurlFailure> {
+        await run(CurlTransfer.http(request))
     }
 
     /// Hands a mail to an SMTP server.
     package func sendMail(_ mail: MailTransfer) async throws(CurlError) {
-        _ = try await run(CurlTransfer.mail(mail))
+        _ = try await run(CurlTransfer.mail(mail)).mapError(\.error).get()
     }
 
     /// Ends the thread; transfers under way fail.
@@ -81,41 +88,75 @@ package final class CurlEngine: Sendable {
         wakeUp()
     }
 
-    private func wakeUp() {
-        guard let multi else { return }
+    /// Begins an HTTP request without a task.
+    ///
+    /// - Parameter completion: called once, on the engine's thread, so it must be short; at once on the caller's if the
+    ///   engine is closed or the request is not one.
+    /// - Returns: what `cancel` takes.
+    @discardableResult
+    package func start(_ request: HTTPRequest, completion: @escaping Completion) -> TransferID {
+        let id = reserve()
+        hand(CurlTransfer.http(request), id, completion)
+        return id
+    }
+
+    /// Aborts a transfer: its connection is closed, its completion gets `cancelled`. Nothing happens if it has ended.
+    package func cancel(_ id: TransferID) {
         inbox.withLock { inbox in
-            if !inbox.isOver { curl_multi_wakeup(multi.handle) }
+            guard inbox.live.contains(id.number) else { return }
+            inbox.cancelled.insert(id.number)
+            wakeUp(inbox)
         }
     }
 
-    private func run(_ transfer: sending CurlTransfer?) async throws(CurlError) -> HTTPResponse {
-        guard multi != nil else { throw .closed }
-        guard let transfer else { throw .invalid }
-        let id = inbox.withLock { inbox in
+    private func wakeUp() { inbox.withLock { wakeUp($0) } }
+
+    private func wakeUp(_ inbox: borrowing Inbox) {
+        if let multi, !inbox.isOver { curl_multi_wakeup(multi.handle) }
+    }
+
+    private func reserve() -> TransferID {
+        inbox.withLock { inbox in
             inbox.nextID += 1
             inbox.live.insert(inbox.nextID)
-            return inbox.nextID
+            return TransferID(number: inbox.nextID)
+        }
+    }
+
+    private func hand(_ transfer: sending CurlTransfer?, _ id: TransferID, _ completion: @escaping Completion) {
+        guard let transfer else {
+            inbox.withLock { inbox in
+                _ = inbox.live.remove(id.number)
+                _ = inbox.cancelled.remove(id.number)
+            }
+            return completion(.failure(CurlFailure(error: .invalid, wasSent: false)))
         }
         let handed = Handed(transfer)
+        let isTaken = inbox.withLock { inbox in
+            guard multi != nil, !inbox.isClosed, let transfer = handed.take() else {
+                inbox.live.remove(id.number)
+                inbox.cancelled.remove(id.number)
+                return false
+            }
+            inbox.arrived.append(Job(id: id.number, transfer: transfer, completion: completion))
+            // A wake-up lasts until the thread takes what has arrived, so one is enough for all.
+            if inbox.arrived.count == 1 { wakeUp(inbox) }
+            return true
+        }
+        if !isTaken { completion(.failure(CurlFailure(error: .closed, wasSent: false))) }
+    }
+
+    private func run(_ transfer: sending CurlTransfer?) async -> Result<HTTPResponse, CurlFailure> {
+        let id = reserve()
+        let handed = transfer.map { Handed($0) }
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isTaken = inbox.withLock { inbox in
-                    guard !inbox.isClosed, let transfer = handed.take() else {
-                        inbox.live.remove(id)
-                        return false
-                    }
-                    inbox.arrived.append(Job(id: id, transfer: transfer, continuation: continuation))
-                    return true
-                }
-                if isTaken { wakeUp() } else { continuation.resume(returning: .failure(.closed)) }
+                hand(handed?.take(), id) { continuation.resume(returning: $0) }
             }
         } onCancel: {
-            inbox.withLock { inbox in
-                if inbox.live.contains(id) { inbox.cancelled.insert(id) }
-            }
-            wakeUp()
+            cancel(id)
         }
-        return try result.get()
+        return result
     }
 
     // MARK: - The thread
@@ -132,10 +173,12 @@ package final class CurlEngine: Sendable {
                 jobs[job.transfer.easy] = job
                 curl_multi_add_handle(multi, job.transfer.easy)
             }
-            for job in jobs.values where isClosed || cancelled.contains(job.id) {
-                curl_multi_remove_handle(multi, job.transfer.easy)
-                jobs[job.transfer.easy] = nil
-                answer(job, .failure(isClosed ? .closed : .cancelled))
+            if isClosed || !cancelled.isEmpty {
+                for job in jobs.values where isClosed || cancelled.contains(job.id) {
+                    curl_multi_remove_handle(multi, job.transfer.easy)
+                    jobs[job.transfer.easy] = nil
+                    answer(job, .failure(job.transfer.failure(isClosed ? .closed : .cancelled)))
+                }
             }
             if isClosed { break }
             var running: Int32 = 0
@@ -149,12 +192,12 @@ package final class CurlEngine: Sendable {
         }
     }
 
-    private func answer(_ job: Job, _ result: Result<HTTPResponse, CurlError>) {
+    private func answer(_ job: Job, _ result: Result<HTTPResponse, CurlFailure>) {
         inbox.withLock { inbox in
             _ = inbox.live.remove(job.id)
             _ = inbox.cancelled.remove(job.id)
         }
-        job.continuation.resume(returning: result)
+        job.completion(result)
     }
 
     private func finish(_ multi: UnsafeMutableRawPointer, _ jobs: inout [UnsafeMutableRawPointer: Job]) {

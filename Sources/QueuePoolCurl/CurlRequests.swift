@@ -28,6 +28,12 @@ package struct HTTPResponse: Sendable {
     package var headers: [(name: String, value: String)]
     package var body: [UInt8]
 
+    package init(status: Int, headers: [(name: String, value: String)], body: [UInt8]) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
     package func header(_ name: String) -> String? {
         headers.first { $0.name.lowercased() == name.lowercased() }?.value
     }
@@ -87,5 +93,22 @@ package enum CurlError: Error, Hashable, Sendable {
         case .answerTooLarge, .invalid: false
         default: true
         }
+    }
+}
+
+/// A transfer under way, for `cancel`.
+package struct TransferID: Hashable, Sendable {
+    let number: UInt64
+}
+
+/// Why a transfer came to nothing, and whether the other side may have seen it.
+package struct CurlFailure: Error, Hashable, Sendable {
+    package let error: CurlError
+    /// Bytes of the request were written to a connection.
+    package let wasSent: Bool
+
+    package init(error: CurlError, wasSent: Bool) {
+        self.error = error
+        self.wasSent = wasSent
     }
 }

@@ -55,6 +55,13 @@ final class CurlTransfer {
         queuepool_curl_set_long(easy, CURLOPT_TIMEOUT_MS, request.timeoutMilliseconds)
         queuepool_curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, 10_000)
         queuepool_curl_set_long(easy, CURLOPT_TCP_NODELAY, 1)
+        // HTTP/2 where a TLS server offers it; no waiting to see whether a connection under way will share itself.
+        queuepool_curl_set_long(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS)
+        queuepool_curl_set_long(easy, CURLOPT_PIPEWAIT, 0)
+        queuepool_curl_set_long(easy, CURLOPT_SSL_VERIFYPEER, 1)
+        queuepool_curl_set_long(easy, CURLOPT_SSL_VERIFYHOST, 2)
+        // The path is signed, or named by somebody: it goes out as it is, dot segments too.
+        queuepool_curl_set_long(easy, CURLOPT_PATH_AS_IS, 1)
         if !request.body.isEmpty || request.method == "POST" {
             queuepool_curl_set_offset(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.count))
             // Copied by libcurl: the array may move.
@@ -148,12 +155,18 @@ final class CurlTransfer {
 
     // MARK: - End
 
-    func result(_ code: CURLcode) -> Result<HTTPResponse, CurlError> {
+    func result(_ code: CURLcode) -> Result<HTTPResponse, CurlFailure> {
         var status = 0
         queuepool_curl_get_long(easy, CURLINFO_RESPONSE_CODE, &status)
         if code == CURLE_OK { return .success(HTTPResponse(status: status, headers: headers, body: answer)) }
-        if isTooLarge { return .failure(.answerTooLarge(limit: CurlTransfer.answerBytesMax)) }
-        return .failure(CurlTransfer.error(code, status: status))
+        if isTooLarge { return .failure(failure(.answerTooLarge(limit: CurlTransfer.answerBytesMax))) }
+        return .failure(failure(CurlTransfer.error(code, status: status)))
+    }
+
+    func failure(_ error: CurlError) -> CurlFailure {
+        var sentBytes = 0
+        queuepool_curl_get_long(easy, CURLINFO_REQUEST_SIZE, &sentBytes)
+        return CurlFailure(error: error, wasSent: sentBytes > 0)
     }
 
     private static func error(_ code: CURLcode, status: Int) -> CurlError {
