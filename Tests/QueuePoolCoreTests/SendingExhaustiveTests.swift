@@ -71,7 +71,8 @@ private struct Exploration {
 }
 
 @Suite struct `The request sender in every small case` {
-    @Test(arguments: [[1, 1, 2, 2], [1, 2, 1, 2], [1, 2, 2, 1], [1, 1, 1, 2], [1, 1, 1, 1]] as [[UInt64]], [1, 10])
+    @Test(
+        arguments: [[1, 1, 2, 2], [1, 2, 1, 2], [1, 2, 2, 1], [1, 1, 1, 2], [1, 1, 1, 1]] as [[UInt64]], [1, 10])
     func `keeps its guarantees`(groups: [UInt64], entriesMax: Int) {
         var limits = RequestLimits()
         limits.requestEntriesMax = entriesMax

@@ -2,7 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import HeapModule
 import Testing
 
 @testable import QueuePoolCore
@@ -30,7 +29,7 @@ private struct Simulation {
 
     private(set) var stage: SendStage
     private var random: SplitMix64
-    private var agenda = Heap<Due>()
+    private var agenda: [Due] = []
     private var turn = 0
     /// Percent.
     private let faultRate: Int
@@ -61,8 +60,8 @@ private struct Simulation {
             for id in stage.left { plan(1 + random.below(40), .arrive(id)) }
             stage.left = []
             let timer = stage.timers.min()
-            if let next = agenda.min, next.at <= timer ?? .distantFuture {
-                agenda.removeMin()
+            if let next = agenda.last, next.at <= timer ?? .distantFuture {
+                agenda.removeLast()
                 stage.now = max(stage.now, next.at)
                 perform(next.action)
             } else if !stage.wake() {
@@ -74,7 +73,9 @@ private struct Simulation {
 
     private mutating func plan(_ delay: Int, _ action: Action) {
         turn += 1
-        agenda.insert(Due(at: stage.now + Int64(delay), turn: turn, action: action))
+        let due = Due(at: stage.now + Int64(delay), turn: turn, action: action)
+        // The next one last.
+        agenda.insert(due, at: agenda.firstIndex { $0 < due } ?? agenda.count)
     }
 
     private mutating func perform(_ action: Action) {

@@ -116,7 +116,8 @@ struct SendStage {
         let limits = sender.limits
         let groups = messages.map(\.groupHash)
         let busy = Set(underWay.values.joined().map(\.groupHash))
-        check(!messages.isEmpty && messages.count <= limits.requestEntriesMax, "a request has \(messages.count) entries")
+        check(
+            !messages.isEmpty && messages.count <= limits.requestEntriesMax, "a request has \(messages.count) entries")
         check(
             messages.count == 1 || messages.reduce(0) { $0 + $1.byteCount } <= limits.requestBytesMax,
             "a request is too large")
@@ -143,9 +144,7 @@ struct SendStage {
     /// What must hold when nothing is under way and no timer is left.
     mutating func checkEnd() {
         check(underWay.isEmpty, "a request is under way")
-        check(sender.heldEntries == 0 && sender.heldBytes == 0, "entries are still held")
-        check(sender.waitingEntries == 0, "entries still wait")
-        check(sender.requests.isEmpty && sender.resting.isEmpty, "requests or resting groups are left")
+        check(sender.isAtRest, "entries are still held")
         check(sender.lines.values.allSatisfy(\.isEmpty), "lines are left")
         for (number, _, _) in accepted { check(told[number] != nil, "ticket \(number) was never told") }
         for (group, order) in queue.order {

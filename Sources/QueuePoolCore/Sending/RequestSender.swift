@@ -123,6 +123,10 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
 
     package var heldEntries: Int { held.count }
     package var waitingEntries: Int { held.count - entriesInFlight }
+    /// Nothing is held, under way or waiting for its time.
+    var isAtRest: Bool {
+        held.isEmpty && heldBytes == 0 && entriesInFlight == 0 && requests.isEmpty && resting.isEmpty
+    }
 
     /// Takes a token of the quota ahead, for an entry that comes in as paid.
     /// - Returns: `nil` if there was one or no quota is set, else the milliseconds until there will be.
