@@ -14,6 +14,8 @@ final class FaultyEntryShard: EntryShard {
         case dead
         /// Stores and loses every answer but each third.
         case forgetful
+        /// Refuses each request within the call.
+        case closed
     }
 
     private struct State {
@@ -49,6 +51,7 @@ final class FaultyEntryShard: EntryShard {
             return (state.mood, state.requests)
         }
         if mood == .dead { return clock.schedule(at: clock.now() + 10_000) { completion(.failed(.unknownOutcome)) } }
+        if mood == .closed { return completion(.failed(.permanent(.closed))) }
         clock.schedule(at: clock.now() + 20) { [self] in
             let outcomes = messages.map { EntryOutcome.stored(store($0)) }
             let isLost = mood == .forgetful && number % 3 != 0

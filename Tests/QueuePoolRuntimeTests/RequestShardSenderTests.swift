@@ -111,6 +111,17 @@ private func poolShard(_ shard: FaultyEntryShard, _ clock: ManualClock, quota: I
         #expect(sender.waitingEntries == 0)
     }
 
+    @Test func `bears a shard that answers thousands of requests within the call`() {
+        let shard = FaultyEntryShard(name: "a", clock: clock)
+        let sender = RequestShardSender(shard: shard, limits: RequestLimits(), quota: nil, clock: clock)
+        shard.be(.closed)
+        let told = Told()
+        sender.send((0..<20_000).map { told.entry(UInt8($0 % 200), group: 1, clock) })
+        #expect(told.numbers.count == 20_000)
+        #expect(told.successes.isEmpty)
+        #expect(shard.requests == 20_000)
+    }
+
     @Test func `keeps the quota`() {
         let shard = FaultyEntryShard(name: "a", clock: clock)
         let sender = poolShard(shard, clock, quota: 4).sender

@@ -35,21 +35,54 @@ package final class RequestShardSender: EntrySender {
 
     package func send(_ entries: [BatcherEntry<SendTicket>]) { handle(.accept(entries)) }
 
-    private func handle(_ event: RequestSender<SendTicket>.Event) {
-        let now = clock.now()
-        for effect in state.withLock({ $0.handle(event, now: now) }) { perform(effect) }
+    private func handle(_ first: Event) {
+        var events = [first]
+        while let event = events.popLast() {
+            let now = clock.now()
+            for effect in state.withLock({ $0.handle(event, now: now) }) {
+                if let answer = perform(effect) { events.append(answer) }
+            }
+        }
     }
 
-    private func perform(_ effect: RequestSender<SendTicket>.Effect) {
+    /// - Returns: the answer, if the shard gave it before the call returned.
+    private func perform(_ effect: RequestSender<SendTicket>.Effect) -> Event? {
         switch effect {
         case .complete(let ticket, let result): ticket.complete(result)
         case .wake(let time): clock.schedule(at: time) { [weak self] in self?.handle(.timer) }
         case .send(let id, let messages):
+            let call = Call()
             shard.sendEach(messages) { [self] answers in
-                switch answers {
-                case .entries(let outcomes): handle(.answered(id, outcomes))
-                case .failed(let failure): handle(.failed(id, failure))
-                }
+                let event: Event =
+                    switch answers {
+                    case .entries(let outcomes): .answered(id, outcomes)
+                    case .failed(let failure): .failed(id, failure)
+                    }
+                if !call.keeps(event) { handle(event) }
+            }
+            return call.returned()
+        }
+        return nil
+    }
+
+    private typealias Event = RequestSender<SendTicket>.Event
+
+    /// Tells an answer that comes within the call from a later one: handled within, thousands of waiting requests to a
+    /// shard that refuses at once would each take a piece of the stack.
+    private final class Call: Sendable {
+        private let state = Mutex<(isReturned: Bool, answer: Event?)>((false, nil))
+
+        func keeps(_ answer: Event) -> Bool {
+            state.withLock { state in
+                if !state.isReturned { state.answer = answer }
+                return !state.isReturned
+            }
+        }
+
+        func returned() -> Event? {
+            state.withLock { state in
+                state.isReturned = true
+                return state.answer
             }
         }
     }
