@@ -92,6 +92,14 @@ extension SQSError {
             self.init(.internalFailure, "The shard's file could not be written (SQLite result code \(code)).")
         case .closed:
             self.init(.serviceUnavailable, "The shard is closing. Try again.")
+        case .unavailable:
+            self.init(.serviceUnavailable, "The shard did not take the message in time: nothing was stored. Try again.")
+        case .unknownOutcome:
+            self.init(
+                .serviceUnavailable,
+                "The shard did not say whether it stored the message. Try again with the same deduplication id.")
+        case .refused(let code):
+            self.init(.internalFailure, "The shard refused the message (error code \(code)).")
         case .injected:
             self.init(.internalFailure, "An error was injected for a test.")
         }

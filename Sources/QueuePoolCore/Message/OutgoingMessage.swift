@@ -44,9 +44,17 @@ package enum ShardError: Error, Hashable, Sendable {
     case storageFailed(code: Int32)
     /// The shard is closing.
     case closed
+    /// The shard did not do it before the send's deadline, and answered so; nothing was stored.
+    case unavailable(retryAfterMilliseconds: Int)
+    /// The answer is missing: stored or not. The same deduplication id makes another try safe for five minutes.
+    case unknownOutcome
+    /// The shard will never do it; `code` is its error code, which holds nothing of the message.
+    case refused(code: String)
     /// An error injected for a test.
     case injected
 
     /// Whether the same request with the same deduplication id may succeed later.
-    package var isRetryable: Bool { true }
+    package var isRetryable: Bool {
+        if case .refused = self { false } else { true }
+    }
 }

@@ -9,9 +9,9 @@
 /// A token bucket.
 package struct TokenBucket: Hashable, Sendable {
     /// Tokens a second; at least 1.
-    package let rate: Int
+    private(set) package var rate: Int
     /// Tokens that a rested bucket holds.
-    package let burst: Int
+    private(set) package var burst: Int
     private var thousandths: Int64
     private var filledAt: Timestamp
 
@@ -25,6 +25,14 @@ package struct TokenBucket: Hashable, Sendable {
         self.burst = min(max(1, burst ?? rate), TokenBucket.largest)
         thousandths = Int64(self.burst) * 1_000
         filledAt = now
+    }
+
+    /// Goes on at another rate with the tokens that are there, as far as they fit.
+    package mutating func change(rate: Int, burst: Int, now: Timestamp) {
+        fill(now)
+        self.rate = min(max(1, rate), TokenBucket.largest)
+        self.burst = min(max(1, burst), TokenBucket.largest)
+        thousandths = min(thousandths, Int64(self.burst) * 1_000)
     }
 
     /// Takes one token.

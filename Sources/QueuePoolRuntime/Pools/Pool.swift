@@ -94,7 +94,7 @@ package final class Pool: Sendable {
         let gathering = Gathering<Result<SendReceipt, ShardError>>(count: messages.count, completion)
         var entries: [[BatcherEntry<SendTicket>]] = []
         var order: [ObjectIdentifier: Int] = [:]
-        var senders: [ShardSender] = []
+        var senders: [any EntrySender] = []
         for (position, message) in messages.enumerated() {
             let key = ObjectIdentifier(shards[position])
             let entry = BatcherEntry<SendTicket>(

@@ -17,7 +17,7 @@ package final class PoolShard: Sendable {
     package let index: ShardIndex
     package let name: String
     package let shard: any Shard
-    package let sender: ShardSender
+    package let sender: any EntrySender
     private let buckets: Mutex<[TokenBucket]>
     private let clock: any RuntimeClock
 
@@ -27,8 +27,16 @@ package final class PoolShard: Sendable {
         self.shard = shard
         self.clock = clock
         let now = clock.now()
-        sender = ShardSender(
-            shard: shard, limits: limits, quota: quota.map { TokenBucket(rate: $0, now: now) }, clock: clock)
+        if !shard.storesBatchesWhole, let shard = shard as? any EntryShard {
+            var held = RequestLimits()
+            held.heldEntriesMax = limits.waitingEntriesMax
+            held.heldBytesMax = limits.waitingBytesMax
+            sender = RequestShardSender(
+                shard: shard, limits: held, quota: quota.map { AdaptiveQuota.Limits(start: $0) }, clock: clock)
+        } else {
+            sender = ShardSender(
+                shard: shard, limits: limits, quota: quota.map { TokenBucket(rate: $0, now: now) }, clock: clock)
+        }
         buckets = Mutex(
             quota.map { rate in QuotaAction.allCases.map { _ in TokenBucket(rate: rate, now: now) } } ?? [])
     }

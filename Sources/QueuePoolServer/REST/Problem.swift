@@ -74,6 +74,20 @@ package struct Problem: Error, Hashable, Sendable {
             self.init(
                 "closing", status: 503, title: "The server is stopping",
                 detail: "Nothing was stored. Send the same request again.", retryAfterSeconds: 1)
+        case .unavailable(let milliseconds):
+            self.init(
+                "unavailable", status: 503, title: "The shard did not take the message in time",
+                detail: "Nothing was stored. Send the same request again after Retry-After.",
+                retryAfterSeconds: Problem.seconds(milliseconds))
+        case .unknownOutcome:
+            self.init(
+                "unknown-outcome", status: 503, title: "The shard did not say whether it stored the message",
+                detail: "Send the same request with the same deduplication id: within five minutes nothing is "
+                    + "stored twice.", retryAfterSeconds: 1)
+        case .refused(let code):
+            self.init(
+                "refused", status: 502, title: "The shard refused the message",
+                detail: "Nothing was stored. The shard's error code is \(code).")
         case .injected:
             self.init(
                 "injected-error", status: 500, title: "An error was injected for a test", detail: "Nothing was stored.")

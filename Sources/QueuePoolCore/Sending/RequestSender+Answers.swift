@@ -1,0 +1,113 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import HeapModule
+
+// What an answer does to its entries, their groups and the pace of the shard.
+
+extension RequestSender {
+    mutating func answered(
+        _ id: RequestID, _ outcomes: [EntryOutcome], _ now: Timestamp, _ effects: inout [Effect]
+    ) {
+        guard let request = end(id) else { return }
+        var isHealthy = false
+        var isThrottled = false
+        for (position, entry) in request.entries.enumerated() {
+            let outcome = position < outcomes.count ? outcomes[position] : .unknown
+            switch outcome {
+            case .stored(let receipt):
+                isHealthy = true
+                tell(entry, .success(receipt), &effects)
+                moveOn(entry)
+            case .permanent(let error):
+                isHealthy = true
+                refuse(entry, error, &effects)
+            case .throttled, .retryable, .unknown:
+                if outcome == .throttled { isThrottled = true }
+                if outcome == .unknown { held[entry]?.isInDoubt = true }
+                tryAgain(entry, now, restsAlone: true, &effects)
+            }
+        }
+        if isThrottled {
+            quota?.throttled(sentAt: request.sentAt, now: now)
+        } else if isHealthy {
+            quota?.succeeded(now: now)
+        }
+        if isHealthy { recover() } else { pause(request, now) }
+    }
+
+    mutating func failed(
+        _ id: RequestID, _ failure: RequestFailure, _ now: Timestamp, _ effects: inout [Effect]
+    ) {
+        guard let request = end(id) else { return }
+        if failure == .throttled { quota?.throttled(sentAt: request.sentAt, now: now) }
+        if case .permanent(let error) = failure {
+            // The shard answers; whether it likes what it is asked is not a matter of pace.
+            recover()
+            for entry in request.entries { refuse(entry, error, &effects) }
+            return
+        }
+        pause(request, now)
+        for entry in request.entries {
+            if failure == .unknownOutcome { held[entry]?.isInDoubt = true }
+            tryAgain(entry, now, restsAlone: false, &effects)
+        }
+    }
+
+    private mutating func end(_ id: RequestID) -> Request? {
+        guard let request = requests.removeValue(forKey: id) else { return nil }
+        entriesInFlight -= request.entries.count
+        if probe == id { probe = nil }
+        return request
+    }
+
+    private mutating func recover() {
+        failures = 0
+        probe = nil
+    }
+
+    /// Failures of requests sent before the last one counted belong to it.
+    private mutating func pause(_ request: Request, _ now: Timestamp) {
+        guard failures == 0 || request.sentAt >= failedAt else { return }
+        failures += 1
+        failedAt = now
+        pausedUntil = now + jitter.delay(failures: failures)
+    }
+
+    /// The head stays the head; a ticket that was told at its deadline is not worth another request.
+    private mutating func tryAgain(
+        _ id: Int, _ now: Timestamp, restsAlone: Bool, _ effects: inout [Effect]
+    ) {
+        guard let entry = held[id], entry.ticket != nil else { return moveOn(id) }
+        held[id]?.isInFlight = false
+        held[id]?.failures += 1
+        let group = entry.message.groupHash
+        if restsAlone {
+            resting.insert(Resting(until: now + jitter.delay(failures: entry.failures + 1), group: group))
+        } else {
+            retries.append(group)
+        }
+    }
+
+    private mutating func refuse(_ id: Int, _ error: ShardError, _ effects: inout [Effect]) {
+        // An earlier try may have stored it: that it was refused now does not take this back.
+        tell(id, .failure(held[id]?.isInDoubt == true ? .unknownOutcome : error), &effects)
+        moveOn(id)
+    }
+
+    private mutating func tell(_ id: Int, _ result: Result<SendReceipt, ShardError>, _ effects: inout [Effect]) {
+        guard let ticket = held[id]?.ticket else { return }
+        held[id]?.ticket = nil
+        effects.append(.complete(ticket, result))
+    }
+
+    /// Takes the head that was in flight out of its line; the next one may have its turn.
+    private mutating func moveOn(_ id: Int) {
+        guard let group = held[id]?.message.groupHash else { return }
+        forget(id)
+        lines[group]?.removeFirst()
+        if lines[group]?.isEmpty == true { lines[group] = nil } else { turns.append(group) }
+    }
+}

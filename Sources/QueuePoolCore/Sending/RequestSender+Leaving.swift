@@ -1,0 +1,105 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import HeapModule
+
+// What leaves, and when: requests, and tickets at their deadline.
+
+extension RequestSender {
+    /// Tells those whose time is over, in the order of acceptance.
+    mutating func expire(_ now: Timestamp, _ effects: inout [Effect]) {
+        while let id = deadlines.first {
+            if let entry = held[id], let ticket = entry.ticket {
+                guard entry.deadline <= now else { break }
+                effects.append(.complete(ticket, .failure(lateError(entry))))
+                if entry.isInFlight { held[id]?.ticket = nil } else { leaveLine(id, entry) }
+            }
+            deadlines.removeFirst()
+        }
+    }
+
+    /// Sends what may leave, and arranges to be woken when more may.
+    mutating func dispatch(_ now: Timestamp, _ effects: inout [Effect]) {
+        while let first = resting.min, first.until <= now { retries.append(resting.removeMin().group) }
+        var wake = resting.min?.until
+        while requests.count < limits.requestsInFlightMax, let head = nextHead() {
+            guard pausedUntil <= now else {
+                wake = min(wake ?? pausedUntil, pausedUntil)
+                break
+            }
+            if failures > 0, probe != nil { break }
+            if held[head]?.isPaid != true, let wait = quota?.take(now: now) ?? nil {
+                let at = now + Int64(max(1, wait))
+                wake = min(wake ?? at, at)
+                break
+            }
+            effects.append(gather(now))
+        }
+        if let wake, wake < sendWakesAt ?? .distantFuture {
+            sendWakesAt = wake
+            effects.append(.wake(at: wake))
+        }
+        // A timer of its own: one in a deadline's length, however often the other one runs.
+        if deadlineWakesAt == nil, let first = deadlines.first, let at = held[first]?.deadline {
+            deadlineWakesAt = at
+            effects.append(.wake(at: at))
+        }
+    }
+
+    /// The heads of the groups whose turn it is, one each.
+    private mutating func gather(_ now: Timestamp) -> Effect {
+        var ids: [Int] = []
+        var messages: [OutgoingMessage] = []
+        var bytes = 0
+        while ids.count < limits.requestEntriesMax, let id = nextHead(), let message = held[id]?.message {
+            guard ids.isEmpty || bytes + message.byteCount <= limits.requestBytesMax else { break }
+            if retries.popFirst() == nil { turns.removeFirst() }
+            bytes += message.byteCount
+            held[id]?.isInFlight = true
+            held[id]?.isPaid = false
+            ids.append(id)
+            messages.append(message)
+        }
+        let id = nextRequest
+        nextRequest += 1
+        entriesInFlight += ids.count
+        requests[id] = Request(entries: ids, sentAt: now)
+        if failures > 0 { probe = id }
+        return .send(id, messages)
+    }
+
+    /// The entry that leaves next; lines that were emptied by deadlines are forgotten on the way.
+    private mutating func nextHead() -> Int? {
+        while let group = retries.first ?? turns.first {
+            if let id = lines[group]?.first { return id }
+            lines[group] = nil
+            if retries.popFirst() == nil { turns.removeFirst() }
+        }
+        return nil
+    }
+
+    /// Takes an entry that is not in flight out of its line, where only a head in flight can stand before it: whatever
+    /// came earlier had its deadline earlier.
+    private mutating func leaveLine(_ id: Int, _ entry: Held) {
+        let group = entry.message.groupHash
+        if lines[group]?.first != id { lines[group]?.swapAt(0, 1) }
+        if lines[group]?.first == id {
+            lines[group]?.removeFirst()
+        }
+        forget(id)
+    }
+
+    mutating func forget(_ id: Int) {
+        guard let entry = held.removeValue(forKey: id) else { return }
+        heldBytes -= entry.message.byteCount
+    }
+
+    private func lateError(_ entry: Held) -> ShardError {
+        if entry.isInFlight || entry.isInDoubt { return .unknownOutcome }
+        let wait = retryAfterMilliseconds
+        return entry.failures > 0 || failures > 0
+            ? .unavailable(retryAfterMilliseconds: wait) : .overloaded(retryAfterMilliseconds: wait)
+    }
+}

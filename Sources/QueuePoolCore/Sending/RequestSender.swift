@@ -1,0 +1,183 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import HeapModule
+
+// Turns single sends into requests to a shard that answers for each entry (Amazon SQS). Guarantees: a ticket is told
+// once; success only if the shard said "stored" (I1); of a group, a message is stored after those before it that were
+// acknowledged, also when entries fail, answers are lost and requests are repeated (I2); what is held is bounded.
+//
+// The rules, and why:
+// - ONE entry of a group in a request, and the next leaves after its answer is known. SQS may fail entry k and store
+//   k+1, and nothing takes k+1 back: with two of a group in a request, k could only be stored behind k+1. So a group
+//   moves one message a round trip; groups move side by side.
+// - An entry in flight stays the head of its group's line. If it fails, or nobody knows, it is the head still, and is
+//   sent again with the same deduplication id. Its followers are held until it is stored, refused for good, or past its
+//   deadline.
+// - An unknown outcome is tried again: within five minutes SQS recognizes the deduplication id and stores nothing twice
+//   (I3), also if the first request arrives after the second. The deadline lies far inside of the five minutes; past it
+//   the sender is told that the outcome is unknown, and so it is if a later try is refused: the first may have stored.
+// - A request leaves at once if one may (no linger); what comes while none may makes the next one.
+// - A request that fails as a whole pauses the shard, with full jitter, and until one succeeds, one at a time leaves: a
+//   dead shard is not stormed. Requests that were under way together count as one failure. An entry that fails alone
+//   waits alone.
+// - Tickets are told at the deadline even if the shard never answers; the group is not: what may yet be stored must not
+//   be overtaken.
+
+/// The order in which requests were formed.
+package typealias RequestID = Int
+
+/// How large requests are, how many may be under way, how much may be held and for how long.
+package struct RequestLimits: Hashable, Sendable {
+    package var requestEntriesMax = QueueLimits.batchEntriesMax
+    package var requestBytesMax = QueueLimits.messageBytesMax
+    package var requestsInFlightMax = 8
+    /// Entries and bytes that are held, in flight or waiting.
+    package var heldEntriesMax = 20_000
+    package var heldBytesMax = 64 << 20
+    /// From acceptance to the answer to the sender, 1...120,000 milliseconds: far inside of SQS's five minutes.
+    package var deadlineMilliseconds: Int64 = 30_000 {
+        didSet { deadlineMilliseconds = min(max(1, deadlineMilliseconds), 120_000) }
+    }
+
+    package init() {}
+}
+
+/// The sends that one shard has not answered yet.
+package struct RequestSender<Ticket: Sendable>: Sendable {
+    package enum Event: Sendable {
+        case accept([BatcherEntry<Ticket>])
+        /// One outcome for each entry; those missing are unknown.
+        case answered(RequestID, [EntryOutcome])
+        case failed(RequestID, RequestFailure)
+        case timer
+    }
+
+    package enum Effect: Sendable {
+        case send(RequestID, [OutgoingMessage])
+        case complete(Ticket, Result<SendReceipt, ShardError>)
+        /// Send `timer` at this time.
+        case wake(at: Timestamp)
+    }
+
+    struct Held: Sendable {
+        let message: OutgoingMessage
+        /// `nil` once told.
+        var ticket: Ticket?
+        let deadline: Timestamp
+        var isPaid: Bool
+        var failures = 0
+        var isInFlight = false
+        /// It may be stored already.
+        var isInDoubt = false
+    }
+
+    struct Request: Sendable {
+        let entries: [Int]
+        let sentAt: Timestamp
+    }
+
+    /// A group whose head waits by itself.
+    struct Resting: Comparable, Sendable {
+        let until: Timestamp
+        let group: UInt64
+
+        static func < (a: Resting, b: Resting) -> Bool { a.until < b.until }
+    }
+
+    package let limits: RequestLimits
+    var quota: AdaptiveQuota?
+    var jitter: FullJitter
+    var held: [Int: Held] = [:]
+    /// The held entries of each group in order, by number. A group is in exactly one place: in turns, in retries, in
+    /// resting, or in flight with its head.
+    var lines: [UInt64: Deque<Int>] = [:]
+    var turns: Deque<UInt64> = []
+    /// Groups whose head was tried already; served first, because its deadline is nearest.
+    var retries: Deque<UInt64> = []
+    var resting = Heap<Resting>()
+    var requests: [RequestID: Request] = [:]
+    /// Entries in the order of their deadlines, which is that of their acceptance; some are gone already.
+    var deadlines: Deque<Int> = []
+    var nextEntry = 0
+    var nextRequest = 0
+    var heldBytes = 0
+    var entriesInFlight = 0
+    /// Requests that failed as a whole since one succeeded.
+    var failures = 0
+    var failedAt = Timestamp.distantPast
+    var pausedUntil = Timestamp.distantPast
+    /// The one request that may be under way while the shard fails.
+    var probe: RequestID?
+    var sendWakesAt: Timestamp?
+    var deadlineWakesAt: Timestamp?
+    var lastNow = Timestamp.distantPast
+
+    package init(limits: RequestLimits, quota: AdaptiveQuota? = nil, seed: UInt64) {
+        self.limits = limits
+        self.quota = quota
+        jitter = FullJitter(seed: seed)
+    }
+
+    package var heldEntries: Int { held.count }
+    package var waitingEntries: Int { held.count - entriesInFlight }
+    /// Nothing is held, under way or waiting for its time.
+    var isAtRest: Bool {
+        held.isEmpty && heldBytes == 0 && entriesInFlight == 0 && requests.isEmpty && resting.isEmpty
+    }
+
+    /// Takes a token of the quota ahead, for an entry that comes in as paid.
+    /// - Returns: `nil` if there was one or no quota is set, else the milliseconds until there will be.
+    package mutating func takeToken(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
+
+    /// - Complexity: O(1) for each entry that comes, leaves or is answered; O(log n) for one that rests.
+    package mutating func handle(_ event: Event, now time: Timestamp) -> [Effect] {
+        // Threads read the clock before they take turns here.
+        let now = max(time, lastNow)
+        lastNow = now
+        var effects: [Effect] = []
+        switch event {
+        case .accept(let entries): accept(entries, now, &effects)
+        case .answered(let id, let outcomes): answered(id, outcomes, now, &effects)
+        case .failed(let id, let failure): failed(id, failure, now, &effects)
+        case .timer:
+            if let at = sendWakesAt, at <= now { sendWakesAt = nil }
+            if let at = deadlineWakesAt, at <= now { deadlineWakesAt = nil }
+        }
+        expire(now, &effects)
+        dispatch(now, &effects)
+        return effects
+    }
+
+    /// All or none; a lone request larger than the bounds is let in when nothing is held.
+    private mutating func accept(_ entries: [BatcherEntry<Ticket>], _ now: Timestamp, _ effects: inout [Effect]) {
+        let bytes = entries.reduce(0) { $0 + $1.message.byteCount }
+        let fits = held.count + entries.count <= limits.heldEntriesMax && heldBytes + bytes <= limits.heldBytesMax
+        guard fits || held.isEmpty else {
+            let error = ShardError.overloaded(retryAfterMilliseconds: retryAfterMilliseconds)
+            for entry in entries { effects.append(.complete(entry.ticket, .failure(error))) }
+            return
+        }
+        heldBytes += bytes
+        for entry in entries {
+            let id = nextEntry
+            nextEntry += 1
+            held[id] = Held(
+                message: entry.message, ticket: entry.ticket, deadline: now + limits.deadlineMilliseconds,
+                isPaid: entry.isPaid)
+            deadlines.append(id)
+            let group = entry.message.groupHash
+            if lines[group] == nil { turns.append(group) }
+            lines[group, default: []].append(id)
+        }
+    }
+
+    /// About the time until a tenth of what is held has left.
+    var retryAfterMilliseconds: Int {
+        guard let quota else { return 1_000 }
+        let rate = max(1, Int(quota.rate)) * limits.requestEntriesMax
+        return min(max(100, held.count * 100 / rate), 30_000)
+    }
+}

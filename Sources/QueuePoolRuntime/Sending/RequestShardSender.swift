@@ -1,0 +1,89 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+import Synchronization
+
+// The driver of `RequestSender`: lock, decide, unlock, act. Order needs no care outside of the lock, because requests
+// that are under way together have no group in common, and a group's next request is decided by the answer to the last.
+
+/// Sends to one shard that answers for each entry.
+package final class RequestShardSender: EntrySender {
+    private let shard: any EntryShard
+    private let clock: any RuntimeClock
+    private let state: Mutex<RequestSender<SendTicket>>
+
+    /// - Parameter seed: of the random delays after failures; different for each shard and process.
+    package init(
+        shard: any EntryShard, limits: RequestLimits, quota: AdaptiveQuota.Limits?, clock: any RuntimeClock,
+        seed: UInt64 = .random(in: 0...UInt64.max)
+    ) {
+        self.shard = shard
+        self.clock = clock
+        let now = clock.now()
+        state = Mutex(
+            RequestSender(limits: limits, quota: quota.map { AdaptiveQuota($0, now: now) }, seed: seed))
+    }
+
+    package var waitingEntries: Int { state.withLock { $0.waitingEntries } }
+
+    package func takeToken() -> Int? {
+        let now = clock.now()
+        return state.withLock { $0.takeToken(now: now) }
+    }
+
+    package func send(_ entries: [BatcherEntry<SendTicket>]) { handle(.accept(entries)) }
+
+    private func handle(_ first: Event) {
+        var events = [first]
+        while let event = events.popLast() {
+            let now = clock.now()
+            for effect in state.withLock({ $0.handle(event, now: now) }) {
+                if let answer = perform(effect) { events.append(answer) }
+            }
+        }
+    }
+
+    /// - Returns: the answer, if the shard gave it before the call returned.
+    private func perform(_ effect: RequestSender<SendTicket>.Effect) -> Event? {
+        switch effect {
+        case .complete(let ticket, let result): ticket.complete(result)
+        case .wake(let time): clock.schedule(at: time) { [weak self] in self?.handle(.timer) }
+        case .send(let id, let messages):
+            let call = Call()
+            shard.sendEach(messages) { [self] answers in
+                let event: Event =
+                    switch answers {
+                    case .entries(let outcomes): .answered(id, outcomes)
+                    case .failed(let failure): .failed(id, failure)
+                    }
+                if !call.keeps(event) { handle(event) }
+            }
+            return call.returned()
+        }
+        return nil
+    }
+
+    private typealias Event = RequestSender<SendTicket>.Event
+
+    /// Tells an answer that comes within the call from a later one: handled within, thousands of waiting requests to a
+    /// shard that refuses at once would each take a piece of the stack.
+    private final class Call: Sendable {
+        private let state = Mutex<(isReturned: Bool, answer: Event?)>((false, nil))
+
+        func keeps(_ answer: Event) -> Bool {
+            state.withLock { state in
+                if !state.isReturned { state.answer = answer }
+                return !state.isReturned
+            }
+        }
+
+        func returned() -> Event? {
+            state.withLock { state in
+                state.isReturned = true
+                return state.answer
+            }
+        }
+    }
+}
