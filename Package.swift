@@ -57,7 +57,8 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl"], swiftSettings: settings),
         .target(
-            name: "QueuePoolAWS", dependencies: ["QueuePoolCore", "QueuePoolCurl", "QueuePoolJSON", crypto],
+            name: "QueuePoolAWS",
+            dependencies: ["QueuePoolCore", "QueuePoolCurl", "QueuePoolJSON", "QueuePoolSQS", crypto, deque],
             swiftSettings: settings),
         .target(name: "QueuePoolEmail", dependencies: ["QueuePoolJSON", crypto], swiftSettings: settings),
         // 3. Core's machines on clocks, threads and ports.
@@ -129,7 +130,7 @@ let package = Package(
             name: "QueuePoolServerTests", dependencies: ["QueuePoolServer"], swiftSettings: settings),
         .testTarget(name: "QueuePoolCurlTests", dependencies: ["QueuePoolCurl"], swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolAWSTests", dependencies: ["QueuePoolAWS", "QueuePoolCurl", "QueuePoolCore"],
+            name: "QueuePoolAWSTests", dependencies: ["QueuePoolAWS", "QueuePoolCurl", "QueuePoolCore", "QueuePoolSQS"],
             resources: [.copy("vectors.json")], swiftSettings: settings),
         .testTarget(name: "QueuePoolEmailTests", dependencies: ["QueuePoolEmail"], swiftSettings: settings),
         .testTarget(

@@ -24,8 +24,13 @@ package struct SendReceipt: Hashable, Sendable {
     package let sequence: SequenceNumber
     /// The deduplication id was accepted before, within five minutes: nothing was stored again.
     package let isDuplicate: Bool
+    /// The sequence number as a remote queue gave it; SQS's are larger than ours.
+    package let remoteSequence: String?
 
-    package init(messageID: MessageID, sequence: SequenceNumber, isDuplicate: Bool) {
+    package init(
+        messageID: MessageID, sequence: SequenceNumber, isDuplicate: Bool, remoteSequence: String? = nil
+    ) {
+        self.remoteSequence = remoteSequence
         self.messageID = messageID
         self.sequence = sequence
         self.isDuplicate = isDuplicate

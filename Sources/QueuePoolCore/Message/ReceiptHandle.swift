@@ -10,8 +10,13 @@ package struct ReceiptHandle: Hashable, Sendable {
     package let receiveCount: UInt32
     /// Where the message's entry was in memory; a hint, checked against the sequence number.
     package let place: UInt32
+    /// What a remote queue gave as its own handle, up to 1,024 characters; `nil` for shards of our own.
+    package let remote: String?
 
-    package init(shard: ShardTag, sequence: SequenceNumber, receiveCount: UInt32, place: UInt32) {
+    package init(
+        shard: ShardTag, sequence: SequenceNumber, receiveCount: UInt32, place: UInt32, remote: String? = nil
+    ) {
+        self.remote = remote
         self.shard = shard
         self.sequence = sequence
         self.receiveCount = receiveCount
@@ -21,8 +26,16 @@ package struct ReceiptHandle: Hashable, Sendable {
     /// Characters of a handle's text.
     package static let textBytes = 56
 
-    /// 56 hexadecimal digits: tag, sequence number, count, place, check word.
+    /// 56 hexadecimal digits: tag, sequence number, count, place, check word. Of a remote queue: `r`, 16 digits of the
+    /// shard's tag, `.` and the queue's own handle.
     package func write(to out: inout [UInt8]) {
+        if let remote {
+            out.append(UInt8(ascii: "r"))
+            ReceiptHandle.put(shard.rawValue, digits: 16, to: &out)
+            out.append(UInt8(ascii: "."))
+            out.append(contentsOf: remote.utf8)
+            return
+        }
         ReceiptHandle.put(shard.rawValue, digits: 16, to: &out)
         ReceiptHandle.put(UInt64(bitPattern: sequence.rawValue), digits: 16, to: &out)
         ReceiptHandle.put(UInt64(receiveCount), digits: 8, to: &out)
@@ -47,6 +60,10 @@ package struct ReceiptHandle: Hashable, Sendable {
     }
 
     private init?(digits: UnsafeRawBufferPointer) {
+        if digits.first == UInt8(ascii: "r") {
+            self.init(remote: digits)
+            return
+        }
         guard digits.count == ReceiptHandle.textBytes,
             let tag = ReceiptHandle.word(digits, 0..<16), let number = ReceiptHandle.word(digits, 16..<32),
             let counts = ReceiptHandle.word(digits, 32..<48), let check = ReceiptHandle.word(digits, 48..<56)
@@ -55,6 +72,16 @@ package struct ReceiptHandle: Hashable, Sendable {
             shard: ShardTag(rawValue: tag), sequence: SequenceNumber(rawValue: Int64(bitPattern: number)),
             receiveCount: UInt32(counts >> 32), place: UInt32(counts & 0xFFFF_FFFF))
         guard self.check == check, shard.rawValue == tag else { return nil }
+    }
+
+    /// Reads the handle of a remote queue's message.
+    package init?(remote text: UnsafeRawBufferPointer) {
+        guard text.count > 18, text.count <= 18 + 1_024, text[0] == UInt8(ascii: "r"), text[17] == UInt8(ascii: "."),
+            let tag = ReceiptHandle.word(text, 1..<17), tag & ShardTag.bits == tag
+        else { return nil }
+        self.init(
+            shard: ShardTag(rawValue: tag), sequence: SequenceNumber(rawValue: 0), receiveCount: 0, place: 0,
+            remote: String(decoding: text[18...], as: UTF8.self))
     }
 
     private static func word(_ digits: UnsafeRawBufferPointer, _ range: Range<Int>) -> UInt64? {

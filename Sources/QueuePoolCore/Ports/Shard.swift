@@ -18,11 +18,14 @@ package struct ReceivedMessage: Sendable {
     package let storage: [UInt8]
     package let offset: Int
     package let length: Int
+    /// What only a remote queue knows of the message; `nil` for shards of our own.
+    package let remote: RemoteFacts?
 
     package init(
         handle: ReceiptHandle, messageID: MessageID, receiveCount: Int, firstReceivedAt: Timestamp,
-        storage: [UInt8], offset: Int, length: Int
+        storage: [UInt8], offset: Int, length: Int, remote: RemoteFacts? = nil
     ) {
+        self.remote = remote
         self.handle = handle
         self.messageID = messageID
         self.receiveCount = receiveCount
@@ -39,6 +42,16 @@ package struct ReceivedMessage: Sendable {
     }
 }
 
+/// What a remote queue says of a message, and a shard of our own computes.
+package struct RemoteFacts: Sendable {
+    package var sentAt = Timestamp(milliseconds: 0)
+    /// Up to 128 bits, in decimal digits.
+    package var sequence = ""
+    package var senderID = ""
+
+    package init() {}
+}
+
 /// A receive from one shard, which never waits.
 package struct ReceiveCommand: Sendable {
     /// 1...10
@@ -46,6 +59,8 @@ package struct ReceiveCommand: Sendable {
     /// `nil`: the queue's own.
     package var visibilitySeconds: Int?
     package var attemptID: String?
+    /// Seconds for which the caller waits to be woken by `onReady` if there is nothing; 0: it does not wait.
+    package var patienceSeconds = 0
 
     package init(limit: Int, visibilitySeconds: Int? = nil, attemptID: String? = nil) {
         self.limit = limit

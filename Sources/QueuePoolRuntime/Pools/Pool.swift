@@ -124,11 +124,13 @@ package final class Pool: Sendable {
         let shards = shard.map { [$0] } ?? snapshot.shards
         let deadline = clock.now() + Int64(waitSeconds) * 1_000
         let start = start(command, shards.count)
-        let attempt: LongPollHub.Attempt = { [hub] isLast, done in
+        let attempt: LongPollHub.Attempt = { [hub, clock] isLast, done in
             if isAbandoned() {
                 done(true)
                 return completion(.success([]))
             }
+            var command = command
+            command.patienceSeconds = isLast ? 0 : max(1, Int((deadline - clock.now() + 999) / 1_000))
             let round = ReceiveRound(shards: shards, start: start, command: command) { result in
                 let isEmpty = (try? result.get().isEmpty) ?? false
                 if isEmpty, !isLast { return done(false) }

@@ -49,7 +49,8 @@ package final class RequestShardSender: EntrySender {
     private func perform(_ effect: RequestSender<SendTicket>.Effect) -> Event? {
         switch effect {
         case .complete(let ticket, let result): ticket.complete(result)
-        case .wake(let time): clock.schedule(at: time) { [weak self] in self?.handle(.timer) }
+        // Held until it rings: what was taken in is told of, also by a sender that nobody else holds any more.
+        case .wake(let time): clock.schedule(at: time) { self.handle(.timer) }
         case .send(let id, let messages):
             let call = Call()
             shard.sendEach(messages) { [self] answers in

@@ -75,6 +75,7 @@ extension ReceiptHandle {
     init?(text: String) {
         var text = text
         let parsed = text.withUTF8 { utf8 -> ReceiptHandle? in
+            if utf8.first == UInt8(ascii: "r") { return ReceiptHandle(remote: UnsafeRawBufferPointer(utf8)) }
             guard utf8.count == ReceiptHandle.textBytes else { return nil }
             var words: (UInt64, UInt64, UInt64) = (0, 0, 0)
             for position in 0..<48 {

@@ -70,11 +70,11 @@ extension SQSAnswer {
         json.beginObject()
         if names.contains(.senderID) {
             json.key("SenderId")
-            json.string(literal: senderID)
+            if let remote = message.remote { json.string(remote.senderID) } else { json.string(literal: senderID) }
         }
         if names.contains(.sentTimestamp) {
             json.key("SentTimestamp")
-            json.string(number: message.handle.sequence.sentAt.milliseconds)
+            json.string(number: (message.remote?.sentAt ?? message.handle.sequence.sentAt).milliseconds)
         }
         if names.contains(.approximateReceiveCount) {
             json.key("ApproximateReceiveCount")
@@ -86,7 +86,11 @@ extension SQSAnswer {
         }
         if names.contains(.sequenceNumber) {
             json.key("SequenceNumber")
-            json.string(plain: message.handle.sequence.write)
+            if let remote = message.remote {
+                json.string(remote.sequence)
+            } else {
+                json.string(plain: message.handle.sequence.write)
+            }
         }
         if names.contains(.messageDeduplicationID) {
             json.key("MessageDeduplicationId")

@@ -15,6 +15,8 @@ package struct SendAnswer: Sendable {
     package var bodyMD5: MD5Digest
     package var attributesMD5: MD5Digest?
     package var systemAttributesMD5: MD5Digest?
+    /// The sequence number as a remote queue gave it.
+    package var remoteSequence: String?
 
     package init(
         messageID: MessageID, sequence: SequenceNumber, bodyMD5: MD5Digest, attributesMD5: MD5Digest? = nil,
@@ -31,6 +33,7 @@ package struct SendAnswer: Sendable {
         self.init(
             messageID: receipt.messageID, sequence: receipt.sequence, bodyMD5: prepared.bodyMD5,
             attributesMD5: prepared.attributesMD5, systemAttributesMD5: prepared.systemAttributesMD5)
+        remoteSequence = receipt.remoteSequence
     }
 }
 
@@ -115,7 +118,7 @@ package enum SQSAnswer {
             json.string(plain: digest.writeHex)
         }
         json.key("SequenceNumber")
-        json.string(plain: answer.sequence.write)
+        if let text = answer.remoteSequence { json.string(text) } else { json.string(plain: answer.sequence.write) }
     }
 
     private static func write(_ failures: [BatchFailure], to json: inout JSONWriter) {

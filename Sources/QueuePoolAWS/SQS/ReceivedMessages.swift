@@ -1,0 +1,153 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import QueuePoolJSON
+import QueuePoolSQS
+
+/// A received message on its way from JSON to a record.
+private struct Draft {
+    var id = ""
+    var handle = ""
+    var body: [UInt8] = []
+    var bodyMD5 = ""
+    var attributesMD5: String?
+    var group: [UInt8] = []
+    var deduplicationID: [UInt8] = []
+    var facts = RemoteFacts()
+    var receiveCount = 1
+    var firstReceivedAt = Timestamp(milliseconds: 0)
+    var trace: [UInt8]?
+    var attributes: [MessageAttribute] = []
+}
+
+enum ReceivedMessages {
+    /// Why an answer is not believed.
+    enum Fault: Error, Hashable {
+        case json
+        /// A digest does not fit what came.
+        case digest
+        /// A member that every message of a FIFO queue has is missing.
+        case incomplete
+    }
+
+    /// Reads the answer of ReceiveMessage. Digests of bodies and attributes are verified.
+    static func read(_ body: [UInt8], tag: ShardTag) throws(Fault) -> [(message: ReceivedMessage, group: UInt64)] {
+        let drafts: [Draft]
+        do throws(JSONFault) { drafts = try QueueClient.parse(body, messages) } catch { throw .json }
+        var found: [(message: ReceivedMessage, group: UInt64)] = []
+        for draft in drafts { found.append(try message(draft, tag)) }
+        return found
+    }
+
+    private static func message(
+        _ draft: Draft, _ tag: ShardTag
+    ) throws(Fault) -> (message: ReceivedMessage, group: UInt64) {
+        guard let id = MessageID(draft.id), !draft.handle.isEmpty, !draft.group.isEmpty else { throw .incomplete }
+        let digest = draft.body.withUnsafeBytes { MD5Digest(of: $0) }
+        guard digest.hex == draft.bodyMD5 else { throw .digest }
+        if let expected = draft.attributesMD5, MD5Digest(of: draft.attributes)?.hex != expected { throw .digest }
+        let system = draft.trace.map { [MessageAttribute(name: "AWSTraceHeader", dataType: "String", value: $0)] } ?? []
+        let record = draft.body.withUnsafeBytes {
+            MessageRecord(
+                group: draft.group, deduplicationID: draft.deduplicationID, body: $0, attributes: draft.attributes,
+                systemAttributes: system, bodyMD5: digest)
+        }
+        let handle = ReceiptHandle(
+            shard: tag, sequence: SequenceNumber(rawValue: 0), receiveCount: UInt32(clamping: draft.receiveCount),
+            place: 0, remote: draft.handle)
+        let message = ReceivedMessage(
+            handle: handle, messageID: id, receiveCount: draft.receiveCount, firstReceivedAt: draft.firstReceivedAt,
+            storage: record.bytes, offset: 0, length: record.bytes.count, remote: draft.facts)
+        return (message, draft.group.withUnsafeBytes { XXHash64.hash($0) })
+    }
+
+    private static func messages(_ json: inout JSONReader) throws(JSONFault) -> [Draft] {
+        var drafts: [Draft] = []
+        try json.beginObject()
+        while let key = try json.nextKey() {
+            guard key.equals("Messages") else {
+                try json.skipValue()
+                continue
+            }
+            try json.beginArray()
+            while try json.nextElement() { drafts.append(try draft(&json)) }
+        }
+        return drafts
+    }
+
+    private static func draft(_ json: inout JSONReader) throws(JSONFault) -> Draft {
+        var draft = Draft()
+        try json.beginObject()
+        while let key = try json.nextKey() {
+            if key.equals("MessageId") {
+                draft.id = try json.readString().text
+            } else if key.equals("ReceiptHandle") {
+                draft.handle = try json.readString().text
+            } else if key.equals("Body") {
+                draft.body = try json.readString().array
+            } else if key.equals("MD5OfBody") {
+                draft.bodyMD5 = try json.readString().text
+            } else if key.equals("MD5OfMessageAttributes") {
+                draft.attributesMD5 = try json.readString().text
+            } else if key.equals("Attributes") {
+                try readSystem(&draft, &json)
+            } else if key.equals("MessageAttributes") {
+                try readAttributes(&draft, &json)
+            } else {
+                try json.skipValue()
+            }
+        }
+        return draft
+    }
+
+    private static func readSystem(_ draft: inout Draft, _ json: inout JSONReader) throws(JSONFault) {
+        try json.beginObject()
+        while let key = try json.nextKey() {
+            if key.equals("MessageGroupId") {
+                draft.group = try json.readString().array
+            } else if key.equals("MessageDeduplicationId") {
+                draft.deduplicationID = try json.readString().array
+            } else if key.equals("ApproximateReceiveCount") {
+                draft.receiveCount = Int(try json.readString().text) ?? 1
+            } else if key.equals("ApproximateFirstReceiveTimestamp") {
+                draft.firstReceivedAt = try time(&json)
+            } else if key.equals("SentTimestamp") {
+                draft.facts.sentAt = try time(&json)
+            } else if key.equals("SequenceNumber") {
+                draft.facts.sequence = try json.readString().text
+            } else if key.equals("SenderId") {
+                draft.facts.senderID = try json.readString().text
+            } else if key.equals("AWSTraceHeader") {
+                draft.trace = try json.readString().array
+            } else {
+                try json.skipValue()
+            }
+        }
+    }
+
+    private static func time(_ json: inout JSONReader) throws(JSONFault) -> Timestamp {
+        Timestamp(milliseconds: Int64(try json.readString().text) ?? 0)
+    }
+
+    private static func readAttributes(_ draft: inout Draft, _ json: inout JSONReader) throws(JSONFault) {
+        try json.beginObject()
+        while let key = try json.nextKey() {
+            var attribute = MessageAttribute(name: key.text, dataType: "String", value: [])
+            try json.beginObject()
+            while let key = try json.nextKey() {
+                if key.equals("DataType") {
+                    attribute.dataType = try json.readString().text
+                } else if key.equals("StringValue") {
+                    attribute.value = try json.readString().array
+                } else if key.equals("BinaryValue") {
+                    attribute.value = try json.readString().withBytes { Base64.decode($0) } ?? []
+                } else {
+                    try json.skipValue()
+                }
+            }
+            draft.attributes.append(attribute)
+        }
+    }
+}

@@ -1,0 +1,209 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import QueuePoolCore
+import QueuePoolCurl
+import QueuePoolSQS
+import Synchronization
+import Testing
+
+@testable import QueuePoolAWS
+
+/// A service that answers what it is told to, and keeps what it was asked.
+private final class ScriptedCaller: AWSCaller {
+    typealias Answer = @Sendable (_ action: String, _ body: [String: Any]) -> Result<HTTPResponse, AWSError>
+
+    private let answer: Answer
+    let requests = Mutex<[(action: String, body: [UInt8])]>([])
+
+    init(_ answer: @escaping Answer) { self.answer = answer }
+
+    func perform(_ request: AWSRequest) async throws(AWSError) -> HTTPResponse {
+        try await withCheckedContinuation { done in perform(request) { done.resume(returning: $0) } }.get()
+    }
+
+    func perform(_ request: AWSRequest, completion: @escaping @Sendable (Result<HTTPResponse, AWSError>) -> Void) {
+        let target = request.headers.first { $0.name == "X-Amz-Target" }?.value ?? ""
+        let action = target.replacingOccurrences(of: "AmazonSQS.", with: "")
+        requests.withLock { $0.append((action, request.body)) }
+        let body = (try? JSONSerialization.jsonObject(with: Data(request.body)) as? [String: Any]) ?? [:]
+        completion(answer(action, body ?? [:]))
+    }
+}
+
+private func ok(_ body: [String: Any]) -> Result<HTTPResponse, AWSError> {
+    let bytes = (try? JSONSerialization.data(withJSONObject: body)) ?? Data()
+    return .success(HTTPResponse(status: 200, headers: [], body: Array(bytes)))
+}
+
+private func refusal(_ code: String, _ status: Int = 400) -> Result<HTTPResponse, AWSError> {
+    .success(
+        HTTPResponse(status: status, headers: [], body: Array("{\"__type\":\"com.amazonaws.sqs#\(code)\"}".utf8)))
+}
+
+private func shard(_ caller: ScriptedCaller) -> QueueShard {
+    QueueShard(
+        name: "a-0000.fifo",
+        address: QueueAddress(endpoint: "http://127.0.0.1:1", region: "eu-central-1", queueURL: "http://q/0/x.fifo"),
+        attributes: QueueAttributes(), caller: caller,
+        timing: QueueShard.Timing(now: { Timestamp(milliseconds: 1_800_000_000_000) }, after: { _, _ in }))
+}
+
+private func message(_ group: String, _ body: String, attributes: [MessageAttribute] = []) -> OutgoingMessage {
+    let record = Array(body.utf8).withUnsafeBytes {
+        MessageRecord(
+            group: Array(group.utf8), deduplicationID: Array("d-\(body)".utf8), body: $0, attributes: attributes)
+    }
+    return OutgoingMessage(record: record, groupHash: XXHash64.hash(group))
+}
+
+private func md5(_ text: String) -> String { Array(text.utf8).withUnsafeBytes { MD5Digest(of: $0).hex } }
+
+private let uuid = "0f0e0d0c-0b0a-4908-8706-050403020100"
+
+@Suite("A shard that is a remote queue")
+struct QueueShardTests {
+    private func send(_ shard: QueueShard, _ messages: [OutgoingMessage]) async -> EntryAnswers {
+        await withCheckedContinuation { done in shard.sendEach(messages) { done.resume(returning: $0) } }
+    }
+
+    @Test("says for each message what the service said, and checks the digests")
+    func entries() async {
+        let attribute = MessageAttribute(name: "n", text: "v")
+        let caller = ScriptedCaller { _, _ in
+            ok([
+                "Successful": [
+                    [
+                        "Id": "0", "MessageId": uuid, "SequenceNumber": "18849496460467696128",
+                        "MD5OfMessageBody": md5("a"),
+                        "MD5OfMessageAttributes": MD5Digest(of: [attribute])?.hex ?? "",
+                    ],
+                    ["Id": "1", "MessageId": uuid, "SequenceNumber": "1", "MD5OfMessageBody": md5("not b")],
+                ],
+                "Failed": [
+                    ["Id": "2", "Code": "RequestThrottled", "SenderFault": true],
+                    ["Id": "3", "Code": "InternalError", "SenderFault": false],
+                    ["Id": "4", "Code": "InvalidMessageContents", "SenderFault": true],
+                ],
+            ])
+        }
+        let messages = [message("g", "a", attributes: [attribute])] + "bcdef".map { message("g\($0)", String($0)) }
+        let answers = await send(shard(caller), messages)
+        guard case .entries(let outcomes) = answers, let id = MessageID(uuid) else {
+            Issue.record("\(answers)")
+            return
+        }
+        let receipt = SendReceipt(
+            messageID: id, sequence: SequenceNumber(rawValue: 0), isDuplicate: false,
+            remoteSequence: "18849496460467696128")
+        #expect(
+            outcomes == [
+                .stored(receipt), .unknown, .throttled, .unknown, .permanent(.refused(code: "InvalidMessageContents")),
+                // Not mentioned at all.
+                .unknown,
+            ])
+    }
+
+    @Test(
+        "sorts a request that failed as a whole by what may have happened",
+        arguments: [
+            (refusal("RequestThrottled"), RequestFailure.throttled), (refusal("X", 503), .retryable),
+            (refusal("InternalFailure", 500), .unknownOutcome),
+            (refusal("QueueDoesNotExist"), .permanent(.refused(code: "QueueDoesNotExist"))),
+            (.failure(.retryable(code: "Unreachable")), .retryable),
+            (.failure(.unknownOutcome(code: "timeout")), .unknownOutcome),
+            (.success(HTTPResponse(status: 200, headers: [], body: Array("{\"Succ".utf8))), .unknownOutcome),
+        ])
+    func failures(_ answer: Result<HTTPResponse, AWSError>, _ expected: RequestFailure) async {
+        let answers = await send(shard(ScriptedCaller { _, _ in answer }), [message("g", "a")])
+        #expect(answers == .failed(expected))
+    }
+
+    @Test("gives a message as it came, with handles that find their way back")
+    func receiving() async throws {
+        let caller = ScriptedCaller { action, body in
+            switch action {
+            case "ReceiveMessage":
+                ok([
+                    "Messages": [
+                        [
+                            "MessageId": uuid, "ReceiptHandle": "opaque+/=", "Body": "hi \u{1F600}",
+                            "MD5OfBody": md5("hi \u{1F600}"),
+                            "Attributes": [
+                                "MessageGroupId": "g", "MessageDeduplicationId": "d", "ApproximateReceiveCount": "3",
+                                "SentTimestamp": "1700000000000", "SequenceNumber": "18849496460467696128",
+                                "SenderId": "AIDA", "ApproximateFirstReceiveTimestamp": "1700000000001",
+                            ],
+                        ]
+                    ]
+                ])
+            default: ok(["Successful": [["Id": "0"]], "Failed": []])
+            }
+        }
+        let shard = shard(caller)
+        let got = try await withCheckedContinuation { done in
+            shard.receive(ReceiveCommand(limit: 10)) { done.resume(returning: $0) }
+        }.get()
+        let first = try #require(got.first)
+        #expect(first.withView { String(decoding: $0.body, as: UTF8.self) } == "hi \u{1F600}")
+        #expect(first.receiveCount == 3 && first.remote?.sequence == "18849496460467696128")
+        let text = first.handle.text
+        let again = try #require(ReceiptHandle(Array(text.utf8)))
+        #expect(again.shard == shard.tag && again.remote == "opaque+/=")
+        let outcomes = await withCheckedContinuation { done in
+            shard.delete([again]) { done.resume(returning: $0) }
+        }
+        guard case .deleted? = outcomes.first else {
+            Issue.record("\(outcomes)")
+            return
+        }
+        let asked = caller.requests.withLock { String(decoding: $0.last?.body ?? [], as: UTF8.self) }
+        #expect(asked.contains("opaque+/="))
+    }
+
+    @Test("does not hand on a message whose digest is wrong")
+    func wrongDigest() async {
+        let caller = ScriptedCaller { _, _ in
+            ok([
+                "Messages": [
+                    [
+                        "MessageId": uuid, "ReceiptHandle": "h", "Body": "x", "MD5OfBody": md5("y"),
+                        "Attributes": ["MessageGroupId": "g"],
+                    ]
+                ]
+            ])
+        }
+        let result = await withCheckedContinuation { done in
+            shard(caller).receive(ReceiveCommand(limit: 1)) { done.resume(returning: $0) }
+        }
+        if case .success(let messages) = result { Issue.record("\(messages.count) messages") }
+    }
+
+    @Test("deletes in requests of ten and answers in the handles' order")
+    func batches() async {
+        let caller = ScriptedCaller { _, body in
+            let ids = (body["Entries"] as? [[String: Any]] ?? []).compactMap { $0["Id"] as? String }
+            return ok([
+                "Successful": ids.filter { $0 != "13" }.reversed().map { ["Id": $0] },
+                "Failed": ids.contains("13")
+                    ? [["Id": "13", "Code": "ReceiptHandleIsInvalid", "SenderFault": true]] : [],
+            ])
+        }
+        let shard = shard(caller)
+        let handles = (0..<25).map {
+            ReceiptHandle(
+                shard: shard.tag, sequence: SequenceNumber(rawValue: 0), receiveCount: 1, place: 0, remote: "h\($0)")
+        }
+        let outcomes = await withCheckedContinuation { done in shard.delete(handles) { done.resume(returning: $0) } }
+        #expect(caller.requests.withLock { $0.count } == 3)
+        for (place, outcome) in outcomes.enumerated() {
+            switch outcome {
+            case .deleted: #expect(place != 13)
+            case .expired: #expect(place == 13)
+            default: Issue.record("\(place): \(outcome)")
+            }
+        }
+    }
+}
