@@ -130,7 +130,8 @@ let package = Package(
             name: "QueuePoolServerTests", dependencies: ["QueuePoolServer"], swiftSettings: settings),
         .testTarget(name: "QueuePoolCurlTests", dependencies: ["QueuePoolCurl"], swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolAWSTests", dependencies: ["QueuePoolAWS", "QueuePoolCurl", "QueuePoolCore", "QueuePoolSQS"],
+            name: "QueuePoolAWSTests",
+            dependencies: ["QueuePoolAWS", "QueuePoolCurl", "QueuePoolCore", "QueuePoolSQS"],
             resources: [.copy("vectors.json")], swiftSettings: settings),
         .testTarget(name: "QueuePoolEmailTests", dependencies: ["QueuePoolEmail"], swiftSettings: settings),
         .testTarget(
