@@ -17,11 +17,11 @@ package struct EmbeddedShardFactory: ShardFactory {
     }
 
     /// - Throws: `ShardOpenError`
-    package func open(name: String, attributes: QueueAttributes) throws -> any Shard {
+    package func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard {
         try EmbeddedShard.open(path: path(name), name: name, attributes: attributes, options: options)
     }
 
-    package func remove(name: String) throws {
+    package func remove(name: String, address: ShardAddress?) throws {
         for suffix in ["", "-wal", "-shm", "-journal"] where unlink(path(name) + suffix) != 0 && errno != ENOENT {
             throw ShardOpenError.database(DatabaseError(code: errno, operation: "remove a file"))
         }
