@@ -98,7 +98,7 @@ let package = Package(
         .executableTarget(
             name: "queuepool",
             dependencies: [
-                "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolRuntime",
+                "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolAWS", "QueuePoolRuntime",
                 "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolSettings", lifecycle, logging, crypto,
                 signals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -127,11 +127,16 @@ let package = Package(
             name: "QueuePoolEmbeddedTests", dependencies: ["QueuePoolEmbedded", "QueuePoolCore"],
             swiftSettings: settings),
         .testTarget(
+            name: "QueuePoolRuntimeTests", dependencies: ["QueuePoolRuntime", "QueuePoolCore"],
+            swiftSettings: settings),
+        .testTarget(
             name: "QueuePoolServerTests", dependencies: ["QueuePoolServer"], swiftSettings: settings),
         .testTarget(name: "QueuePoolCurlTests", dependencies: ["QueuePoolCurl"], swiftSettings: settings),
         .testTarget(
             name: "QueuePoolAWSTests",
-            dependencies: ["QueuePoolAWS", "QueuePoolCurl", "QueuePoolCore", "QueuePoolSQS"],
+            dependencies: [
+                "QueuePoolAWS", "QueuePoolCurl", "QueuePoolCore", "QueuePoolJSON", "QueuePoolSQS", "QueuePoolEmbedded",
+            ],
             resources: [.copy("vectors.json")], swiftSettings: settings),
         .testTarget(name: "QueuePoolEmailTests", dependencies: ["QueuePoolEmail"], swiftSettings: settings),
         .testTarget(

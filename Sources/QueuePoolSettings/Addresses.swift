@@ -77,7 +77,7 @@ package struct PoolSpec: Hashable, Sendable {
 /// Where topologies are kept.
 package enum ControlAddress: Hashable, Sendable {
     case sqlite(file: String)
-    /// Known, but refused in this version.
+    /// 3...255 of letters, digits, dot, hyphen, underscore.
     case dynamoDB(table: String)
 
     package init?(_ text: String) {
@@ -85,7 +85,11 @@ package enum ControlAddress: Hashable, Sendable {
         guard parts.count == 2 else { return nil }
         switch parts[0] {
         case "sqlite": self = .sqlite(file: String(parts[1]))
-        case "dynamodb": self = .dynamoDB(table: String(parts[1]))
+        case "dynamodb":
+            guard (3...255).contains(parts[1].utf8.count),
+                parts[1].utf8.allSatisfy({ PoolName.isAllowed($0) || $0 == UInt8(ascii: ".") })
+            else { return nil }
+            self = .dynamoDB(table: String(parts[1]))
         default: return nil
         }
     }

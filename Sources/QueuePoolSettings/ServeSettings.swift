@@ -85,8 +85,7 @@ package struct WorkerTuning: Hashable, Sendable {
 package struct ServeSettings: Hashable, Sendable {
     package var listen: ListenAddress
     package var dataDirectory: String
-    /// SQLite file of the control store.
-    package var controlFile: String
+    package var control: ControlSettings
     /// No name twice; may be empty.
     package var pools: [PoolSpec]
     /// Requests per second and API action for each shard; `nil`: no quota.
@@ -111,7 +110,7 @@ package struct ServeSettings: Hashable, Sendable {
         var reader = settings
         let listen = reader.listenAddress()
         let directory = reader.text(.dataDirectory)?.value
-        let control = reader.controlFile(in: directory ?? ".")
+        let control = reader.controlSettings(in: directory ?? ".")
         let pools = reader.poolSpecs()
         let quota = reader.integer(.quota)
         let createQueueShards = reader.integer(.createQueueShards)
@@ -128,7 +127,7 @@ package struct ServeSettings: Hashable, Sendable {
         else { throw SettingErrors([]) }
         self.listen = listen
         self.dataDirectory = directory
-        self.controlFile = control
+        self.control = control
         self.pools = pools
         self.quota = quota
         self.createQueueShards = createQueueShards
@@ -160,16 +159,6 @@ extension SettingsReader {
                         + "--allow-insecure-listen"))
         }
         return address
-    }
-
-    fileprivate mutating func controlFile(in directory: String) -> String? {
-        guard let found = text(.control) else { return directory + "/control.sqlite" }
-        switch ControlAddress(found.value) {
-        case .sqlite(let file): return file
-        case .dynamoDB: refuse(found.value, of: .control, from: found.source, "is not available in this version")
-        case nil: refuse(found.value, of: .control, from: found.source, "is not a control store")
-        }
-        return nil
     }
 
     fileprivate mutating func poolSpecs() -> [PoolSpec] {

@@ -56,8 +56,16 @@ extension Setting {
         "storage.data-dir", flag: "data-dir", .text, fallback: "./queuepool-data", allowed: "path of a directory",
         text: "Directory of the shards' files; made when it is missing.")
     package static let control = Setting(
-        "storage.control", flag: "control", .text, allowed: "sqlite:FILE",
+        "storage.control", flag: "control", .text, allowed: "sqlite:FILE, dynamodb:TABLE",
+        commands: [.serve, .work, .pool],
         text: "Where topologies are kept; sqlite:control.sqlite in the data directory unless set.")
+    package static let awsEndpoint = Setting(
+        "aws.endpoint-url", flag: "endpoint-url", .text, allowed: "http://HOST[:PORT] or https://HOST[:PORT]",
+        commands: [.serve, .work, .pool], isSecret: true,
+        text: "Address for all services of AWS; the region's own unless set here or by AWS_ENDPOINT_URL.")
+    package static let awsRegion = Setting(
+        "aws.region", flag: "region", .text, allowed: "a region's name such as eu-central-1",
+        commands: [.serve, .work, .pool], text: "Region of AWS; the one of AWS_REGION or the profile unless set.")
     package static let pools = Setting(
         "pools", flag: "pool", .list, allowed: "NAME=SHARDS, NAME ending in .fifo, SHARDS 1...256",
         text: "A pool to make when it does not exist, such as emails.fifo=8; in YAML also a map from name to shards.")
@@ -120,7 +128,7 @@ extension Setting {
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [
         .config, .listen, .allowInsecureListen, .maxConnections, .requestBytesMax, .idleTimeout, .headerTimeout,
-        .drainSeconds, .serverDeliver, .tlsCertificate, .tlsKey, .dataDirectory, .control, .pools, .createQueueShards,
+        .drainSeconds, .serverDeliver, .tlsCertificate, .tlsKey, .dataDirectory, .control, .awsEndpoint, .awsRegion, .pools, .createQueueShards,
         .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate, .endpoint,
         .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .graceSeconds,
         .logLevel, .logFormat,

@@ -13,6 +13,7 @@ package struct WorkSettings: Hashable, Sendable {
     package var deliver: [String]
     /// Numbers and ranges of the shards owned; `nil`: all.
     package var shards: String?
+    package var control: ControlSettings
     package var worker: WorkerTuning
     package var log: LogSettings
 
@@ -38,14 +39,16 @@ package struct WorkSettings: Hashable, Sendable {
             reader.refuse(.missing(.workerDeliver))
         }
         let shards = reader.parsed(.workerShards, or: "names no shards") { isShardSelection($0) ? $0 : nil }
+        let control = reader.controlSettings(in: "./queuepool-data")
         let worker = reader.workerTuning()
         let log = reader.logSettings()
         try reader.finish()
-        guard let endpoint, let name, let worker, let log else { throw SettingErrors([]) }
+        guard let endpoint, let name, let control, let worker, let log else { throw SettingErrors([]) }
         self.endpoint = endpoint
         self.pool = name
         self.deliver = deliver
         self.shards = shards
+        self.control = control
         self.worker = worker
         self.log = log
     }

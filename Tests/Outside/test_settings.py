@@ -23,7 +23,7 @@ def refused(*flags, env=None, code=None, says=()):
     ("--listen", "nowhere", "server.listen", "HOST:PORT"), ("--pool", "emails.fifo", "pools", "NAME=SHARDS"),
     ("--pool", "emails=8", "pools", ".fifo"), ("--pool", "emails.fifo=0", "pools", "1...256"),
     ("--inject-error-rate", "2", "inject.error-rate", "0"), ("--deliver", "ftp://x", "server.deliver", "smtp://"),
-    ("--control", "mysql:x", "storage.control", "sqlite:FILE"), ("--visibility-seconds", "1", "worker.visibility", "43200")])
+    ("--control", "mysql:x", "storage.control", "sqlite:FILE, dynamodb:TABLE"), ("--visibility-seconds", "1", "worker.visibility", "43200")])
 def test_a_wrong_flag_is_named_with_what_is_allowed(flag, value, setting, allowed):
     refused(flag + "=" + value, code=64, says=[setting, flag, allowed])
 

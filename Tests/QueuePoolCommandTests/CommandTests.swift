@@ -45,7 +45,7 @@ struct CommandTests {
             ]) as? ServeCommand)
         let settings = try await ServeSettings(flags: command.flags.byKey, environment: [:])
         #expect(settings.listen.description == "0.0.0.0:0")
-        #expect(settings.controlFile == "d/control.sqlite")
+        #expect(settings.control.address == .sqlite(file: "d/control.sqlite"))
         #expect(settings.pools == [PoolSpec("a.fifo=2"), PoolSpec("b.fifo=3")])
         #expect(settings.quota == 300)
         #expect(settings.deliver == ["stdout:"])

@@ -39,7 +39,7 @@ struct SourcesTests {
         let settings = try await serveSettings()
         #expect(settings.listen == ListenAddress(host: "127.0.0.1", port: 9324))
         #expect(settings.dataDirectory == "./queuepool-data")
-        #expect(settings.controlFile == "./queuepool-data/control.sqlite")
+        #expect(settings.control.address == .sqlite(file: "./queuepool-data/control.sqlite"))
         #expect(settings.pools.isEmpty)
         #expect(settings.quota == nil)
         #expect(settings.createQueueShards == 1)

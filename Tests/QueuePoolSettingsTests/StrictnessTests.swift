@@ -118,11 +118,29 @@ struct StrictnessTests {
         #expect(try await serveSettings(flags: [.listen: [address]]).listen.isLoopback)
     }
 
+    @Test(arguments: ["mysql:x", "sqlite:", "dynamodb:", "dynamodb:ab", "dynamodb:a b c", "control.sqlite"])
+    func `a wrong control store is refused`(text: String) async {
+        let errors = await refusals(flags: [.control: [text]])
+        #expect(errors.errors.map(\.name) == ["storage.control"])
+        #expect(errors.description.contains("sqlite:FILE, dynamodb:TABLE"))
+    }
+
+    @Test func `a table, an endpoint and a region are taken`() async throws {
+        let settings = try await serveSettings(flags: [
+            .control: ["dynamodb:queue.pool_1"], .awsEndpoint: ["http://127.0.0.1:1/"], .awsRegion: ["eu-central-1"],
+        ])
+        #expect(
+            settings.control
+                == ControlSettings(
+                    address: .dynamoDB(table: "queue.pool_1"), awsEndpoint: "http://127.0.0.1:1",
+                    awsRegion: "eu-central-1"))
+    }
+
     @Test func `what is not there yet says so`() async {
         let errors = await refusals(flags: [
-            .control: ["dynamodb:table"], .tlsCertificate: ["a.pem"], .tlsKey: ["b.pem"],
+            .tlsCertificate: ["a.pem"], .tlsKey: ["b.pem"],
         ])
-        #expect(Set(errors.errors.map(\.name)) == ["storage.control", "tls.certificate", "tls.key"])
+        #expect(Set(errors.errors.map(\.name)) == ["tls.certificate", "tls.key"])
         for error in errors.errors { #expect(error.description.contains("not available in this version")) }
     }
 

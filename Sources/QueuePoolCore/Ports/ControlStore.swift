@@ -2,10 +2,51 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+// What a pool is, apart from its messages, and where that is kept. Several servers may share one store, so every write
+// of a pool says which version it saw: of two that saw the same, one is told `conflict` and must read again. A store
+// also counts its writes, so that a server that asks every few seconds pays one small read when nothing happened.
+
+/// What a pool's shards are.
+package enum PoolBackend: String, Hashable, Sendable, CaseIterable {
+    /// Files of the server's own.
+    case embedded
+    /// FIFO queues of Amazon SQS, or of a service that speaks its protocol.
+    case sqs
+}
+
+/// Where a shard is that is not a file of the server's own.
+package struct ShardAddress: Hashable, Sendable {
+    /// Base URL to which requests go, without a slash at its end; `nil` is the region's own endpoint.
+    package var endpoint: String?
+    package var region: String
+    /// As the service gave it; sent as `QueueUrl`, and not an address to connect to.
+    package var queueURL: String
+    /// A role to take before the queue is used, for queues of another account.
+    package var roleARN: String?
+    /// The twelve digits of the account that owns the queue; `nil` where they do not matter.
+    package var account: String?
+
+    package init(
+        endpoint: String? = nil, region: String, queueURL: String, roleARN: String? = nil, account: String? = nil
+    ) {
+        self.endpoint = endpoint
+        self.region = region
+        self.queueURL = queueURL
+        self.roleARN = roleARN
+        self.account = account
+    }
+
+    /// The physical queue's name, which is the last part of its URL.
+    package var queueName: String { queueURL.split(separator: "/").last.map(String.init) ?? queueURL }
+}
+
 /// A pool as the control store keeps it.
 package struct PoolDefinition: Hashable, Sendable {
     package let name: PoolName
     package var topology: Topology
+    package var backend: PoolBackend
+    /// Where the shards are; empty for embedded ones.
+    package var addresses: [ShardIndex: ShardAddress]
     /// The settable queue attributes as the SQS door wrote them down; opaque here.
     package var attributes: String
     package var tags: [String: String]
@@ -13,17 +54,23 @@ package struct PoolDefinition: Hashable, Sendable {
     package var quota: Int?
     package var createdAt: Timestamp
     package var modifiedAt: Timestamp
+    /// Writes of this pool so far, as of the read that gave this value; 0 if it was never stored.
+    package var version: Int
 
     package init(
-        name: PoolName, topology: Topology, attributes: String, tags: [String: String] = [:], quota: Int? = nil,
-        createdAt: Timestamp
+        name: PoolName, topology: Topology, backend: PoolBackend = .embedded,
+        addresses: [ShardIndex: ShardAddress] = [:], attributes: String, tags: [String: String] = [:],
+        quota: Int? = nil, createdAt: Timestamp, version: Int = 0
     ) {
         self.name = name
         self.topology = topology
+        self.backend = backend
+        self.addresses = addresses
         self.attributes = attributes
         self.tags = tags
         self.quota = quota
         self.createdAt = createdAt
+        self.version = version
         modifiedAt = createdAt
     }
 }
@@ -34,18 +81,37 @@ package enum ControlStoreError: Error, Hashable, Sendable {
     case failed(code: Int32)
     /// What is stored under this name does not parse.
     case damaged(pool: String)
+    /// Another writer was first: what is stored is not the version that the write was made from.
+    case conflict(pool: String)
+    /// The file was written by a later version of the program.
+    case unknownSchema(Int)
+    /// The table is not there.
+    case noTable
+    /// The pool is larger than the store takes for one.
+    case tooLarge(pool: String, bytes: Int, limit: Int)
+    /// A service answered with this code, or not at all; `isRetryable` says whether a later attempt may succeed.
+    case service(code: String, isRetryable: Bool)
 }
 
 /// Where topologies live. Calls may block; they are made from the registry's own queue, never from an event loop.
 package protocol ControlStore: Sendable {
+    /// A number that every write changes; never goes back.
+    func revision() throws(ControlStoreError) -> Int
+    /// Sorted by name.
     func pools() throws(ControlStoreError) -> [PoolDefinition]
-    func save(_ pool: PoolDefinition) throws(ControlStoreError)
+    func pool(_ name: PoolName) throws(ControlStoreError) -> PoolDefinition?
+    /// Writes a pool as a whole, if what is stored still has the version that `pool` carries; 0: if nothing is stored.
+    /// - Returns: the version that is stored now.
+    /// - Throws: `ControlStoreError.conflict` if it has another one; nothing was written then.
+    func save(_ pool: PoolDefinition) throws(ControlStoreError) -> Int
+    /// Nothing happens if the pool is not there.
     func remove(_ pool: PoolName) throws(ControlStoreError)
 }
 
 /// Makes, opens and removes physical shards. Calls may block.
 package protocol ShardFactory: Sendable {
-    func open(name: String, attributes: QueueAttributes) throws -> any Shard
+    /// - Parameter address: where the shard is; `nil` for files of the server's own.
+    func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard
     /// Removes a closed shard and everything in it.
-    func remove(name: String) throws
+    func remove(name: String, address: ShardAddress?) throws
 }

@@ -36,7 +36,7 @@ package final class EmbeddedShardFactory: ShardFactory {
     }
 
     /// - Throws: `ShardOpenError`
-    package func open(name: String, attributes: QueueAttributes) throws -> any Shard {
+    package func open(name: String, attributes: QueueAttributes, address: ShardAddress? = nil) throws -> any Shard {
         // Before 1.0 a shard had a file of its own; starting without its messages would lose them silently.
         if access("\(directory)/\(name).sqlite", F_OK) == 0 {
             throw ShardOpenError.database(
@@ -45,7 +45,7 @@ package final class EmbeddedShardFactory: ShardFactory {
         return try store(of: name).open(name: name, attributes: attributes, options: options)
     }
 
-    package func remove(name: String) throws {
+    package func remove(name: String, address: ShardAddress? = nil) throws {
         do throws(DatabaseError) { try store(of: name).remove(name: name) } catch {
             throw ShardOpenError.store(file: store(of: name).path, error)
         }

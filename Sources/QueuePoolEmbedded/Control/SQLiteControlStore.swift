@@ -6,7 +6,8 @@ package import QueuePoolCore
 import Synchronization
 
 // Pools and their topologies in one small SQLite file. A pool is written in one transaction, so that a topology is
-// never seen half. Rarely used, so one lock around the connection is all it needs.
+// never seen half, and the version that the writer saw is compared in that transaction. Rarely used, so one lock around
+// the connection is all it needs; other processes are kept apart by SQLite's own lock.
 
 package final class SQLiteControlStore: ControlStore {
     private struct Connection: ~Copyable {
@@ -15,57 +16,63 @@ package final class SQLiteControlStore: ControlStore {
 
     private let connection: Mutex<Connection>
 
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it. A file of an earlier version of the program is brought up to date.
     package init(path: String) throws(ControlStoreError) {
+        let schema: Int
         do throws(DatabaseError) {
             let database = try Database(path: path)
-            try database.execute(
-                """
-                PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-                CREATE TABLE IF NOT EXISTS pools (
-                    name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, next_index INTEGER NOT NULL, quota INTEGER,
-                    created_at INTEGER NOT NULL, modified_at INTEGER NOT NULL, attributes TEXT NOT NULL,
-                    slots BLOB NOT NULL, history BLOB NOT NULL) WITHOUT ROWID;
-                CREATE TABLE IF NOT EXISTS shards (
-                    pool TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, weight INTEGER NOT NULL,
-                    PRIMARY KEY (pool, number)) WITHOUT ROWID;
-                CREATE TABLE IF NOT EXISTS tags (
-                    pool TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (pool, key)) WITHOUT ROWID;
-                """)
+            // Another process may be writing; a write takes it a few milliseconds.
+            try database.execute("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+            schema = try SQLiteControlStore.bringUpToDate(database)
             connection = Mutex(Connection(database: database))
         } catch { throw .failed(code: error.code) }
+        guard schema <= SQLiteControlStore.steps.count else { throw .unknownSchema(schema) }
+    }
+
+    package func revision() throws(ControlStoreError) -> Int {
+        try run { (database) throws(DatabaseError) in
+            let row = try database.prepare("SELECT number FROM revision")
+            return try row.next("read the revision") ? Int(row.integer(0)) : 0
+        }
     }
 
     package func pools() throws(ControlStoreError) -> [PoolDefinition] {
         try run { (database) throws(DatabaseError) in
-            let rows = try database.prepare(
-                """
-                SELECT name, epoch, next_index, quota, created_at, modified_at, attributes, slots, history
-                FROM pools ORDER BY name
-                """)
-            var found: [Result<PoolDefinition, ControlStoreError>] = []
-            while try rows.next("read pools") {
-                let shards = try SQLiteControlStore.shards(of: rows.text(0), database)
-                let tags = try SQLiteControlStore.tags(of: rows.text(0), database)
-                found.append(SQLiteControlStore.definition(rows, shards, tags))
-            }
-            return found
+            try SQLiteControlStore.definitions(database.prepare(SQLiteControlStore.select + " ORDER BY name"), database)
         }.map { (result) throws(ControlStoreError) in try result.get() }
     }
 
-    package func save(_ pool: PoolDefinition) throws(ControlStoreError) {
+    package func pool(_ name: PoolName) throws(ControlStoreError) -> PoolDefinition? {
         try run { (database) throws(DatabaseError) in
+            let rows = try database.prepare(SQLiteControlStore.select + " WHERE name = ?")
+            rows.bind(1, name.text)
+            return try SQLiteControlStore.definitions(rows, database)
+        }.map { (result) throws(ControlStoreError) in try result.get() }.first
+    }
+
+    package func save(_ pool: PoolDefinition) throws(ControlStoreError) -> Int {
+        let isOurs = try run { (database) throws(DatabaseError) in
             try SQLiteControlStore.transaction(database) { () throws(DatabaseError) in
+                let row = try database.prepare("SELECT version FROM pools WHERE name = ?")
+                row.bind(1, pool.name.text)
+                let stored = try row.next("read a version") ? Int(row.integer(0)) : 0
+                row.reset()
+                guard stored == pool.version else { return false }
                 try SQLiteControlStore.remove(pool.name.text, database)
-                try SQLiteControlStore.insert(pool, database)
+                try SQLiteControlStore.insert(pool, version: pool.version + 1, database)
+                try database.execute("UPDATE revision SET number = number + 1")
+                return true
             }
         }
+        guard isOurs else { throw .conflict(pool: pool.name.text) }
+        return pool.version + 1
     }
 
     package func remove(_ pool: PoolName) throws(ControlStoreError) {
         try run { (database) throws(DatabaseError) in
             try SQLiteControlStore.transaction(database) { () throws(DatabaseError) in
                 try SQLiteControlStore.remove(pool.text, database)
+                try database.execute("UPDATE revision SET number = number + 1")
             }
         }
     }
@@ -82,45 +89,119 @@ package final class SQLiteControlStore: ControlStore {
         }
     }
 
-    private static func transaction(
-        _ database: Database, _ body: () throws(DatabaseError) -> Void
-    ) throws(DatabaseError) {
+    private static func transaction<R>(
+        _ database: Database, _ body: () throws(DatabaseError) -> R
+    ) throws(DatabaseError) -> R {
         try database.execute("BEGIN IMMEDIATE")
         do throws(DatabaseError) {
-            try body()
+            let value = try body()
             try database.execute("COMMIT")
+            return value
         } catch {
             if database.isInTransaction { try? database.execute("ROLLBACK") }
             throw error
         }
     }
 
+    // MARK: - Schema
+
+    /// What each version of the schema adds to the one before; `user_version` of the file says how many it has.
+    private static let steps = [
+        """
+        CREATE TABLE IF NOT EXISTS pools (
+            name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, next_index INTEGER NOT NULL, quota INTEGER,
+            created_at INTEGER NOT NULL, modified_at INTEGER NOT NULL, attributes TEXT NOT NULL,
+            slots BLOB NOT NULL, history BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS shards (
+            pool TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, weight INTEGER NOT NULL,
+            PRIMARY KEY (pool, number)) WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS tags (
+            pool TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (pool, key)) WITHOUT ROWID;
+        """,
+        """
+        ALTER TABLE pools ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE pools ADD COLUMN backend TEXT NOT NULL DEFAULT 'embedded';
+        ALTER TABLE shards ADD COLUMN queue_url TEXT;
+        ALTER TABLE shards ADD COLUMN region TEXT;
+        ALTER TABLE shards ADD COLUMN endpoint TEXT;
+        ALTER TABLE shards ADD COLUMN role_arn TEXT;
+        ALTER TABLE shards ADD COLUMN account TEXT;
+        CREATE TABLE revision (number INTEGER NOT NULL);
+        INSERT INTO revision VALUES (1);
+        """,
+    ]
+
+    /// - Returns: the version of the file's schema, which is later than ours if a later program wrote it.
+    private static func bringUpToDate(_ database: Database) throws(DatabaseError) -> Int {
+        try transaction(database) { () throws(DatabaseError) in
+            let row = try database.prepare("PRAGMA user_version")
+            let version = try row.next("read the schema's version") ? Int(row.integer(0)) : 0
+            row.finalize()
+            for step in steps.dropFirst(version) { try database.execute(step) }
+            if version < steps.count { try database.execute("PRAGMA user_version = \(steps.count)") }
+            return max(version, steps.count)
+        }
+    }
+
     // MARK: - Rows
 
+    private static let select =
+        """
+        SELECT name, epoch, next_index, quota, created_at, modified_at, attributes, slots, history, version, backend
+        FROM pools
+        """
+
+    private typealias Found = Result<PoolDefinition, ControlStoreError>
+
+    private static func definitions(_ rows: Statement, _ database: Database) throws(DatabaseError) -> [Found] {
+        var found: [Found] = []
+        while try rows.next("read pools") {
+            let shards = try shards(of: rows.text(0), database)
+            let tags = try tags(of: rows.text(0), database)
+            found.append(definition(rows, shards, tags))
+        }
+        return found
+    }
+
     private static func definition(
-        _ row: Statement, _ shards: [ShardEntry], _ tags: [String: String]
-    ) -> Result<PoolDefinition, ControlStoreError> {
+        _ row: Statement, _ shards: [(entry: ShardEntry, address: ShardAddress?)], _ tags: [String: String]
+    ) -> Found {
         guard let name = PoolName(row.text(0)), let slots = TopologyEncoding.slots(row.bytes(7)),
-            let history = TopologyEncoding.history(row.bytes(8)), !shards.isEmpty
+            let history = TopologyEncoding.history(row.bytes(8)), let backend = PoolBackend(rawValue: row.text(10)),
+            !shards.isEmpty
         else { return .failure(.damaged(pool: row.text(0))) }
         let topology = Topology(
-            epoch: Epoch(Int(row.integer(1))), shards: shards, slots: slots, history: history,
+            epoch: Epoch(Int(row.integer(1))), shards: shards.map(\.entry), slots: slots, history: history,
             nextIndex: Int(row.integer(2)))
+        let addresses = shards.compactMap { shard in shard.address.map { (shard.entry.index, $0) } }
         var definition = PoolDefinition(
-            name: name, topology: topology, attributes: row.text(6), tags: tags,
-            quota: row.isNull(3) ? nil : Int(row.integer(3)), createdAt: Timestamp(milliseconds: row.integer(4)))
+            name: name, topology: topology, backend: backend,
+            addresses: Dictionary(addresses) { first, _ in first }, attributes: row.text(6), tags: tags,
+            quota: row.isNull(3) ? nil : Int(row.integer(3)), createdAt: Timestamp(milliseconds: row.integer(4)),
+            version: Int(row.integer(9)))
         definition.modifiedAt = Timestamp(milliseconds: row.integer(5))
         return .success(definition)
     }
 
-    private static func shards(of pool: String, _ database: Database) throws(DatabaseError) -> [ShardEntry] {
-        let rows = try database.prepare("SELECT number, name, weight FROM shards WHERE pool = ? ORDER BY number")
+    private static func shards(
+        of pool: String, _ database: Database
+    ) throws(DatabaseError) -> [(entry: ShardEntry, address: ShardAddress?)] {
+        let rows = try database.prepare(
+            """
+            SELECT number, name, weight, queue_url, region, endpoint, role_arn, account FROM shards
+            WHERE pool = ? ORDER BY number
+            """)
         rows.bind(1, pool)
-        var found: [ShardEntry] = []
+        var found: [(entry: ShardEntry, address: ShardAddress?)] = []
         while try rows.next("read shards") {
-            found.append(
-                ShardEntry(
-                    index: ShardIndex(Int(rows.integer(0))), name: rows.text(1), weight: Int(rows.integer(2))))
+            func text(_ column: Int32) -> String? { rows.isNull(column) ? nil : rows.text(column) }
+            let entry = ShardEntry(
+                index: ShardIndex(Int(rows.integer(0))), name: rows.text(1), weight: Int(rows.integer(2)))
+            let address = text(3).map {
+                ShardAddress(
+                    endpoint: text(5), region: rows.text(4), queueURL: $0, roleARN: text(6), account: text(7))
+            }
+            found.append((entry, address))
         }
         return found
     }
@@ -144,8 +225,10 @@ package final class SQLiteControlStore: ControlStore {
         try delete.run("remove a pool")
     }
 
-    private static func insert(_ pool: PoolDefinition, _ database: Database) throws(DatabaseError) {
-        let row = try database.prepare("INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    private static func insert(
+        _ pool: PoolDefinition, version: Int, _ database: Database
+    ) throws(DatabaseError) {
+        let row = try database.prepare("INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         row.bind(1, pool.name.text)
         row.bind(2, Int64(pool.topology.epoch.number))
         row.bind(3, Int64(pool.topology.nextIndex))
@@ -155,13 +238,20 @@ package final class SQLiteControlStore: ControlStore {
         row.bind(7, pool.attributes)
         row.bind(8, copying: TopologyEncoding.encode(slots: pool.topology.slots))
         row.bind(9, copying: TopologyEncoding.encode(history: pool.topology.history))
+        row.bind(10, Int64(version))
+        row.bind(11, pool.backend.rawValue)
         try row.run("write a pool")
-        let shard = try database.prepare("INSERT INTO shards VALUES (?, ?, ?, ?)")
+        let shard = try database.prepare("INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
         for entry in pool.topology.shards {
             shard.bind(1, pool.name.text)
             shard.bind(2, Int64(entry.index.number))
             shard.bind(3, entry.name)
             shard.bind(4, Int64(entry.weight))
+            let address = pool.addresses[entry.index]
+            let texts = [address?.queueURL, address?.region, address?.endpoint, address?.roleARN, address?.account]
+            for (column, text) in zip(Int32(5)..., texts) {
+                if let text { shard.bind(column, text) } else { shard.bindNull(column) }
+            }
             try shard.run("write a shard")
         }
         let tag = try database.prepare("INSERT INTO tags VALUES (?, ?, ?)")

@@ -34,11 +34,12 @@ package struct FaultyShardFactory: ShardFactory {
         self.clock = clock
     }
 
-    package func open(name: String, attributes: QueueAttributes) throws -> any Shard {
-        FaultyShard(try inner.open(name: name, attributes: attributes), faults: faults, clock: clock)
+    package func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard {
+        FaultyShard(
+            try inner.open(name: name, attributes: attributes, address: address), faults: faults, clock: clock)
     }
 
-    package func remove(name: String) throws { try inner.remove(name: name) }
+    package func remove(name: String, address: ShardAddress?) throws { try inner.remove(name: name, address: address) }
 }
 
 final class FaultyShard: Shard {

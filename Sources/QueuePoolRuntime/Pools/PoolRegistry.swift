@@ -63,27 +63,33 @@ package final class PoolRegistry: Sendable {
         var targets: [String: QueueTarget] = [:]
         var poolsByTag: [ShardTag: Pool] = [:]
         var isClosed = false
+        /// The control store's revision when the pools were last compared with it; `nil` before that.
+        var revision: Int?
+        /// Shards that a later topology has no more; they may still finish what they accepted.
+        var retired: [PoolShard] = []
     }
 
     private let state = Mutex(State())
     private let changes = DispatchQueue(label: "queuepool.registry")
     private let store: any ControlStore
-    private let factory: any ShardFactory
+    private let factories: [PoolBackend: any ShardFactory]
     private let options: PoolOptions
     /// What the queue attributes, written down by the door that takes them, mean to a shard.
     private let meaning: @Sendable (String) -> QueueAttributes
     private let report: @Sendable (PoolEvent) -> Void
     package let clock: any RuntimeClock
 
-    /// - Parameter report: called, on any thread, with what operators should read in the log.
+    /// - Parameters:
+    ///   - factories: pools of a backend that is not among them are refused.
+    ///   - report: called, on any thread, with what operators should read in the log.
     package init(
-        store: any ControlStore, factory: any ShardFactory, options: PoolOptions, clock: any RuntimeClock,
+        store: any ControlStore, factories: [PoolBackend: any ShardFactory], options: PoolOptions, clock: any RuntimeClock,
         meaning: @escaping @Sendable (String) -> QueueAttributes,
         report: @escaping @Sendable (PoolEvent) -> Void = { _ in }
     ) {
         self.report = report
         self.store = store
-        self.factory = factory
+        self.factories = factories
         self.options = options
         self.clock = clock
         self.meaning = meaning
@@ -106,9 +112,11 @@ package final class PoolRegistry: Sendable {
 
     /// Opens every pool of the control store; blocks. For the start, before anybody is served.
     package func openAll() throws(RegistryError) {
-        let definitions: [PoolDefinition]
-        do throws(ControlStoreError) { definitions = try store.pools() } catch { throw .store(error) }
-        for definition in definitions { install(try assemble(definition)) }
+        try serially { () throws(RegistryError) in
+            let (revision, definitions) = try read()
+            for definition in definitions { install(try assemble(definition)) }
+            state.withLock { $0.revision = revision }
+        }
     }
 
     /// Makes a pool with shards of equal weight; blocks.
@@ -132,7 +140,11 @@ package final class PoolRegistry: Sendable {
             let taken = state.withLock { state in names.first { state.targets[$0] != nil } }
             if let taken { throw .nameTaken(taken) }
             let pool = try assemble(definition)
-            do throws(ControlStoreError) { try store.save(definition) } catch {
+            do throws(ControlStoreError) {
+                var stored = definition
+                stored.version = try store.save(definition)
+                pool.update(stored, meaning(stored.attributes))
+            } catch {
                 for shard in pool.snapshot.shards { shard.shard.close() }
                 throw .store(error)
             }
@@ -147,11 +159,28 @@ package final class PoolRegistry: Sendable {
     ) throws(RegistryError) {
         try serially { () throws(RegistryError) in
             guard self.pool(pool.name.text) === pool else { throw .noSuchPool }
-            var definition = pool.snapshot.definition
-            change(&definition)
-            definition.modifiedAt = clock.now()
-            do throws(ControlStoreError) { try store.save(definition) } catch { throw .store(error) }
-            pool.update(definition, meaning(definition.attributes))
+            do throws(ControlStoreError) {
+                var definition = pool.snapshot.definition
+                var attempts = 1
+                while true {
+                    change(&definition)
+                    definition.modifiedAt = clock.now()
+                    do throws(ControlStoreError) {
+                        definition.version = try store.save(definition)
+                        break
+                    } catch {
+                        // Another server was first: the same change is made to what it stored.
+                        guard case .conflict = error, attempts < 5, let stored = try store.pool(pool.name) else {
+                            throw error
+                        }
+                        definition = stored
+                        attempts += 1
+                    }
+                }
+                // A topology that came with it is taken over by the next look at the store.
+                guard definition.topology == pool.snapshot.topology else { return }
+                pool.update(definition, meaning(definition.attributes))
+            } catch { throw .store(error) }
         }
     }
 
@@ -165,7 +194,11 @@ package final class PoolRegistry: Sendable {
             pool.hub.close()
             for shard in pool.snapshot.shards {
                 shard.shard.close()
-                do { try factory.remove(name: shard.name) } catch {
+                do {
+                    let definition = pool.snapshot.definition
+                    try factory(of: definition)?.remove(
+                        name: shard.name, address: definition.addresses[shard.index])
+                } catch {
                     throw .shard(name: shard.name, reason: "\(error)")
                 }
             }
@@ -180,7 +213,7 @@ package final class PoolRegistry: Sendable {
                 return Array(state.pools.values)
             }
             for pool in pools { pool.hub.close() }
-            let shards = pools.flatMap { $0.snapshot.shards }
+            let shards = pools.flatMap { $0.snapshot.shards } + state.withLock { $0.retired }
             DispatchQueue.concurrentPerform(iterations: shards.count) { shards[$0].shard.close() }
         }
     }
@@ -198,34 +231,91 @@ package final class PoolRegistry: Sendable {
         return try result.get()
     }
 
+    // MARK: - Following the control store
+
+    /// Looks at the control store every so often, and takes over what other servers changed. Ends with `close`.
+    /// - Parameter failed: called, on any thread, when a look comes to nothing; the next one tries again.
+    package func follow(
+        everyMilliseconds interval: Int64 = 2_000, failed: @escaping @Sendable (RegistryError) -> Void
+    ) {
+        clock.schedule(at: clock.now() + interval) { [weak self] in
+            // Not on the timers' thread: the store may block.
+            self?.changes.async { [weak self] in
+                guard let self, !self.state.withLock({ $0.isClosed }) else { return }
+                do throws(RegistryError) { try self.reload() } catch { failed(error) }
+                self.follow(everyMilliseconds: interval, failed: failed)
+            }
+        }
+    }
+
+    /// Takes over what changed in the control store; blocks.
+    package func refresh() throws(RegistryError) {
+        try serially { () throws(RegistryError) in try reload() }
+    }
+
+    /// - Important: on the queue of changes.
+    private func reload() throws(RegistryError) {
+        do throws(ControlStoreError) {
+            let revision = try store.revision()
+            if state.withLock({ $0.revision == revision }) { return }
+        } catch { throw .store(error) }
+        let (revision, definitions) = try read()
+        let held = state.withLock { $0.pools.mapValues(\.snapshot.definition) }
+        var failure: RegistryError?
+        for change in PoolChange.changes(from: held, to: definitions) {
+            do throws(RegistryError) { try apply(change) } catch { failure = error }
+        }
+        // A change that failed is tried again at the next look.
+        if let failure { throw failure }
+        state.withLock { $0.revision = revision }
+    }
+
+    /// The revision is read first: what changes in between is then seen again, and not missed.
+    private func read() throws(RegistryError) -> (revision: Int, [PoolDefinition]) {
+        do throws(ControlStoreError) { return (try store.revision(), try store.pools()) } catch { throw .store(error) }
+    }
+
+    private func apply(_ change: PoolChange) throws(RegistryError) {
+        switch change {
+        case .open(let definition): install(try assemble(definition))
+        case .update(let definition): pool(definition.name.text)?.update(definition, meaning(definition.attributes))
+        case .replaceShards(let definition): try replaceShards(definition)
+        case .close(let name):
+            guard let pool = pool(name.text) else { return }
+            uninstall(pool)
+            report(PoolEvent(pool: name, epoch: pool.snapshot.topology.epoch, kind: .removed))
+            pool.hub.close()
+            for shard in pool.snapshot.shards { shard.shard.close() }
+        }
+    }
+
+    /// Shards that stay keep everything that waits for them; waiting receives answer empty and come back.
+    private func replaceShards(_ definition: PoolDefinition) throws(RegistryError) {
+        guard let old = pool(definition.name.text) else { return }
+        let before = old.snapshot
+        let kept = PoolChange.keptShards(from: before.definition, to: definition)
+        let held = before.shards.filter { kept.contains($0.index) }
+        let pool = try assemble(
+            definition, held: Dictionary(held.map { ($0.index, $0) }) { first, _ in first })
+        for shard in pool.snapshot.shards { shard.shard.setAttributes(meaning(definition.attributes)) }
+        uninstall(old)
+        install(pool)
+        state.withLock { $0.retired += before.shards.filter { !kept.contains($0.index) } }
+        old.hub.close()
+    }
+
     // MARK: - Assembling
 
-    private func assemble(_ definition: PoolDefinition) throws(RegistryError) -> Pool {
+    private func factory(of definition: PoolDefinition) -> (any ShardFactory)? { factories[definition.backend] }
+
+    /// - Parameter held: shards that are open already and stay as they are.
+    private func assemble(
+        _ definition: PoolDefinition, held: [ShardIndex: PoolShard] = [:]
+    ) throws(RegistryError) -> Pool {
         let attributes = meaning(definition.attributes)
-        let entries = definition.topology.shards
-        let opened = Mutex<[Result<any Shard, RegistryError>?]>(Array(repeating: nil, count: entries.count))
-        // An index is rebuilt from its file: side by side, so that a start takes as long as the processors allow.
-        DispatchQueue.concurrentPerform(iterations: entries.count) { place in
-            let result: Result<any Shard, RegistryError>
-            do {
-                result = .success(try factory.open(name: entries[place].name, attributes: attributes))
-            } catch {
-                result = .failure(.shard(name: entries[place].name, reason: "\(error)"))
-            }
-            opened.withLock { $0[place] = result }
-        }
-        var shards: [PoolShard] = []
-        var failure: RegistryError?
-        for (entry, result) in zip(entries, opened.withLock { $0 }) {
-            switch result {
-            case .success(let shard): shards.append(poolShard(entry, shard, definition))
-            case .failure(let error): failure = error
-            case nil: continue
-            }
-        }
-        if let failure {
-            for shard in shards { shard.shard.close() }
-            throw failure
+        let opened = try open(definition, attributes, except: held)
+        let shards = definition.topology.shards.compactMap { entry in
+            held[entry.index] ?? opened[entry.index].map { poolShard(entry, $0, definition) }
         }
         let pool = Pool(
             definition: definition, attributes: attributes, quota: definition.quota ?? options.quota, shards: shards,
@@ -241,6 +331,46 @@ package final class PoolRegistry: Sendable {
             }
         }
         return pool
+    }
+
+    /// All of them, or none if one cannot be opened.
+    private func open(
+        _ definition: PoolDefinition, _ attributes: QueueAttributes, except held: [ShardIndex: PoolShard]
+    ) throws(RegistryError) -> [ShardIndex: any Shard] {
+        guard let factory = factory(of: definition) else {
+            throw .shard(
+                name: definition.name.text,
+                reason: "this server has no shards of the kind '\(definition.backend.rawValue)'")
+        }
+        let entries = definition.topology.shards.filter { held[$0.index] == nil }
+        let results = Mutex<[Result<any Shard, RegistryError>?]>(Array(repeating: nil, count: entries.count))
+        // An index is rebuilt from its file: side by side, so that a start takes as long as the processors allow.
+        DispatchQueue.concurrentPerform(iterations: entries.count) { place in
+            let entry = entries[place]
+            let result: Result<any Shard, RegistryError>
+            do {
+                result = .success(
+                    try factory.open(
+                        name: entry.name, attributes: attributes, address: definition.addresses[entry.index]))
+            } catch {
+                result = .failure(.shard(name: entry.name, reason: "\(error)"))
+            }
+            results.withLock { $0[place] = result }
+        }
+        var opened: [ShardIndex: any Shard] = [:]
+        var failure: RegistryError?
+        for (entry, result) in zip(entries, results.withLock { $0 }) {
+            switch result {
+            case .success(let shard): opened[entry.index] = shard
+            case .failure(let error): failure = error
+            case nil: continue
+            }
+        }
+        if let failure {
+            for shard in opened.values { shard.close() }
+            throw failure
+        }
+        return opened
     }
 
     private func poolShard(_ entry: ShardEntry, _ shard: any Shard, _ definition: PoolDefinition) -> PoolShard {

@@ -11,13 +11,14 @@ import QueuePoolSettings
 struct PoolCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pool",
-        abstract: "List, show, create and purge pools.",
+        abstract: "List, show, create, adopt, verify and purge pools.",
         discussion: """
             Example:
               queuepool pool create emails.fifo --shards 8
               queuepool pool show emails.fifo
+              queuepool pool create emails.fifo --backend sqs --shards 16 --control dynamodb:queuepool
             """,
-        subcommands: [List.self, Show.self, Create.self, Purge.self])
+        subcommands: [List.self, Show.self, Create.self, Adopt.self, Verify.self, Purge.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -43,10 +44,20 @@ struct PoolCommand: AsyncParsableCommand {
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create a pool; one that exists alike is left as it is.",
-            discussion: "Example:\n  queuepool pool create emails.fifo --shards 8 --quota 300")
+            discussion: """
+                Example:
+                  queuepool pool create emails.fifo --shards 8 --quota 300
+                  queuepool pool create emails.fifo --backend sqs --shards 16 --control dynamodb:queuepool
+                With --backend sqs the table, the FIFO queues and the dead-letter queue are made where they are missing, \
+                and the pool is written to the control store. It may be repeated after an interruption.
+                """)
         @Argument(help: "The pool's name.", transform: poolName) var name: PoolName
         @Option(help: "Shards, 1...256.") var shards: Int
         @Option(help: "Requests per second and API action of each shard; none unless set.") var quota: Int?
+        @Option(help: "What the shards are: embedded, made by the server at --endpoint, or sqs.")
+        var backend = PoolBackend.embedded
+        @OptionGroup(title: "Queues of SQS") var queues: QueueOptions
+        @OptionGroup(title: "Control store (with --backend sqs)") var control: ControlOptions
         @OptionGroup var output: PoolOutput
 
         func validate() throws {
@@ -59,9 +70,49 @@ struct PoolCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
+            if backend == .sqs { return try await createOnSQS() }
             let body = try JSONEncoder().encode(PoolCreation(name: name.text, shards: shards, quota: quota))
             try await output.run(.post("/v1/pools", body: body), as: PoolDetail.self) { TextTable($0).text }
         }
+    }
+
+    struct Adopt: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a pool of FIFO queues that exist in SQS.",
+            discussion: """
+                Example:
+                  queuepool pool adopt emails.fifo --control dynamodb:queuepool \\
+                    --queue https://sqs.eu-central-1.amazonaws.com/123456789012/a.fifo \\
+                    --queue https://sqs.eu-central-1.amazonaws.com/123456789012/b.fifo
+                The first queue's settings are the pool's; the others must have the same. It may be repeated.
+                """)
+        @Argument(help: "The pool's name.", transform: poolName) var name: PoolName
+        @Option(name: .customLong("queue"), help: "URL of a FIFO queue; repeated, in the order of the shards.")
+        var queues: [String]
+        @Option(help: "Requests per second and API action of each shard; none unless set.") var quota: Int?
+        @OptionGroup(title: "Control store") var control: ControlOptions
+
+        func validate() throws {
+            guard (1...Topology.shardsMax).contains(queues.count), Set(queues).count == queues.count else {
+                throw ValidationError("--queue: \(queues.count) URLs; allowed: 1...\(Topology.shardsMax), none twice")
+            }
+        }
+
+        func run() async throws { try await adoptOnSQS() }
+    }
+
+    struct Verify: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Compare a pool's queues in SQS with what they should be.",
+            discussion: """
+                Example:
+                  queuepool pool verify emails.fifo --control dynamodb:queuepool
+                Prints a line for each difference; the exit code is 1 if there is any.
+                """)
+        @Argument(help: "The pool's name.", transform: poolName) var name: PoolName
+        @OptionGroup(title: "Control store") var control: ControlOptions
+
+        func run() async throws { try await verifyOnSQS() }
     }
 
     struct Purge: AsyncParsableCommand {

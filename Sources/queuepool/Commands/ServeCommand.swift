@@ -19,6 +19,7 @@ struct ServeCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup(title: "Server") var server: ServeMainOptions
+    @OptionGroup(title: "Control store") var control: ControlOptions
     @OptionGroup(title: "Limits") var limits: ServeLimitOptions
     @OptionGroup(title: "Worker, logs and file") var shared: SharedOptions
 
@@ -34,6 +35,7 @@ struct ServeCommand: AsyncParsableCommand {
     var flags: FlagTexts {
         var flags = FlagTexts()
         server.fill(&flags)
+        control.fill(&flags)
         limits.fill(&flags)
         shared.fill(&flags)
         return flags
@@ -45,7 +47,6 @@ struct ServeMainOptions: ParsableArguments {
     @Option(name: .setting(.listen), help: .setting(.listen)) var listen: String?
     @Flag(name: .setting(.allowInsecureListen), help: .setting(.allowInsecureListen)) var allowInsecureListen = false
     @Option(name: .setting(.dataDirectory), help: .setting(.dataDirectory)) var dataDirectory: String?
-    @Option(name: .setting(.control), help: .setting(.control)) var control: String?
     @Option(name: .setting(.pools), help: .setting(.pools)) var pools: [String] = []
     @Option(name: .setting(.createQueueShards), help: .setting(.createQueueShards)) var createQueueShards: String?
     @Option(name: .setting(.quota), help: .setting(.quota)) var quota: String?
@@ -55,7 +56,6 @@ struct ServeMainOptions: ParsableArguments {
         flags.set(.listen, listen)
         flags.set(.allowInsecureListen, allowInsecureListen)
         flags.set(.dataDirectory, dataDirectory)
-        flags.set(.control, control)
         flags.set(.pools, pools)
         flags.set(.createQueueShards, createQueueShards)
         flags.set(.quota, quota)

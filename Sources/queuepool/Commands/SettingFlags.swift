@@ -67,6 +67,27 @@ struct SharedOptions: ParsableArguments {
     }
 }
 
+/// Flags of commands that go to the control store.
+struct ControlOptions: ParsableArguments {
+    @Option(name: .setting(.control), help: .setting(.control)) var control: String?
+    @Option(name: .setting(.awsEndpoint), help: .setting(.awsEndpoint)) var endpointURL: String?
+    @Option(name: .setting(.awsRegion), help: .setting(.awsRegion)) var region: String?
+
+    func fill(_ flags: inout FlagTexts) {
+        flags.set(.control, control)
+        flags.set(.awsEndpoint, endpointURL)
+        flags.set(.awsRegion, region)
+    }
+
+    /// - Parameter config: the file that `--config` names.
+    func settings(config: String? = nil) async throws -> ControlSettings {
+        var flags = FlagTexts()
+        fill(&flags)
+        flags.set(.config, config)
+        return try await ControlSettings(flags: flags.byKey, environment: ProcessInfo.processInfo.environment)
+    }
+}
+
 /// Flags of commands that only talk to a server.
 struct ClientOptions: ParsableArguments {
     @Option(name: .setting(.endpoint), help: .setting(.endpoint)) var endpoint: String?

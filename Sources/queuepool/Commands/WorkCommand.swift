@@ -19,6 +19,7 @@ struct WorkCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup(title: "Source and targets") var main: WorkMainOptions
+    @OptionGroup(title: "Control store") var control: ControlOptions
     @OptionGroup(title: "Worker, logs and file") var shared: SharedOptions
 
     func run() async throws {
@@ -33,6 +34,7 @@ struct WorkCommand: AsyncParsableCommand {
     var flags: FlagTexts {
         var flags = FlagTexts()
         main.fill(&flags)
+        control.fill(&flags)
         shared.fill(&flags)
         return flags
     }

@@ -22,6 +22,9 @@ func runServe(_ settings: ServeSettings) async throws {
     defer { withExtendedLifetime(lock) {} }
     let registry = try makeRegistry(settings, clock: clock, logger: logger)
     try openPools(settings, registry: registry)
+    registry.follow { error in
+        logger.warning("The control store cannot be followed", metadata: ["error": "\(error)"])
+    }
 
     var options = ServerOptions(host: settings.listen.host, port: settings.listen.port)
     options.limits.connectionsMax = settings.limits.maxConnections
@@ -82,13 +85,7 @@ private func prepareDirectory(_ directory: String) throws -> DirectoryLock {
 private func makeRegistry(
     _ settings: ServeSettings, clock: SystemClock, logger: Logger
 ) throws -> PoolRegistry {
-    let store: SQLiteControlStore
-    do throws(ControlStoreError) {
-        store = try SQLiteControlStore(path: settings.controlFile)
-    } catch {
-        throw CommandFailure(
-            "the control store \(settings.controlFile) cannot be opened: \(error)", status: ExitStatus.inputOutput)
-    }
+    let store = try openControlStore(settings.control)
     var shards = EmbeddedShardOptions(now: { clock.now() })
     shards.cacheBytesMax = settings.shard.cacheBytes
     var factory: any ShardFactory
@@ -105,8 +102,12 @@ private func makeRegistry(
     options.quota = settings.quota
     options.waitingEntriesMax = settings.shard.waitingEntriesMax
     options.waitingBytesMax = settings.shard.waitingBytesMax
+    // Files of one server are of no use to the others that share a table.
+    var factories: [PoolBackend: any ShardFactory] = [:]
+    if case .sqlite = settings.control.address { factories[.embedded] = factory }
+    factories[.sqs] = LazyShardFactory { try queueShardFactory(settings.control, clock: clock) }
     return PoolRegistry(
-        store: store, factory: factory, options: options, clock: clock, meaning: { queueAttributes(of: $0) },
+        store: store, factories: factories, options: options, clock: clock, meaning: { queueAttributes(of: $0) },
         report: { log($0, to: logger) })
 }
 

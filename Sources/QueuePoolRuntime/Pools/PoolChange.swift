@@ -1,0 +1,43 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+
+/// What a server does about one pool when the control store says something else than the server holds.
+package enum PoolChange: Hashable, Sendable {
+    case open(PoolDefinition)
+    /// Attributes, tags or the slot table; the shards are the same.
+    case update(PoolDefinition)
+    case replaceShards(PoolDefinition)
+    case close(PoolName)
+
+    /// Removals first, so that a name that was given to another pool is free.
+    /// - Parameter held: by the pools' names.
+    package static func changes(from held: [String: PoolDefinition], to stored: [PoolDefinition]) -> [PoolChange] {
+        let names = Set(stored.map(\.name.text))
+        let gone = held.values.filter { !names.contains($0.name.text) }.map(\.name).sorted { $0.text < $1.text }
+        return gone.map { .close($0) }
+            + stored.compactMap { definition in
+                guard let current = held[definition.name.text] else { return .open(definition) }
+                // Removed and made again between two looks: nothing of the old one is of use.
+                if definition.createdAt != current.createdAt { return .replaceShards(definition) }
+                // Never back: what is held may be this server's own later write.
+                guard definition.version > current.version else { return nil }
+                let isSame =
+                    keptShards(from: current, to: definition).count == definition.topology.shards.count
+                    && current.topology.shards.count == definition.topology.shards.count
+                return isSame ? .update(definition) : .replaceShards(definition)
+            }
+    }
+
+    /// Shards of both, at the same place.
+    package static func keptShards(from old: PoolDefinition, to new: PoolDefinition) -> Set<ShardIndex> {
+        guard old.backend == new.backend, old.createdAt == new.createdAt else { return [] }
+        let names = Dictionary(old.topology.shards.map { ($0.index, $0.name) }) { first, _ in first }
+        return Set(
+            new.topology.shards.filter { entry in
+                names[entry.index] == entry.name && old.addresses[entry.index] == new.addresses[entry.index]
+            }.map(\.index))
+    }
+}

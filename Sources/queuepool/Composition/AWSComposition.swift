@@ -1,0 +1,123 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import QueuePoolAWS
+import QueuePoolCore
+import QueuePoolCurl
+import QueuePoolRuntime
+import QueuePoolSettings
+import Synchronization
+
+/// How this process reaches AWS: one engine, the surroundings' credentials, region and endpoints.
+final class AWSAccess: Sendable {
+    let caller: any AWSCaller
+    let region: String
+    private let surroundings: AWSSurroundings
+    private let endpoints: AWSEndpoints
+    private let chain: CredentialChain
+    private let engine: CurlEngine
+    private let endpointSetting: String?
+    /// Callers by the role that they took on.
+    private let byRole = Mutex<[String: any AWSCaller]>([:])
+
+    /// - Throws: `CommandFailure` if nobody named a region.
+    init(_ settings: ControlSettings, environment: [String: String] = ProcessInfo.processInfo.environment) throws {
+        let engine = CurlEngine()
+        surroundings = AWSSurroundings(
+            variable: { environment[$0] }, file: { try? String(contentsOfFile: $0, encoding: .utf8) },
+            perform: { (request) async throws(CurlError) in try await engine.perform(request) }, now: wallTime)
+        endpoints = AWSEndpoints(surroundings, region: settings.awsRegion)
+        guard let region = endpoints.region else {
+            throw CommandFailure(
+                "no region of AWS is named; give --region or set AWS_REGION", status: ExitStatus.configuration)
+        }
+        self.region = region
+        self.engine = engine
+        endpointSetting = settings.awsEndpoint
+        chain = CredentialChain(surroundings, endpoints)
+        caller = SignedCaller(
+            engine: engine, provider: CredentialProvider(source: chain, now: wallTime), now: wallTime)
+    }
+
+    /// Base URL of a service, without a slash at its end.
+    /// - Throws: `CommandFailure` if the region is no region's name.
+    func endpoint(_ service: String, region: String? = nil) throws -> String {
+        if let endpointSetting { return endpointSetting }
+        do throws(AWSError) { return try endpoints.url(service: service, region: region) } catch {
+            throw CommandFailure("the region cannot be used: \(error.code)", status: ExitStatus.configuration)
+        }
+    }
+
+    /// The endpoint that a pool's shards remember: one that was named, `nil` for the region's own.
+    func rememberedEndpoint() throws -> String? {
+        let url = try endpoint("sqs")
+        return url.contains(".amazonaws.com") ? nil : url
+    }
+
+    /// Signs as a role, or as this process.
+    func caller(role: String?) -> any AWSCaller {
+        guard let role else { return caller }
+        return byRole.withLock { callers in
+            if let known = callers[role] { return known }
+            let source = AssumedRole(
+                base: chain, role: RoleRequest(roleARN: role), service: SecurityTokenService(surroundings, endpoints))
+            let made = SignedCaller(
+                engine: engine, provider: CredentialProvider(source: source, now: wallTime), now: wallTime)
+            callers[role] = made
+            return made
+        }
+    }
+}
+
+@Sendable private func wallTime() -> Timestamp {
+    Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000))
+}
+
+/// Opens shards that are queues of SQS.
+struct QueueShardFactory: ShardFactory {
+    let access: AWSAccess
+    let timing: QueueShard.Timing
+
+    func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard {
+        guard let address else { throw CommandFailure("the shard \(name) has no queue", status: ExitStatus.configuration) }
+        let endpoint = try address.endpoint ?? access.endpoint("sqs", region: address.region)
+        return QueueShard(
+            name: name,
+            address: QueueAddress(endpoint: endpoint, region: address.region, queueURL: address.queueURL),
+            attributes: attributes, caller: access.caller(role: address.roleARN), timing: timing)
+    }
+
+    /// Queues are their owner's: a pool that is removed leaves them where they are.
+    func remove(name: String, address: ShardAddress?) {}
+}
+
+func queueShardFactory(_ settings: ControlSettings, clock: SystemClock) throws -> QueueShardFactory {
+    QueueShardFactory(
+        access: try AWSAccess(settings),
+        timing: QueueShard.Timing(now: { clock.now() }, after: { clock.schedule(at: clock.now() + $0, $1) }))
+}
+
+/// Made when the first shard is opened: a server without a queue of AWS needs no region and no credentials.
+final class LazyShardFactory: ShardFactory {
+    private let make: @Sendable () throws -> any ShardFactory
+    private let made = Mutex<(any ShardFactory)?>(nil)
+
+    init(_ make: @escaping @Sendable () throws -> any ShardFactory) { self.make = make }
+
+    private func factory() throws -> any ShardFactory {
+        try made.withLock { made in
+            if let made { return made }
+            let new = try make()
+            made = new
+            return new
+        }
+    }
+
+    func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard {
+        try factory().open(name: name, attributes: attributes, address: address)
+    }
+
+    func remove(name: String, address: ShardAddress?) throws { try factory().remove(name: name, address: address) }
+}

@@ -1,0 +1,44 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import QueuePoolAWS
+import QueuePoolCore
+import QueuePoolEmbedded
+import QueuePoolSettings
+
+/// The control store that the settings name.
+/// - Throws: `CommandFailure` that says why it cannot be used.
+func openControlStore(_ settings: ControlSettings) throws -> any ControlStore {
+    switch settings.address {
+    case .sqlite(let file):
+        do throws(ControlStoreError) {
+            return try SQLiteControlStore(path: file)
+        } catch {
+            throw CommandFailure(
+                "the control store \(file) cannot be opened: \(describe(error))", status: ExitStatus.inputOutput)
+        }
+    case .dynamoDB(let table):
+        return DynamoDBControlStore(table: try dynamoDBTable(table, AWSAccess(settings)))
+    }
+}
+
+func dynamoDBTable(_ name: String, _ access: AWSAccess) throws -> DynamoDBTable {
+    try DynamoDBTable(
+        name: name,
+        service: DynamoDBTable.service(
+            caller: access.caller, region: access.region, endpoint: access.endpoint("dynamodb")))
+}
+
+func describe(_ error: ControlStoreError) -> String {
+    switch error {
+    case .failed(let code): "SQLite error \(code)"
+    case .damaged(let pool): "what is stored of the pool \(pool) cannot be read"
+    case .conflict(let pool): "the pool \(pool) was changed by somebody else at the same moment; try again"
+    case .unknownSchema(let version): "it was written by a later version of this program (schema \(version))"
+    case .noTable: "the table does not exist; 'queuepool pool create --backend sqs' makes it"
+    case .tooLarge(let pool, let bytes, let limit): "the pool \(pool) takes \(bytes) bytes; allowed: \(limit)"
+    case .service(let code, let isRetryable): "DynamoDB answered \(code)" + (isRetryable ? "; try again" : "")
+    }
+}
