@@ -108,9 +108,6 @@ let package = Package(
         .testTarget(
             name: "QueuePoolCoreTests", dependencies: ["QueuePoolCore"], resources: [.copy("vectors.json")],
             swiftSettings: settings),
-        .testTarget(
-            name: "QueuePoolRuntimeTests", dependencies: ["QueuePoolRuntime", "QueuePoolCore"],
-            swiftSettings: settings),
         .testTarget(name: "QueuePoolJSONTests", dependencies: ["QueuePoolJSON"], swiftSettings: settings),
         .testTarget(
             name: "QueuePoolSQSTests", dependencies: ["QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON"],

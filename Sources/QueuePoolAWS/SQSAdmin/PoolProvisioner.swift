@@ -77,7 +77,10 @@ package struct PoolProvisioner: Sendable {
     private func ensure(
         _ wanted: QueueSpecification, at url: String? = nil, _ report: inout ProvisioningReport
     ) throws(ProvisioningError) -> FoundQueue {
-        let known = try aws(wanted.name) { () throws(AWSError) in try url ?? queues.url(ofQueue: wanted.name) }
+        let known = try aws(wanted.name) { () throws(AWSError) -> String? in
+            if let url { return url }
+            return try queues.url(ofQueue: wanted.name)
+        }
         let found = try queue(wanted.name, at: known)
         guard let found else {
             if let url { throw .noSuchQueue(url: url) }

@@ -233,6 +233,9 @@ extension SQSError {
             self.init(.serviceUnavailable, "The control store failed with code \(code): nothing was changed.")
         case .store(.damaged(let pool)):
             self.init(.internalFailure, "What the control store has of \(pool) cannot be read.")
+        case .store(.conflict(let pool)):
+            self.init(.serviceUnavailable, "\(pool) was changed by another server at the same moment: try again.")
+        case .store: self.init(.serviceUnavailable, "The control store failed: nothing was changed.")
         case .shard(let name, let reason): self.init(.internalFailure, "Shard \(name): \(reason).")
         case .closed: self.init(.serviceUnavailable, "The server is stopping.")
         }
