@@ -123,7 +123,8 @@ struct DynamoDBTests {
     @Test func `all pages of a query are read, and read consistently`() throws {
         let item = JSONTree(item: PoolItem.item(try pool(), token: "w"))
         let caller = FakeCaller(
-            .answer(200, ["Items": [item], "LastEvaluatedKey": ["pk": ["S": "POOLS"]]]), .answer(200, ["Items": [item]]))
+            .answer(200, ["Items": [item], "LastEvaluatedKey": ["pk": ["S": "POOLS"]]]), .answer(200, ["Items": [item]])
+        )
         #expect(try store(caller).pools().count == 2)
         #expect(caller.calls.allSatisfy { $0.body["ConsistentRead"] == true })
         #expect(caller.calls.last?.body["ExclusiveStartKey"] == ["pk": ["S": "POOLS"]])

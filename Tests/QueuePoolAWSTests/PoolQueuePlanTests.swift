@@ -60,7 +60,7 @@ struct PoolQueuePlanTests {
 
     @Test func `a redrive policy and tags that were never set are set`() {
         let comparison = QueueComparison(
-            wanted, changed(["RedrivePolicy": .some(nil)], tags: ["queuepool:pool": .some(nil)]))
+            wanted, changed(["RedrivePolicy": nil], tags: ["queuepool:pool": nil]))
         #expect(comparison.conflicts.isEmpty)
         #expect(comparison.attributesToSet.keys.sorted() == ["RedrivePolicy"])
         #expect(comparison.tagsToSet == ["queuepool:pool": "emails.fifo"])

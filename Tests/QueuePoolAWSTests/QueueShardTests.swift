@@ -97,7 +97,7 @@ struct QueueShardTests {
         }
         let receipt = SendReceipt(
             messageID: id, sequence: SequenceNumber(rawValue: 0), isDuplicate: false,
-            remoteSequence: "18849496460467696128")
+            remoteSequence: RemoteText("18849496460467696128"))
         #expect(
             outcomes == [
                 .stored(receipt), .unknown, .throttled, .unknown, .permanent(.refused(code: "InvalidMessageContents")),
@@ -151,7 +151,7 @@ struct QueueShardTests {
         #expect(first.receiveCount == 3 && first.remote?.sequence == "18849496460467696128")
         let text = first.handle.text
         let again = try #require(ReceiptHandle(Array(text.utf8)))
-        #expect(again.shard == shard.tag && again.remote == "opaque+/=")
+        #expect(again.shard == shard.tag && again.remote?.text == "opaque+/=")
         let outcomes = await withCheckedContinuation { done in
             shard.delete([again]) { done.resume(returning: $0) }
         }
@@ -163,22 +163,37 @@ struct QueueShardTests {
         #expect(asked.contains("opaque+/="))
     }
 
-    @Test("does not hand on a message whose digest is wrong")
-    func wrongDigest() async {
+    @Test("leaves a message whose digest is wrong out, with those behind it in its group, and no others")
+    func wrongDigest() async throws {
+        @Sendable func entry(_ body: String, _ group: String, digestOf text: String) -> [String: Any] {
+            [
+                "MessageId": uuid, "ReceiptHandle": "h", "Body": body, "MD5OfBody": md5(text),
+                "Attributes": ["MessageGroupId": group],
+            ]
+        }
         let caller = ScriptedCaller { _, _ in
             ok([
                 "Messages": [
-                    [
-                        "MessageId": uuid, "ReceiptHandle": "h", "Body": "x", "MD5OfBody": md5("y"),
-                        "Attributes": ["MessageGroupId": "g"],
-                    ]
+                    entry("a1", "a", digestOf: "a1"), entry("a2", "a", digestOf: "x"),
+                    entry("a3", "a", digestOf: "a3"), entry("b1", "b", digestOf: "b1"),
                 ]
             ])
         }
-        let result = await withCheckedContinuation { done in
-            shard(caller).receive(ReceiveCommand(limit: 1)) { done.resume(returning: $0) }
+        let messages = try await withCheckedContinuation { done in
+            shard(caller).receive(ReceiveCommand(limit: 10)) { done.resume(returning: $0) }
+        }.get()
+        #expect(messages.map { $0.withView { String(decoding: $0.body, as: UTF8.self) } } == ["a1", "b1"])
+    }
+
+    @Test("says that a visibility timeout was not changed because the service failed, not that the message is gone")
+    func failedVisibility() async {
+        let shard = shard(ScriptedCaller { _, _ in refusal("RequestThrottled") })
+        let handle = ReceiptHandle(
+            shard: shard.tag, sequence: SequenceNumber(rawValue: 0), receiveCount: 1, place: 0, remote: RemoteText("h"))
+        let decisions = await withCheckedContinuation { done in
+            shard.changeVisibility([(handle, 30)]) { done.resume(returning: $0) }
         }
-        if case .success(let messages) = result { Issue.record("\(messages.count) messages") }
+        #expect(decisions == [.failed(.quotaExceeded(retryAfterMilliseconds: 1_000))])
     }
 
     @Test("deletes in requests of ten and answers in the handles' order")
@@ -194,7 +209,8 @@ struct QueueShardTests {
         let shard = shard(caller)
         let handles = (0..<25).map {
             ReceiptHandle(
-                shard: shard.tag, sequence: SequenceNumber(rawValue: 0), receiveCount: 1, place: 0, remote: "h\($0)")
+                shard: shard.tag, sequence: SequenceNumber(rawValue: 0), receiveCount: 1, place: 0,
+                remote: RemoteText("h\($0)"))
         }
         let outcomes = await withCheckedContinuation { done in shard.delete(handles) { done.resume(returning: $0) } }
         #expect(caller.requests.withLock { $0.count } == 3)

@@ -8,7 +8,8 @@ import Testing
 
 @Suite("What a server does when the control store changed")
 struct PoolChangeTests {
-    private func definition(_ name: String = "emails.fifo", version: Int = 1, made: Int64 = 1) throws -> PoolDefinition {
+    private func definition(_ name: String = "emails.fifo", version: Int = 1, made: Int64 = 1) throws -> PoolDefinition
+    {
         let name = try #require(PoolName(name))
         return PoolDefinition(
             name: name, topology: try Topology(pool: name, shardCount: 2), attributes: "",

@@ -164,7 +164,8 @@ enum PoolItem {
             return ShardEntry(index: ShardIndex(number), name: name, weight: weight)
         }
         guard !shards.isEmpty, shards.count == maps.count, let epoch = item["epoch"]?.number,
-            let nextIndex = item["nextIndex"]?.number, let slots = (item["slots"]?.bytes).flatMap(TopologyEncoding.slots),
+            let nextIndex = item["nextIndex"]?.number,
+            let slots = (item["slots"]?.bytes).flatMap(TopologyEncoding.slots),
             let history = (item["history"]?.bytes).flatMap(TopologyEncoding.history)
         else { return nil }
         return Topology(epoch: Epoch(epoch), shards: shards, slots: slots, history: history, nextIndex: nextIndex)

@@ -97,7 +97,8 @@ package struct JSONService: Sendable {
         "Throttling", "ThrottlingError", "ProvisionedThroughputExceeded", "LimitExceededException",
     ]
     private static let contentions: Set<String> = [
-        "TransactionConflict", "TransactionConflictException", "TransactionInProgressException", "ResourceInUseException",
+        "TransactionConflict", "TransactionConflictException", "TransactionInProgressException",
+        "ResourceInUseException",
     ]
 }
 

@@ -12,25 +12,54 @@ package import QueuePoolCore
 // - No poll runs unless somebody waits, and none waits longer than they do.
 // - What one poll brought of a group goes to one receiver (I2): SQS locks a group while messages of it are in flight, and
 //   gives later ones only together with the earlier. What does not fit goes back, last message of a group first.
-// - What nobody takes within a second goes back in the same way; its receive count has risen by one.
+// - What nobody takes goes back in the same way, after a quarter of its visibility timeout, at least one second and at most
+//   five; its receive count has risen by one. It is rare: callers look first, and wait only at empty queues.
+// - A receiver that asked for another visibility timeout, or comes late, gets what was kept with its own timeout set anew.
 // - One poll at a time while polls come back short; one more for each that comes back full, at most eight.
-// - A poll that failed is followed by a pause with full jitter, so that a dead queue is not hammered.
+// - A poll that failed, or came back empty before its time, is followed by a pause with full jitter, so that a queue that
+//   is dead or does not wait is not hammered.
 
 /// What polls brought and who may have it. Pure: events and the time in, what to do out.
 package struct PolledMessages: Sendable {
-    package static let keptMilliseconds: Int64 = 1_000
     package static let pollsMax = 8
     static let pollSecondsMax = 20
 
     private struct Batch: Sendable {
         var messages: [ReceivedMessage]
         let groups: [UInt64]
+        let visibilitySeconds: Int
+        let receivedAt: Timestamp
         let until: Timestamp
+    }
+
+    /// How a poll came back.
+    package struct PollEnd: Sendable {
+        package var result: Result<[ReceivedMessage], ShardError>
+        /// The group hash of each message.
+        package var groups: [UInt64] = []
+        package var limit = 10
+        package var visibilitySeconds: Int
+        package var startedAt: Timestamp
+        package var waitSeconds: Int
+
+        package init(
+            _ result: Result<[ReceivedMessage], ShardError>, groups: [UInt64] = [], limit: Int = 10,
+            visibilitySeconds: Int = 30, startedAt: Timestamp, waitSeconds: Int = 20
+        ) {
+            self.result = result
+            self.groups = groups
+            self.limit = limit
+            self.visibilitySeconds = visibilitySeconds
+            self.startedAt = startedAt
+            self.waitSeconds = waitSeconds
+        }
     }
 
     /// What a receiver gets, and what is to be done besides.
     package struct Asked: Sendable {
         package var given: [ReceivedMessage] = []
+        /// The visibility timeout of what is given is to be set anew before it is handed over.
+        package var mustRenew = false
         /// To be made visible again at once, in this order.
         package var released: [ReceivedMessage] = []
         /// Starts a poll that waits so many seconds.
@@ -53,11 +82,11 @@ package struct PolledMessages: Sendable {
     package var pollCount: Int { polls }
 
     /// Somebody asks, and waits so many seconds to be woken if there is nothing.
-    package mutating func ask(limit: Int, patienceSeconds: Int, now: Timestamp) -> Asked {
+    package mutating func ask(limit: Int, visibilitySeconds: Int, patienceSeconds: Int, now: Timestamp) -> Asked {
         var asked = Asked()
         asked.released = expire(now: now)
         if let batch = batches.popFirst() {
-            give(batch, limit, &asked)
+            give(batch, limit, visibilitySeconds, now, &asked)
             return asked
         }
         if let pausedUntil, now < pausedUntil {
@@ -72,62 +101,74 @@ package struct PolledMessages: Sendable {
     }
 
     /// Somebody asks who does not wait.
-    package mutating func take(limit: Int, now: Timestamp) -> Asked {
+    package mutating func take(limit: Int, visibilitySeconds: Int, now: Timestamp) -> Asked {
         var asked = Asked()
         asked.released = expire(now: now)
         if let batch = batches.popFirst() {
-            give(batch, limit, &asked)
+            give(batch, limit, visibilitySeconds, now, &asked)
         } else if let pausedUntil, now < pausedUntil {
             asked.failure = failure
         }
         return asked
     }
 
-    private mutating func give(_ batch: Batch, _ limit: Int, _ asked: inout Asked) {
+    private mutating func give(
+        _ batch: Batch, _ limit: Int, _ visibilitySeconds: Int, _ now: Timestamp, _ asked: inout Asked
+    ) {
+        asked.mustRenew = batch.visibilitySeconds != visibilitySeconds || now - batch.receivedAt > 1_000
         asked.given = Array(batch.messages.prefix(limit))
         guard batch.messages.count > limit else { return }
         let taken = Set(batch.groups.prefix(limit))
-        var rest = Batch(messages: [], groups: [], until: batch.until)
+        var left: [ReceivedMessage] = []
         var groups: [UInt64] = []
         for (message, group) in zip(batch.messages, batch.groups).dropFirst(limit) {
             if taken.contains(group) {
                 asked.released.insert(message, at: 0)
             } else {
-                rest.messages.append(message)
+                left.append(message)
                 groups.append(group)
             }
         }
-        if !groups.isEmpty {
-            batches.prepend(Batch(messages: rest.messages, groups: groups, until: batch.until))
-        }
+        guard !left.isEmpty else { return }
+        batches.prepend(
+            Batch(
+                messages: left, groups: groups, visibilitySeconds: batch.visibilitySeconds,
+                receivedAt: batch.receivedAt, until: batch.until))
     }
 
     /// A poll came back.
-    /// - Parameter groups: the group hash of each message.
-    /// - Returns: when those who wait are to be woken.
-    package mutating func pollEnded(
-        _ result: Result<[ReceivedMessage], ShardError>, groups: [UInt64], now: Timestamp
-    ) -> Timestamp {
+    /// - Returns: when those who wait are to be woken, and when what came is too old, if anything came.
+    package mutating func pollEnded(_ end: PollEnd, now: Timestamp) -> (wakeAt: Timestamp, oldAt: Timestamp?) {
         polls -= 1
-        switch result {
+        switch end.result {
+        case .success(let messages) where messages.isEmpty && now - end.startedAt < Int64(end.waitSeconds) * 500:
+            pollsWanted = 1
+            return (pause(nil, now), nil)
         case .success(let messages):
             failures = 0
             failure = nil
             pausedUntil = nil
-            pollsWanted = messages.count == 10 ? min(pollsWanted + 1, PolledMessages.pollsMax) : max(1, pollsWanted - 1)
-            if !messages.isEmpty {
-                batches.append(
-                    Batch(messages: messages, groups: groups, until: now + PolledMessages.keptMilliseconds))
-            }
-            return now
+            let isFull = messages.count >= end.limit
+            pollsWanted = isFull ? min(pollsWanted + 1, PolledMessages.pollsMax) : max(1, pollsWanted - 1)
+            guard !messages.isEmpty else { return (now, nil) }
+            let until = now + max(1_000, min(5_000, Int64(end.visibilitySeconds) * 250))
+            batches.append(
+                Batch(
+                    messages: messages, groups: end.groups, visibilitySeconds: end.visibilitySeconds, receivedAt: now,
+                    until: until))
+            return (now, until)
         case .failure(let error):
-            failures += 1
-            failure = error
             pollsWanted = 1
-            let until = now + jitter.delay(failures: failures)
-            pausedUntil = until
-            return until
+            return (pause(error, now), nil)
         }
+    }
+
+    private mutating func pause(_ error: ShardError?, _ now: Timestamp) -> Timestamp {
+        failures += 1
+        failure = error
+        let until = now + jitter.delay(failures: failures)
+        pausedUntil = until
+        return until
     }
 
     /// What was kept for too long, to be made visible again in this order.

@@ -53,6 +53,7 @@ package final class QueueShard: EntryShard {
     package let name: String
     package let tag: ShardTag
     package var storesBatchesWhole: Bool { false }
+    package var waitsRemotely: Bool { true }
 
     private let client: QueueClient
     private let timing: Timing
@@ -152,7 +153,7 @@ package final class QueueShard: EntryShard {
         return .stored(
             SendReceipt(
                 messageID: id, sequence: SequenceNumber(rawValue: 0), isDuplicate: false,
-                remoteSequence: answer.sequence))
+                remoteSequence: RemoteText(answer.sequence)))
     }
 
     /// One request after the other, so that no group is twice in one.
@@ -190,50 +191,67 @@ package final class QueueShard: EntryShard {
     package func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
     ) {
-        guard command.patienceSeconds > 0 else { return receiveNow(command, completion) }
         let now = timing.now()
-        let asked = state.withLock { state in
-            state.isClosed
-                ? PolledMessages.Asked(failure: .closed)
-                : state.polled.ask(limit: command.limit, patienceSeconds: command.patienceSeconds, now: now)
+        let visibility = visibilitySeconds(command)
+        let (asked, isPolling) = state.withLock { state -> (PolledMessages.Asked, Bool) in
+            if state.isClosed { return (PolledMessages.Asked(failure: .closed), false) }
+            let asked =
+                if case .wait(let seconds) = command.patience {
+                    state.polled.ask(
+                        limit: command.limit, visibilitySeconds: visibility, patienceSeconds: seconds, now: now)
+                } else {
+                    state.polled.take(limit: command.limit, visibilitySeconds: visibility, now: now)
+                }
+            return (asked, state.polled.pollCount > 0)
         }
         release(asked.released)
         if let seconds = asked.pollSeconds { poll(command, seconds) }
+        if !asked.given.isEmpty { return hand(asked, visibility, completion) }
+        switch command.patience {
         // Those who wait are woken when there is something; a failure is for those who do not wait any longer.
-        completion(asked.given.isEmpty && asked.failure == .closed ? .failure(.closed) : .success(asked.given))
+        case .wait where asked.failure != .closed: completion(.success([]))
+        // A poll that waits at the service would have got what is there.
+        case .look where asked.failure == nil && !isPolling:
+            request(command, seconds: 0) { result in completion(result.map { $0.map(\.message) }) }
+        default: completion(asked.failure.map { .failure($0) } ?? .success([]))
+        }
     }
 
-    /// For a caller that does not wait: what was kept, else one look at the queue.
-    private func receiveNow(
-        _ command: ReceiveCommand, _ completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    private func visibilitySeconds(_ command: ReceiveCommand) -> Int {
+        command.visibilitySeconds ?? state.withLock { $0.attributes.visibilityTimeoutSeconds }
+    }
+
+    /// Hands over what was kept. Where its timeout had to be set anew and that failed, it is not handed over.
+    private func hand(
+        _ asked: PolledMessages.Asked, _ visibility: Int,
+        _ completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
     ) {
-        let now = timing.now()
-        let (asked, isPolling) = state.withLock { state in
-            (state.polled.take(limit: command.limit, now: now), state.polled.pollCount > 0)
+        guard asked.mustRenew else { return completion(.success(asked.given)) }
+        changeVisibility(asked.given.map { ($0.handle, visibility) }) { decisions in
+            // Order: what follows a message that could not be kept is not handed over either, whatever its group.
+            let kept = zip(asked.given, decisions).prefix { $0.1 == .changed }.map(\.0)
+            completion(.success(kept))
         }
-        release(asked.released)
-        if !asked.given.isEmpty { return completion(.success(asked.given)) }
-        if let failure = asked.failure { return completion(.failure(failure)) }
-        // A poll that waits at the service would have got what is there.
-        if isPolling { return completion(.success([])) }
-        request(command, seconds: 0) { result in completion(result.map { $0.map(\.message) }) }
     }
 
     private func poll(_ command: ReceiveCommand, _ seconds: Int) {
         var command = command
+        // The id belongs to one caller's look, and a poll is for whoever waits.
         command.attemptID = nil
-        request(command, seconds: seconds) { [self] result in
+        let startedAt = timing.now()
+        let visibility = visibilitySeconds(command)
+        request(command, seconds: seconds) { [self, limit = command.limit] result in
             let now = timing.now()
-            let wakeAt = state.withLock { state in
-                let groups = (try? result.get().map(\.group)) ?? []
-                return state.polled.pollEnded(result.map { $0.map(\.message) }, groups: groups, now: now)
-            }
-            let isEmpty = (try? result.get().isEmpty) ?? true
-            if !isEmpty { timing.after(PolledMessages.keptMilliseconds) { [weak self] in self?.dropOld() } }
-            if wakeAt <= now {
+            let end = PolledMessages.PollEnd(
+                result.map { $0.map(\.message) }, groups: (try? result.get().map(\.group)) ?? [], limit: limit,
+                visibilitySeconds: visibility, startedAt: startedAt, waitSeconds: seconds)
+            let (times, isClosed) = state.withLock { ($0.polled.pollEnded(end, now: now), $0.isClosed) }
+            if isClosed { return release(state.withLock { $0.polled.takeAll() }) }
+            if let oldAt = times.oldAt { timing.after(oldAt - now) { [weak self] in self?.dropOld() } }
+            if times.wakeAt <= now {
                 notifyReady()
             } else {
-                timing.after(wakeAt - now) { [weak self] in self?.notifyReady() }
+                timing.after(times.wakeAt - now) { [weak self] in self?.notifyReady() }
             }
         }
     }
@@ -248,7 +266,7 @@ package final class QueueShard: EntryShard {
         _ completion: @escaping @Sendable (Result<[(message: ReceivedMessage, group: UInt64)], ShardError>) -> Void
     ) {
         guard begin() else { return completion(.failure(.closed)) }
-        let visibility = command.visibilitySeconds ?? state.withLock { $0.attributes.visibilityTimeoutSeconds }
+        let visibility = visibilitySeconds(command)
         client.call(.receiveMessage, timeoutMilliseconds: seconds * 1_000 + timing.requestMilliseconds) { json in
             json.key("MaxNumberOfMessages")
             json.int(command.limit)
@@ -287,10 +305,37 @@ package final class QueueShard: EntryShard {
         }
     }
 
-    /// Makes messages visible again, in this order.
-    private func release(_ messages: [ReceivedMessage]) {
-        guard !messages.isEmpty else { return }
-        changeVisibility(messages.map { ($0.handle, 0) }) { _ in }
+    /// Makes messages visible again, in this order, also while the shard closes.
+    private func release(_ messages: [ReceivedMessage], then: @escaping @Sendable () -> Void = {}) {
+        guard !messages.isEmpty else { return then() }
+        let first = Array(messages.prefix(10))
+        let rest = Array(messages.dropFirst(10))
+        client.call(.changeMessageVisibilityBatch, timeoutMilliseconds: timing.requestMilliseconds) { json in
+            QueueShard.writeEntries(first.map(\.handle), 0..<first.count, to: &json) { _, json in
+                json.key("VisibilityTimeout")
+                json.int(0)
+            }
+        } completion: { [self] _ in
+            release(rest, then: then)
+        }
+    }
+
+    private static func writeEntries(
+        _ handles: [ReceiptHandle], _ positions: Range<Int>, to json: inout JSONWriter,
+        _ more: (_ position: Int, _ json: inout JSONWriter) -> Void
+    ) {
+        json.key("Entries")
+        json.beginArray()
+        for position in positions {
+            json.beginObject()
+            json.key("Id")
+            json.string(String(position))
+            json.key("ReceiptHandle")
+            json.string(handles[position].remote?.text ?? "")
+            more(position, &json)
+            json.endObject()
+        }
+        json.endArray()
     }
 
     private func notifyReady() { callbacks.withLock { $0.ready }?() }
@@ -329,7 +374,9 @@ package final class QueueShard: EntryShard {
                 codes.map { code in
                     switch code {
                     case .success(nil): .changed
-                    case .success, .failure: .unavailable
+                    case .success(let code?) where QueueShard.lostHandle.contains(code): .unavailable
+                    case .success(let code?): .failed(QueueClient.error(code: code, status: 400).asShardError)
+                    case .failure(let error): .failed(error)
                     }
                 })
         }
@@ -354,18 +401,7 @@ package final class QueueShard: EntryShard {
                 continue
             }
             client.call(action, timeoutMilliseconds: timing.requestMilliseconds, capacity: 2_048) { json in
-                json.key("Entries")
-                json.beginArray()
-                for position in positions {
-                    json.beginObject()
-                    json.key("Id")
-                    json.string(String(position))
-                    json.key("ReceiptHandle")
-                    json.string(handles[position].remote ?? "")
-                    write(position, &json)
-                    json.endObject()
-                }
-                json.endArray()
+                QueueShard.writeEntries(handles, positions, to: &json, write)
             } completion: { [self] result in
                 switch result.map({ try? BatchAnswers.read($0) }) {
                 case .failure(let error): answers.put(positions, .failure(error.asShardError))
@@ -453,16 +489,14 @@ package final class QueueShard: EntryShard {
 
     /// Gives back what nobody took, and waits for answers that are due, not for long polls.
     package func close() {
-        let kept = state.withLock { state in
+        let kept = state.withLock { state -> [ReceivedMessage]? in
             defer { state.isClosed = true }
             return state.isClosed ? nil : state.polled.takeAll()
         }
         guard let kept else { return }
         if !kept.isEmpty {
             let done = DispatchSemaphore(value: 0)
-            state.withLock { $0.isClosed = false }
-            changeVisibility(kept.map { ($0.handle, 0) }) { _ in done.signal() }
-            state.withLock { $0.isClosed = true }
+            release(kept) { done.signal() }
             _ = done.wait(timeout: .now() + .milliseconds(timing.requestMilliseconds))
         }
         let isBusy = state.withLock { $0.underWay - $0.polled.pollCount > 0 }

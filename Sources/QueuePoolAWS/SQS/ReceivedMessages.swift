@@ -15,7 +15,9 @@ private struct Draft {
     var attributesMD5: String?
     var group: [UInt8] = []
     var deduplicationID: [UInt8] = []
-    var facts = RemoteFacts()
+    var sentAt = Timestamp(milliseconds: 0)
+    var sequence = ""
+    var senderID = ""
     var receiveCount = 1
     var firstReceivedAt = Timestamp(milliseconds: 0)
     var trace: [UInt8]?
@@ -23,31 +25,26 @@ private struct Draft {
 }
 
 enum ReceivedMessages {
-    /// Why an answer is not believed.
-    enum Fault: Error, Hashable {
-        case json
-        /// A digest does not fit what came.
-        case digest
-        /// A member that every message of a FIFO queue has is missing.
-        case incomplete
-    }
-
-    /// Reads the answer of ReceiveMessage. Digests of bodies and attributes are verified.
-    static func read(_ body: [UInt8], tag: ShardTag) throws(Fault) -> [(message: ReceivedMessage, group: UInt64)] {
-        let drafts: [Draft]
-        do throws(JSONFault) { drafts = try QueueClient.parse(body, messages) } catch { throw .json }
+    /// Reads the answer of ReceiveMessage.
+    ///
+    /// Digests of bodies and attributes are verified. A message that is not whole, and those behind it in its group, are
+    /// left out; they come back when their visibility timeout ends, and others are not held up (I5).
+    static func read(_ body: [UInt8], tag: ShardTag) throws(JSONFault) -> [(message: ReceivedMessage, group: UInt64)] {
         var found: [(message: ReceivedMessage, group: UInt64)] = []
-        for draft in drafts { found.append(try message(draft, tag)) }
+        var spoilt: Set<[UInt8]> = []
+        for draft in try QueueClient.parse(body, messages) where !spoilt.contains(draft.group) {
+            if let message = message(draft, tag) { found.append(message) } else { spoilt.insert(draft.group) }
+        }
         return found
     }
 
     private static func message(
         _ draft: Draft, _ tag: ShardTag
-    ) throws(Fault) -> (message: ReceivedMessage, group: UInt64) {
-        guard let id = MessageID(draft.id), !draft.handle.isEmpty, !draft.group.isEmpty else { throw .incomplete }
+    ) -> (message: ReceivedMessage, group: UInt64)? {
+        guard let id = MessageID(draft.id), !draft.handle.isEmpty, !draft.group.isEmpty else { return nil }
         let digest = draft.body.withUnsafeBytes { MD5Digest(of: $0) }
-        guard digest.hex == draft.bodyMD5 else { throw .digest }
-        if let expected = draft.attributesMD5, MD5Digest(of: draft.attributes)?.hex != expected { throw .digest }
+        guard digest.hex == draft.bodyMD5 else { return nil }
+        if let expected = draft.attributesMD5, MD5Digest(of: draft.attributes)?.hex != expected { return nil }
         let system = draft.trace.map { [MessageAttribute(name: "AWSTraceHeader", dataType: "String", value: $0)] } ?? []
         let record = draft.body.withUnsafeBytes {
             MessageRecord(
@@ -56,10 +53,11 @@ enum ReceivedMessages {
         }
         let handle = ReceiptHandle(
             shard: tag, sequence: SequenceNumber(rawValue: 0), receiveCount: UInt32(clamping: draft.receiveCount),
-            place: 0, remote: draft.handle)
+            place: 0, remote: RemoteText(draft.handle))
         let message = ReceivedMessage(
             handle: handle, messageID: id, receiveCount: draft.receiveCount, firstReceivedAt: draft.firstReceivedAt,
-            storage: record.bytes, offset: 0, length: record.bytes.count, remote: draft.facts)
+            storage: record.bytes, offset: 0, length: record.bytes.count,
+            remote: RemoteFacts(sentAt: draft.sentAt, sequence: draft.sequence, senderID: draft.senderID))
         return (message, draft.group.withUnsafeBytes { XXHash64.hash($0) })
     }
 
@@ -114,11 +112,11 @@ enum ReceivedMessages {
             } else if key.equals("ApproximateFirstReceiveTimestamp") {
                 draft.firstReceivedAt = try time(&json)
             } else if key.equals("SentTimestamp") {
-                draft.facts.sentAt = try time(&json)
+                draft.sentAt = try time(&json)
             } else if key.equals("SequenceNumber") {
-                draft.facts.sequence = try json.readString().text
+                draft.sequence = try json.readString().text
             } else if key.equals("SenderId") {
-                draft.facts.senderID = try json.readString().text
+                draft.senderID = try json.readString().text
             } else if key.equals("AWSTraceHeader") {
                 draft.trace = try json.readString().array
             } else {

@@ -31,7 +31,8 @@ package struct SQSAdministrator: Sendable {
         let answer = try service.call(
             "CreateQueue",
             [
-                "QueueName": .string(queue.name), "Attributes": JSONTree(queue.attributes), "tags": JSONTree(queue.tags),
+                "QueueName": .string(queue.name), "Attributes": JSONTree(queue.attributes),
+                "tags": JSONTree(queue.tags),
             ])
         guard let url = answer["QueueUrl"]?.text else { throw .unknownOutcome(code: "UnreadableAnswer") }
         return url

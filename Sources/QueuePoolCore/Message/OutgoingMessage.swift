@@ -25,10 +25,10 @@ package struct SendReceipt: Hashable, Sendable {
     /// The deduplication id was accepted before, within five minutes: nothing was stored again.
     package let isDuplicate: Bool
     /// The sequence number as a remote queue gave it; SQS's are larger than ours.
-    package let remoteSequence: String?
+    package let remoteSequence: RemoteText?
 
     package init(
-        messageID: MessageID, sequence: SequenceNumber, isDuplicate: Bool, remoteSequence: String? = nil
+        messageID: MessageID, sequence: SequenceNumber, isDuplicate: Bool, remoteSequence: RemoteText? = nil
     ) {
         self.remoteSequence = remoteSequence
         self.messageID = messageID

@@ -2,6 +2,16 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+/// A text that a remote queue gave. A class, so that where there is none it takes a word and not a string's room.
+package final class RemoteText: Hashable, Sendable {
+    package let text: String
+
+    package init(_ text: String) { self.text = text }
+
+    package static func == (a: RemoteText, b: RemoteText) -> Bool { a.text == b.text }
+    package func hash(into hasher: inout Hasher) { hasher.combine(text) }
+}
+
 /// One delivery of one message: what a receiver gives back to delete it or to change its visibility.
 package struct ReceiptHandle: Hashable, Sendable {
     package let shard: ShardTag
@@ -11,10 +21,10 @@ package struct ReceiptHandle: Hashable, Sendable {
     /// Where the message's entry was in memory; a hint, checked against the sequence number.
     package let place: UInt32
     /// What a remote queue gave as its own handle, up to 1,024 characters; `nil` for shards of our own.
-    package let remote: String?
+    package let remote: RemoteText?
 
     package init(
-        shard: ShardTag, sequence: SequenceNumber, receiveCount: UInt32, place: UInt32, remote: String? = nil
+        shard: ShardTag, sequence: SequenceNumber, receiveCount: UInt32, place: UInt32, remote: RemoteText? = nil
     ) {
         self.remote = remote
         self.shard = shard
@@ -33,7 +43,7 @@ package struct ReceiptHandle: Hashable, Sendable {
             out.append(UInt8(ascii: "r"))
             ReceiptHandle.put(shard.rawValue, digits: 16, to: &out)
             out.append(UInt8(ascii: "."))
-            out.append(contentsOf: remote.utf8)
+            out.append(contentsOf: remote.text.utf8)
             return
         }
         ReceiptHandle.put(shard.rawValue, digits: 16, to: &out)
@@ -81,7 +91,7 @@ package struct ReceiptHandle: Hashable, Sendable {
         else { return nil }
         self.init(
             shard: ShardTag(rawValue: tag), sequence: SequenceNumber(rawValue: 0), receiveCount: 0, place: 0,
-            remote: String(decoding: text[18...], as: UTF8.self))
+            remote: RemoteText(String(decoding: text[18...], as: UTF8.self)))
     }
 
     private static func word(_ digits: UnsafeRawBufferPointer, _ range: Range<Int>) -> UInt64? {

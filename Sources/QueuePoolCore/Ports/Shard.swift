@@ -43,13 +43,17 @@ package struct ReceivedMessage: Sendable {
 }
 
 /// What a remote queue says of a message, and a shard of our own computes.
-package struct RemoteFacts: Sendable {
-    package var sentAt = Timestamp(milliseconds: 0)
+package final class RemoteFacts: Sendable {
+    package let sentAt: Timestamp
     /// Up to 128 bits, in decimal digits.
-    package var sequence = ""
-    package var senderID = ""
+    package let sequence: String
+    package let senderID: String
 
-    package init() {}
+    package init(sentAt: Timestamp, sequence: String, senderID: String) {
+        self.sentAt = sentAt
+        self.sequence = sequence
+        self.senderID = senderID
+    }
 }
 
 /// A receive from one shard, which never waits.
@@ -59,8 +63,17 @@ package struct ReceiveCommand: Sendable {
     /// `nil`: the queue's own.
     package var visibilitySeconds: Int?
     package var attemptID: String?
-    /// Seconds for which the caller waits to be woken by `onReady` if there is nothing; 0: it does not wait.
-    package var patienceSeconds = 0
+    package var patience = Patience.look
+
+    /// What a shard far away may do for a receive; shards of our own look, and nothing else.
+    package enum Patience: Hashable, Sendable {
+        /// One look.
+        case look
+        /// The caller waits so many seconds to be woken by `onReady` if nothing is at hand.
+        case wait(seconds: Int)
+        /// What is at hand already; nothing is asked for.
+        case atHand
+    }
 
     package init(limit: Int, visibilitySeconds: Int? = nil, attemptID: String? = nil) {
         self.limit = limit
@@ -103,6 +116,8 @@ package protocol Shard: AnyObject, Sendable {
     var tag: ShardTag { get }
     /// Whether a batch is stored whole or not at all; if not, at most one message of a group goes into a request.
     var storesBatchesWhole: Bool { get }
+    /// Whether waiting for messages is done at the shard, by long polls, and a look costs a request.
+    var waitsRemotely: Bool { get }
 
     /// Stores messages in order. A receipt means that its message is on stable storage (I1).
     func send(
@@ -158,6 +173,8 @@ package enum ShardEvent: Hashable, Sendable {
 }
 
 extension Shard {
+    package var waitsRemotely: Bool { false }
+
     package func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {}
 
     package func sendWhenReady(

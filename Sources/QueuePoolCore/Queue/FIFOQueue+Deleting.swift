@@ -26,6 +26,8 @@ package enum VisibilityDecision: Hashable, Sendable {
     case unavailable
     /// Beyond 12 hours from the receive.
     case beyondLimit
+    /// Nobody knows: the shard did not answer, or not now.
+    case failed(ShardError)
 }
 
 extension FIFOQueue {

@@ -124,14 +124,14 @@ package final class Pool: Sendable {
         let shards = shard.map { [$0] } ?? snapshot.shards
         let deadline = clock.now() + Int64(waitSeconds) * 1_000
         let start = start(command, shards.count)
+        let plan = ReceivePlan(isRemote: shards.contains { $0.shard.waitsRemotely })
         let attempt: LongPollHub.Attempt = { [hub, clock] isLast, done in
             if isAbandoned() {
                 done(true)
                 return completion(.success([]))
             }
-            var command = command
-            command.patienceSeconds = isLast ? 0 : max(1, Int((deadline - clock.now() + 999) / 1_000))
-            let round = ReceiveRound(shards: shards, start: start, command: command) { result in
+            let seconds = max(1, Int((deadline - clock.now() + 999) / 1_000))
+            ReceiveRound.run(plan.next(isLast: isLast, seconds: seconds), shards, start, command) { result in
                 let isEmpty = (try? result.get().isEmpty) ?? false
                 if isEmpty, !isLast { return done(false) }
                 // Next in line first: the answer may take this thread a while.
@@ -139,7 +139,6 @@ package final class Pool: Sendable {
                 if !isEmpty { hub.rearm() }
                 completion(result)
             }
-            round.run()
         }
         if waitSeconds == 0 { attempt(true) { _ in } } else { hub.poll(of: shard?.index, until: deadline, attempt) }
     }

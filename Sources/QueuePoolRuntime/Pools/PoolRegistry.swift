@@ -83,7 +83,8 @@ package final class PoolRegistry: Sendable {
     ///   - factories: pools of a backend that is not among them are refused.
     ///   - report: called, on any thread, with what operators should read in the log.
     package init(
-        store: any ControlStore, factories: [PoolBackend: any ShardFactory], options: PoolOptions, clock: any RuntimeClock,
+        store: any ControlStore, factories: [PoolBackend: any ShardFactory], options: PoolOptions,
+        clock: any RuntimeClock,
         meaning: @escaping @Sendable (String) -> QueueAttributes,
         report: @escaping @Sendable (PoolEvent) -> Void = { _ in }
     ) {

@@ -32,6 +32,21 @@ final class ReceiveRound: Sendable {
         self.completion = completion
     }
 
+    /// Looks with one patience after the other until something is found.
+    static func run(
+        _ patience: [ReceiveCommand.Patience], _ shards: [PoolShard], _ start: Int, _ command: ReceiveCommand,
+        completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    ) {
+        var command = command
+        command.patience = patience.first ?? .look
+        let rest = Array(patience.dropFirst())
+        let round = ReceiveRound(shards: shards, start: start, command: command) { [command] result in
+            guard !rest.isEmpty, (try? result.get().isEmpty) ?? false else { return completion(result) }
+            run(rest, shards, start, command, completion: completion)
+        }
+        round.run()
+    }
+
     func run() {
         while let (shard, command) = next() {
             if let wait = shard.takeToken(.receive) {
@@ -49,15 +64,15 @@ final class ReceiveRound: Sendable {
     }
 
     private func next() -> (PoolShard, ReceiveCommand)? {
-        let (shard, left, result) = state.withLock { state in
+        let (shard, left, hasSome, result) = state.withLock { state in
             let left = command.limit - state.messages.count
             guard left > 0, state.asked < shards.count else {
                 let failed = state.messages.isEmpty ? state.failure : nil
-                return (PoolShard?.none, 0, failed.map { .failure($0) } ?? Result.success(state.messages))
+                return (PoolShard?.none, 0, false, failed.map { .failure($0) } ?? Result.success(state.messages))
             }
             let shard = shards[(start + state.asked) % shards.count]
             state.asked += 1
-            return (shard, left, .success([]))
+            return (shard, left, !state.messages.isEmpty, .success([]))
         }
         guard let shard else {
             completion(result)
@@ -65,6 +80,8 @@ final class ReceiveRound: Sendable {
         }
         var rest = command
         rest.limit = left
+        // A caller that has something is answered; nobody is asked for more on its account.
+        if hasSome, shard.shard.waitsRemotely { rest.patience = .atHand }
         return (shard, rest)
     }
 
@@ -84,4 +101,20 @@ private final class Meeting: Sendable {
     private let arrivals = Atomic(0)
 
     func isSecond() -> Bool { arrivals.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 1 }
+}
+
+/// How often, and how, shards far away are asked for one receive: a look first, which with a backlog is all that is
+/// needed and takes no more than the caller can have; then long polls; at the end what these have brought.
+final class ReceivePlan: Sendable {
+    private let isRemote: Bool
+    private let hasLooked = Atomic(false)
+
+    init(isRemote: Bool) { self.isRemote = isRemote }
+
+    func next(isLast: Bool, seconds: Int) -> [ReceiveCommand.Patience] {
+        guard isRemote else { return [.look] }
+        let isFirst = !hasLooked.exchange(true, ordering: .relaxed)
+        if isLast { return isFirst ? [.look] : [.atHand] }
+        return isFirst ? [.look, .wait(seconds: seconds)] : [.wait(seconds: seconds)]
+    }
 }

@@ -16,7 +16,7 @@ package struct SendAnswer: Sendable {
     package var attributesMD5: MD5Digest?
     package var systemAttributesMD5: MD5Digest?
     /// The sequence number as a remote queue gave it.
-    package var remoteSequence: String?
+    package var remoteSequence: RemoteText?
 
     package init(
         messageID: MessageID, sequence: SequenceNumber, bodyMD5: MD5Digest, attributesMD5: MD5Digest? = nil,
@@ -118,7 +118,7 @@ package enum SQSAnswer {
             json.string(plain: digest.writeHex)
         }
         json.key("SequenceNumber")
-        if let text = answer.remoteSequence { json.string(text) } else { json.string(plain: answer.sequence.write) }
+        if let remote = answer.remoteSequence { json.string(remote.text) } else { json.string(plain: answer.sequence.write) }
     }
 
     private static func write(_ failures: [BatchFailure], to json: inout JSONWriter) {

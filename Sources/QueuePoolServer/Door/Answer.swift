@@ -11,6 +11,8 @@ package struct Answer: Sendable {
     /// Beside Content-Type, Content-Length, Date and Connection.
     package var headers: [(name: String, value: String)] = []
     package var body: [UInt8]
+    /// Called before the answer is written if the client is known to be gone by then: gives back what was taken for it.
+    var takeBack: (@Sendable () -> Void)?
 
     package init(
         status: Int, contentType: StaticString, headers: [(name: String, value: String)] = [], body: [UInt8]

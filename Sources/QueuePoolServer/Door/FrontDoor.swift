@@ -211,6 +211,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     private func answer(_ answer: Answer) {
+        if life.isClosed { answer.takeBack?() }
         guard let context, mode == .busy else { return }
         shared.counters.count(status: answer.status)
         let closes = closesAfterAnswer || isQuiescing

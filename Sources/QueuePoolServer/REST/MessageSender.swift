@@ -46,7 +46,7 @@ struct MessageSender: Sendable {
         json.key("shard")
         json.string(shard)
         json.key("sequenceNumber")
-        if let text = receipt.remoteSequence { json.string(text) } else { json.string(plain: receipt.sequence.write) }
+        if let remote = receipt.remoteSequence { json.string(remote.text) } else { json.string(plain: receipt.sequence.write) }
         json.key("duplicate")
         json.bool(receipt.isDuplicate)
     }

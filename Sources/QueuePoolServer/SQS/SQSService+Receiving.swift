@@ -19,14 +19,17 @@ extension SQSService {
             [self] result in
             switch result {
             case .success(let messages):
-                // Taken for somebody who left in that moment: given back, the last one of a group first.
-                if life.isClosed, !messages.isEmpty {
-                    target.pool.changeVisibility(messages.reversed().map { ($0.handle, 0) }, in: target.shard) { _ in }
+                var answer = SQSService.answer { json in
+                    SQSAnswer.receiveMessage(messages, for: request, sourceArn: sourceArn, to: &json)
                 }
-                reply(
-                    SQSService.answer { json in
-                        SQSAnswer.receiveMessage(messages, for: request, sourceArn: sourceArn, to: &json)
-                    })
+                // Taken for somebody who has left meanwhile: given back, the last one of a group first.
+                if wait > 0, !messages.isEmpty {
+                    answer.takeBack = {
+                        let changes = messages.reversed().map { (handle: $0.handle, seconds: 0) }
+                        target.pool.changeVisibility(changes, in: target.shard) { _ in }
+                    }
+                }
+                reply(answer)
             case .failure(let error): reply(SQSService.answer(SQSError(error)))
             }
         }
@@ -103,7 +106,7 @@ extension SQSService {
         case .success(.notOurs): .invalidHandle(handle)
         case .success(.unavailable): .unavailableHandle(handle)
         case .success(.beyondLimit): .visibilityBeyondLimit(seconds)
-        case .failure(let error): SQSError(error)
+        case .success(.failed(let error)), .failure(let error): SQSError(error)
         }
     }
 }

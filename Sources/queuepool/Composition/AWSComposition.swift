@@ -81,7 +81,9 @@ struct QueueShardFactory: ShardFactory {
     let timing: QueueShard.Timing
 
     func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard {
-        guard let address else { throw CommandFailure("the shard \(name) has no queue", status: ExitStatus.configuration) }
+        guard let address else {
+            throw CommandFailure("the shard \(name) has no queue", status: ExitStatus.configuration)
+        }
         let endpoint = try address.endpoint ?? access.endpoint("sqs", region: address.region)
         return QueueShard(
             name: name,
