@@ -98,7 +98,8 @@ let package = Package(
         .executableTarget(
             name: "queuepool",
             dependencies: [
-                "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolAWS", "QueuePoolRuntime",
+                "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolAWS",
+                "QueuePoolRuntime",
                 "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolSettings", lifecycle, logging, crypto,
                 signals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

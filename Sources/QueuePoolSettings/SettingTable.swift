@@ -128,8 +128,10 @@ extension Setting {
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [
         .config, .listen, .allowInsecureListen, .maxConnections, .requestBytesMax, .idleTimeout, .headerTimeout,
-        .drainSeconds, .serverDeliver, .tlsCertificate, .tlsKey, .dataDirectory, .control, .awsEndpoint, .awsRegion, .pools, .createQueueShards,
-        .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate, .endpoint,
+        .drainSeconds, .serverDeliver, .tlsCertificate, .tlsKey, .dataDirectory, .control, .awsEndpoint, .awsRegion,
+        .pools,
+        .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate,
+        .endpoint,
         .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .graceSeconds,
         .logLevel, .logFormat,
     ]

@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -220,6 +221,28 @@ def servers(tmp_path):
     for server in started:
         if server.is_running:
             server.kill9()
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory):
+    """moto_server's base URL: SQS and DynamoDB that nobody here wrote."""
+    port = free_port()
+    log = open(tmp_path_factory.mktemp("moto") / "output.log", "ab")
+    server = subprocess.Popen(
+        [Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+
+    def answers():
+        try:
+            return requests.get(url + "/moto-api/", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    wait_until(answers, 60, "moto's readiness")
+    yield url
+    server.kill()
+    server.wait(20)
+    log.close()
 
 
 @pytest.fixture(scope="module")

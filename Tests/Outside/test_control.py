@@ -4,40 +4,20 @@
 
 """Pools whose shards are queues of SQS and whose topology is in DynamoDB, against moto's SQS and DynamoDB."""
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import boto3
 import pytest
 import requests
 
-from conftest import free_port, run, wait_until
+from conftest import run, wait_until
 
 TAGS = {"queuepool:pool", "queuepool:shard", "queuepool:epoch"}
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory):
-    """moto_server's base URL."""
-    port = free_port()
-    log = open(tmp_path_factory.mktemp("moto") / "output.log", "ab")
-    program = Path(sys.executable).parent / "moto_server"
-    server = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-
-    def answers():
-        try:
-            return requests.get(url + "/moto-api/", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-    wait_until(answers, 60, "moto's readiness")
-    yield url
-    server.kill()
-    server.wait(20)
-    log.close()
+def aws(moto):
+    return moto
 
 
 class Account:
@@ -160,7 +140,7 @@ def test_adopt_takes_queues_that_exist(account):
     urls = [account.fifo(f"{account.stem}-{word}.fifo") for word in ("east", "west")]
     flags = [flag for url in urls for flag in ("--queue", url)]
     account.command("adopt", *flags)
-    assert "0 queues created, 3 found" in account.command("adopt", *flags).stdout
+    assert "0 queues created, 2 found" in account.command("adopt", *flags).stdout
     shards = account.item("POOL#" + account.pool)["shards"]["L"]
     assert [shard["M"]["queueURL"]["S"] for shard in shards] == urls
     assert "RedrivePolicy" in account.attributes(urls[1])
@@ -188,4 +168,25 @@ def test_what_cannot_work_says_why(account, aws):
                     env={"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_CONFIG_FILE": "/nonexistent"})
     assert no_region.returncode == 78 and "region" in no_region.stderr
     wrong = run("pool", "verify", account.pool, "--control", "mysql:x")
-    assert wrong.returncode == 78 and "sqlite:FILE, dynamodb:TABLE" in wrong.stderr
+    assert wrong.returncode == 64 and "sqlite:FILE, dynamodb:TABLE" in wrong.stderr
+
+
+def test_servers_on_one_table_follow_each_other(account, servers):
+    """A pool that is made, and an attribute that is set through one server, reach the other within seconds."""
+    account.create(2)
+    one, other = (servers(*account.flags, name=name, pools=()) for name in ("one", "other"))
+    assert one.pool(account.pool)["epoch"] == other.pool(account.pool)["epoch"] == 1
+    later = Account(account.url, account.stem + "x")
+    later.flags = account.flags
+    later.create(1)
+    for server in (one, other):
+        wait_until(lambda: server.get(f"/v1/pools/{later.pool}").status_code == 200, 10, "the new pool")
+    one.boto().set_queue_attributes(QueueUrl=account.pool, Attributes={"VisibilityTimeout": "47"})
+
+    def seen():
+        got = other.boto().get_queue_attributes(QueueUrl=account.pool, AttributeNames=["VisibilityTimeout"])
+        return got["Attributes"]["VisibilityTimeout"] == "47"
+
+    wait_until(seen, 10, "the attribute")
+    for server in (one, other):
+        server.stop()

@@ -15,7 +15,11 @@ struct CommandTests {
             (.serve, Queuepool.helpMessage(for: ServeCommand.self, columns: 10_000)),
             (.work, Queuepool.helpMessage(for: WorkCommand.self, columns: 10_000)),
             (.send, Queuepool.helpMessage(for: SendCommand.self, columns: 10_000)),
-            (.pool, Queuepool.helpMessage(for: PoolCommand.List.self, columns: 10_000)),
+            (
+                .pool,
+                Queuepool.helpMessage(for: PoolCommand.List.self, columns: 10_000)
+                    + Queuepool.helpMessage(for: PoolCommand.Verify.self, columns: 10_000)
+            ),
         ]
         for (command, help) in helps {
             for setting in Setting.of(command) {
@@ -28,7 +32,8 @@ struct CommandTests {
     @Test func `every command shows an example`() {
         let commands: [any ParsableCommand.Type] = [
             Queuepool.self, ServeCommand.self, WorkCommand.self, SendCommand.self, PoolCommand.self,
-            PoolCommand.List.self, PoolCommand.Show.self, PoolCommand.Create.self, PoolCommand.Purge.self,
+            PoolCommand.List.self, PoolCommand.Show.self, PoolCommand.Create.self, PoolCommand.Adopt.self,
+            PoolCommand.Verify.self, PoolCommand.Purge.self,
             BenchCommand.self, BenchRunCommand.self, BenchScaleCommand.self,
         ]
         for command in commands {

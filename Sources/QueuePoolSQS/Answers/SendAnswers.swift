@@ -118,7 +118,11 @@ package enum SQSAnswer {
             json.string(plain: digest.writeHex)
         }
         json.key("SequenceNumber")
-        if let remote = answer.remoteSequence { json.string(remote.text) } else { json.string(plain: answer.sequence.write) }
+        if let remote = answer.remoteSequence {
+            json.string(remote.text)
+        } else {
+            json.string(plain: answer.sequence.write)
+        }
     }
 
     private static func write(_ failures: [BatchFailure], to json: inout JSONWriter) {

@@ -46,7 +46,11 @@ struct MessageSender: Sendable {
         json.key("shard")
         json.string(shard)
         json.key("sequenceNumber")
-        if let remote = receipt.remoteSequence { json.string(remote.text) } else { json.string(plain: receipt.sequence.write) }
+        if let remote = receipt.remoteSequence {
+            json.string(remote.text)
+        } else {
+            json.string(plain: receipt.sequence.write)
+        }
         json.key("duplicate")
         json.bool(receipt.isDuplicate)
     }
