@@ -140,6 +140,7 @@ private final class ModelRun {
             model.messages[index].receivedAt = on.now
             model.messages[index].visibleAt = seconds > 0 ? on.now + seconds * 1_000 : nil
             check(entry.receiveCount == model.messages[index].receiveCount, "another receive count")
+            model.messages[index].handle = entry.handle
             handles.append(entry.handle)
         }
     }
@@ -252,6 +253,7 @@ private final class ModelRun {
             model.messages[index].hold = nil
             model.messages[index].visibleAt = nil
             model.messages[index].receiveCount = 0
+            model.messages[index].handle = nil
         }
         passedBy = [:]
         on.queue.advance(to: on.now)

@@ -83,6 +83,19 @@ import Testing
         #expect(on.take().map(\.receiveCount) == [1, 2])
     }
 
+    @Test func `refuses handles from before a crash, also when their message has a new receiver`() {
+        on.sendAll("g-m1")
+        let before = on.take()[0].handle
+        on.restart(isClean: false)
+        #expect(on.delete(before) == .expired)
+        let after = on.take()[0].handle
+        #expect(after.receiveCount == before.receiveCount && after.text != before.text)
+        #expect(on.delete(before) == .expired && on.change(before, seconds: 0) == .unavailable)
+        #expect(on.queue.inFlightCount == 1)
+        on.restart(isClean: true)
+        #expect(on.delete(before) == .expired && on.delete(after) == .write(after.sequence))
+    }
+
     @Test func `gives everything again after a crash, in order`() {
         on.sendAll("g-m1", "g-m2", "h-m1")
         _ = on.take(1)

@@ -16,6 +16,8 @@ struct ModelMessage {
     /// End of the visibility timeout while in flight.
     var visibleAt: Timestamp?
     var receivedAt: Timestamp
+    /// The handle of its last delivery, unless a crash forgot it.
+    var handle: ReceiptHandle?
     enum Hold { case deletion, leaving }
     /// A deletion or a move is being written.
     var hold: Hold?
@@ -67,7 +69,7 @@ struct QueueModel {
     func deletion(_ handle: ReceiptHandle) -> DeleteDecision {
         guard let index = index(handle.sequence) else { return .alreadyDeleted }
         let message = messages[index]
-        guard message.receiveCount == handle.receiveCount else { return .expired }
+        guard message.handle == handle else { return .expired }
         switch message.hold {
         case .deletion: return .underWay
         case .leaving: return .expired
@@ -79,7 +81,7 @@ struct QueueModel {
     func change(_ handle: ReceiptHandle, _ milliseconds: Int64, _ now: Timestamp) -> VisibilityDecision {
         guard let index = index(handle.sequence) else { return .unavailable }
         let message = messages[index]
-        guard message.receiveCount == handle.receiveCount, message.hold == nil, message.visibleAt != nil else {
+        guard message.handle == handle, message.hold == nil, message.visibleAt != nil else {
             return .unavailable
         }
         return now + milliseconds - message.receivedAt <= 43_200_000 ? .changed : .beyondLimit

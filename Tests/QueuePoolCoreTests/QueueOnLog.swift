@@ -25,6 +25,7 @@ final class QueueOnLog {
     var keys: [(key: Hash128, sequence: SequenceNumber)] = []
     var nextRow: Int64 = 1
     private var ids = 0
+    private var openings: UInt32 = 0
 
     init(_ attributes: QueueAttributes = QueueAttributes(), cacheBytesMax: Int = 1 << 20) {
         queue = FIFOQueue(
@@ -170,9 +171,10 @@ final class QueueOnLog {
     func restart(isClean: Bool) {
         let states = isClean ? queue.deliveryStates() : []
         let highest = queue.highestSequence
+        openings += 1
         queue = FIFOQueue(
             tag: QueueOnLog.tag, deduplicationHash: QueueOnLog.secret, attributes: queue.attributes,
-            cacheBytesMax: 1 << 16)
+            cacheBytesMax: 1 << 16, incarnation: openings)
         for row in rows.keys.sorted() {
             switch rows[row] {
             case .block(let directory):

@@ -9,7 +9,7 @@ import Testing
 @Suite struct `Ids and handles` {
     private let handle = ReceiptHandle(
         shard: ShardTag(rawValue: 0x0FED_CBA9_8765_4321), sequence: SequenceNumber(rawValue: 0x1234_5678_9ABC_DEF0),
-        receiveCount: 3, place: 77)
+        receiveCount: 3, incarnation: 0x89AB_CDEF, place: 77)
 
     @Test func `a handle survives its text`() {
         let text = handle.text
@@ -49,6 +49,7 @@ import Testing
                 shard: ShardTag(rawValue: random.next()),
                 sequence: SequenceNumber(rawValue: Int64(bitPattern: random.next())),
                 receiveCount: UInt32(truncatingIfNeeded: random.next()),
+                incarnation: UInt32(truncatingIfNeeded: random.next()),
                 place: UInt32(truncatingIfNeeded: random.next()))
             #expect(ReceiptHandle(Array(made.text.utf8)) == made, "seed \(seed)")
         }

@@ -97,8 +97,8 @@ import Testing
 
 @Suite struct `Receipt handles in requests` {
     private let handle = ReceiptHandle(
-        shard: ShardTag(rawValue: 0xABCDEF), sequence: SequenceNumber(rawValue: 1 << 60 + 77), receiveCount: 3, place: 9
-    )
+        shard: ShardTag(rawValue: 0xABCDEF), sequence: SequenceNumber(rawValue: 1 << 60 + 77), receiveCount: 3, incarnation: 5,
+        place: 9)
 
     @Test func `are read as they were written`() throws {
         let text = "{\"QueueUrl\":\"q.fifo\",\"ReceiptHandle\":\"\(handle.text)\",\"VisibilityTimeout\":0}"
@@ -113,7 +113,7 @@ import Testing
         altered[20] = altered[20] == 0x30 ? 0x31 : 0x30
         let texts = [
             "garbage", String(decoding: altered, as: UTF8.self), handle.text + "0", String(handle.text.dropLast()),
-            String(repeating: "f", count: 56), handle.text.uppercased(), String(repeating: "é", count: 28),
+            String(repeating: "f", count: 64), handle.text.uppercased(), String(repeating: "é", count: 32),
         ]
         for text in texts {
             let request = "{\"QueueUrl\":\"q.fifo\",\"ReceiptHandle\":\"\(text)\",\"VisibilityTimeout\":1}"

@@ -18,26 +18,31 @@ package struct ReceiptHandle: Hashable, Sendable {
     package let sequence: SequenceNumber
     /// Deliveries of the message up to and including this one.
     package let receiveCount: UInt32
+    /// The opening of the shard in which the delivery was made. A crash forgets receive counts, so that the next
+    /// delivery has a number that was given before: this tells the two apart.
+    package let incarnation: UInt32
     /// Where the message's entry was in memory; a hint, checked against the sequence number.
     package let place: UInt32
     /// What a remote queue gave as its own handle, up to 1,024 characters; `nil` for shards of our own.
     package let remote: RemoteText?
 
     package init(
-        shard: ShardTag, sequence: SequenceNumber, receiveCount: UInt32, place: UInt32, remote: RemoteText? = nil
+        shard: ShardTag, sequence: SequenceNumber, receiveCount: UInt32, incarnation: UInt32 = 0, place: UInt32,
+        remote: RemoteText? = nil
     ) {
         self.remote = remote
         self.shard = shard
         self.sequence = sequence
         self.receiveCount = receiveCount
+        self.incarnation = incarnation
         self.place = place
     }
 
     /// Characters of a handle's text.
-    package static let textBytes = 56
+    package static let textBytes = 64
 
-    /// 56 hexadecimal digits: tag, sequence number, count, place, check word. Of a remote queue: `r`, 16 digits of the
-    /// shard's tag, `.` and the queue's own handle.
+    /// 64 hexadecimal digits: tag, sequence number, count, place, incarnation, check word. Of a remote queue: `r`, 16
+    /// digits of the shard's tag, `.` and the queue's own handle.
     package func write(to out: inout [UInt8]) {
         if let remote {
             out.append(UInt8(ascii: "r"))
@@ -50,6 +55,7 @@ package struct ReceiptHandle: Hashable, Sendable {
         ReceiptHandle.put(UInt64(bitPattern: sequence.rawValue), digits: 16, to: &out)
         ReceiptHandle.put(UInt64(receiveCount), digits: 8, to: &out)
         ReceiptHandle.put(UInt64(place), digits: 8, to: &out)
+        ReceiptHandle.put(UInt64(incarnation), digits: 8, to: &out)
         ReceiptHandle.put(check, digits: 8, to: &out)
     }
 
@@ -76,12 +82,12 @@ package struct ReceiptHandle: Hashable, Sendable {
         }
         guard digits.count == ReceiptHandle.textBytes,
             let tag = ReceiptHandle.word(digits, 0..<16), let number = ReceiptHandle.word(digits, 16..<32),
-            let counts = ReceiptHandle.word(digits, 32..<48), let check = ReceiptHandle.word(digits, 48..<56)
+            let counts = ReceiptHandle.word(digits, 32..<48), let last = ReceiptHandle.word(digits, 48..<64)
         else { return nil }
         self.init(
             shard: ShardTag(rawValue: tag), sequence: SequenceNumber(rawValue: Int64(bitPattern: number)),
-            receiveCount: UInt32(counts >> 32), place: UInt32(counts & 0xFFFF_FFFF))
-        guard self.check == check, shard.rawValue == tag else { return nil }
+            receiveCount: UInt32(counts >> 32), incarnation: UInt32(last >> 32), place: UInt32(counts & 0xFFFF_FFFF))
+        guard check == last & 0xFFFF_FFFF, shard.rawValue == tag else { return nil }
     }
 
     /// Reads the handle of a remote queue's message.
@@ -110,6 +116,7 @@ package struct ReceiptHandle: Hashable, Sendable {
         mixed = ReceiptHandle.mix(mixed, shard.rawValue)
         mixed = ReceiptHandle.mix(mixed, UInt64(bitPattern: sequence.rawValue))
         mixed = ReceiptHandle.mix(mixed, UInt64(receiveCount) << 32 | UInt64(place))
+        mixed = ReceiptHandle.mix(mixed, UInt64(incarnation))
         return mixed >> 32
     }
 

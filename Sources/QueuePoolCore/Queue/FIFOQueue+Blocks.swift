@@ -155,6 +155,6 @@ extension FIFOQueue {
         refresh(entries[place].group, now)
         return ReceiptHandle(
             shard: tag, sequence: entries[place].sequence, receiveCount: deliveries[delivery].receiveCount,
-            place: place)
+            incarnation: deliveries[delivery].incarnation, place: place)
     }
 }

@@ -36,7 +36,7 @@ extension FIFOQueue {
         guard handle.shard == tag else { return .notOurs }
         guard let place = place(of: handle) else { return .alreadyDeleted }
         let delivery = entries[place].delivery
-        guard delivery != noPlace, deliveries[delivery].receiveCount == handle.receiveCount else { return .expired }
+        guard delivery != noPlace, deliveries[delivery].gave(handle) else { return .expired }
         if deliveries[delivery].isHeld, !deliveries[delivery].isLeaving { return .underWay }
         guard deliveries[delivery].heapIndex != noPlace else { return .expired }
         // The timeout stops while the deletion is on its way to the disk, and is put back if that fails.
@@ -82,8 +82,7 @@ extension FIFOQueue {
         guard handle.shard == tag else { return .notOurs }
         guard let place = place(of: handle), entries[place].delivery != noPlace else { return .unavailable }
         let delivery = entries[place].delivery
-        guard deliveries[delivery].receiveCount == handle.receiveCount, deliveries[delivery].heapIndex != noPlace
-        else { return .unavailable }
+        guard deliveries[delivery].gave(handle), deliveries[delivery].heapIndex != noPlace else { return .unavailable }
         let limit = deliveries[delivery].receivedAt + Int64(QueueLimits.visibilitySecondsMax) * 1_000
         guard milliseconds <= limit - now else { return .beyondLimit }
         deliveries[delivery].isChanged = true

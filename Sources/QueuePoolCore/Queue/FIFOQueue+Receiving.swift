@@ -90,6 +90,7 @@ extension FIFOQueue {
         }
         if deliveries[delivery].receiveCount == 0 { deliveries[delivery].firstReceivedAt = now }
         deliveries[delivery].receiveCount += 1
+        deliveries[delivery].incarnation = incarnation
         deliveries[delivery].receivedAt = now
         deliveries[delivery].isChanged = false
         deliveries[delivery].visibleAt = now + visibility
@@ -102,7 +103,8 @@ extension FIFOQueue {
         let block = blocks[entry.block]
         return ReceivedEntry(
             handle: ReceiptHandle(
-                shard: tag, sequence: entry.sequence, receiveCount: delivery.receiveCount, place: place),
+                shard: tag, sequence: entry.sequence, receiveCount: delivery.receiveCount,
+                incarnation: delivery.incarnation, place: place),
             firstReceivedAt: delivery.firstReceivedAt, row: block.row, offset: Int(entry.offset),
             length: Int(entry.length), body: block.body)
     }
@@ -119,7 +121,7 @@ extension FIFOQueue {
         for handle in handles {
             guard let place = place(of: handle), entries[place].delivery != noPlace else { return nil }
             let delivery = deliveries[entries[place].delivery]
-            guard delivery.receiveCount == handle.receiveCount, delivery.heapIndex != noPlace, !delivery.isHeld,
+            guard delivery.gave(handle), delivery.heapIndex != noPlace, !delivery.isHeld,
                 !delivery.isChanged
             else { return nil }
             places.append(place)

@@ -12,16 +12,19 @@ package struct DeliveryState: Hashable, Sendable {
     package var visibleAt: Timestamp
     package var receivedAt: Timestamp
     package var firstReceivedAt: Timestamp
+    /// The opening of the shard in which it was received last: handles from before the stop stay valid.
+    package var incarnation: UInt32
 
     package init(
         sequence: SequenceNumber, receiveCount: UInt32, visibleAt: Timestamp, receivedAt: Timestamp,
-        firstReceivedAt: Timestamp
+        firstReceivedAt: Timestamp, incarnation: UInt32
     ) {
         self.sequence = sequence
         self.receiveCount = receiveCount
         self.visibleAt = visibleAt
         self.receivedAt = receivedAt
         self.firstReceivedAt = firstReceivedAt
+        self.incarnation = incarnation
     }
 }
 
@@ -44,7 +47,7 @@ extension FIFOQueue {
                     DeliveryState(
                         sequence: entries[place].sequence, receiveCount: delivery.receiveCount,
                         visibleAt: delivery.visibleAt, receivedAt: delivery.receivedAt,
-                        firstReceivedAt: delivery.firstReceivedAt))
+                        firstReceivedAt: delivery.firstReceivedAt, incarnation: delivery.incarnation))
             }
         }
         return states
@@ -56,7 +59,8 @@ extension FIFOQueue {
         let delivery = deliveries.insert(
             Delivery(
                 entry: place, receiveCount: state.receiveCount, visibleAt: state.visibleAt,
-                receivedAt: state.receivedAt, firstReceivedAt: state.firstReceivedAt))
+                receivedAt: state.receivedAt, firstReceivedAt: state.firstReceivedAt,
+                incarnation: state.incarnation))
         entries[place].delivery = delivery
         if state.visibleAt > now { timeouts.insert(delivery, &deliveries) }
         refresh(entries[place].group, now)
@@ -74,7 +78,7 @@ extension FIFOQueue {
         let count = messageCount
         var empty = FIFOQueue(
             tag: tag, deduplicationHash: deduplicationHash, attributes: attributes, cacheBytesMax: cache.bytesMax,
-            lastSequence: lastSequence)
+            incarnation: incarnation, lastSequence: lastSequence)
         empty.sentCount = sentCount
         empty.receivedCount = receivedCount
         empty.deletedCount = deletedCount

@@ -19,6 +19,8 @@ package struct FIFOQueue: Sendable {
     package internal(set) var attributes: QueueAttributes
     package let tag: ShardTag
     let deduplicationHash: SipHash128
+    /// Goes into every receipt handle; another one at each opening.
+    let incarnation: UInt32
 
     var entries = Slab<Entry>()
     var deliveries = Slab<Delivery>()
@@ -52,10 +54,11 @@ package struct FIFOQueue: Sendable {
 
     package init(
         tag: ShardTag, deduplicationHash: SipHash128, attributes: QueueAttributes, cacheBytesMax: Int,
-        lastSequence: SequenceNumber = SequenceNumber(rawValue: 0)
+        incarnation: UInt32 = 0, lastSequence: SequenceNumber = SequenceNumber(rawValue: 0)
     ) {
         self.tag = tag
         self.deduplicationHash = deduplicationHash
+        self.incarnation = incarnation
         self.attributes = attributes
         self.lastSequence = lastSequence
         cache = BlockCache(bytesMax: cacheBytesMax)

@@ -30,6 +30,8 @@ struct Delivery: Sendable {
     var visibleAt: Timestamp
     var receivedAt: Timestamp
     var firstReceivedAt: Timestamp
+    /// The opening of the shard in which it was received last.
+    var incarnation: UInt32 = 0
     /// Position in the heap of timeouts, or `noPlace` when not in flight.
     var heapIndex = noPlace
     /// A delete or a move to the dead-letter queue is on its way to the disk: nobody gets the message meanwhile.
@@ -38,6 +40,11 @@ struct Delivery: Sendable {
     var isLeaving = false
     /// The receiver changed the visibility, so that the receive can no longer be replayed.
     var isChanged = false
+
+    /// Whether `handle` was given out with this delivery, and not with another one of the same message.
+    func gave(_ handle: ReceiptHandle) -> Bool {
+        receiveCount == handle.receiveCount && incarnation == handle.incarnation
+    }
 }
 
 /// One message group that has messages.

@@ -13,6 +13,11 @@ struct BlockHead {
     var keys: [(key: Hash128, sequence: SequenceNumber)]
 }
 
+extension LogKind {
+    /// What was received, each delivery with the opening of the shard that made it; `deliveries` are without.
+    static let deliveriesOfOpenings: Int64 = 5
+}
+
 enum LogEncoding {
     private static let entryBytes = 24
 
@@ -106,7 +111,9 @@ enum LogEncoding {
 
     // MARK: - Deliveries over a clean restart
 
-    private static let stateBytes = 36
+    private static let stateBytes = 40
+    /// Of states that do not tell their opening.
+    private static let olderStateBytes = 36
 
     static func encode(states: some Collection<DeliveryState>, lastSequence: SequenceNumber) -> [UInt8] {
         bytes(8 + stateBytes * states.count) { out in
@@ -117,23 +124,28 @@ enum LogEncoding {
                 out.put(state.receivedAt.milliseconds)
                 out.put(state.firstReceivedAt.milliseconds)
                 out.put(state.receiveCount)
+                out.put(state.incarnation)
             }
         }
     }
 
-    static func states(_ head: [UInt8]) -> (states: [DeliveryState], lastSequence: SequenceNumber)? {
-        guard head.count >= 8, (head.count - 8) % stateBytes == 0 else { return nil }
+    static func states(
+        _ head: [UInt8], kind: Int64
+    ) -> (states: [DeliveryState], lastSequence: SequenceNumber)? {
+        let isOlder = kind == LogKind.deliveries
+        let size = isOlder ? olderStateBytes : stateBytes
+        guard head.count >= 8, (head.count - 8) % size == 0 else { return nil }
         return head.withUnsafeBytes { raw in
             var input = Cursor(raw)
             let last = SequenceNumber(rawValue: input.take())
-            let states = (0..<((raw.count - 8) / stateBytes)).map { _ in
+            let states = (0..<((raw.count - 8) / size)).map { _ in
                 let sequence = SequenceNumber(rawValue: input.take())
                 let visibleAt = Timestamp(milliseconds: input.take())
                 let receivedAt = Timestamp(milliseconds: input.take())
                 let first = Timestamp(milliseconds: input.take())
                 return DeliveryState(
                     sequence: sequence, receiveCount: input.take(), visibleAt: visibleAt, receivedAt: receivedAt,
-                    firstReceivedAt: first)
+                    firstReceivedAt: first, incarnation: isOlder ? 0 : input.take())
             }
             return (states, last)
         }

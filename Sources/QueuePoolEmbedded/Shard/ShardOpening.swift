@@ -44,7 +44,7 @@ struct LogRecovery {
         // The attributes come when the shard is opened.
         index = FIFOQueue(
             tag: identity.tag, deduplicationHash: identity.deduplicationHash, attributes: QueueAttributes(),
-            cacheBytesMax: options.cacheBytesMax)
+            cacheBytesMax: options.cacheBytesMax, incarnation: UInt32(truncatingIfNeeded: options.random()))
         now = options.now()
         oldestKey = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
     }
@@ -66,8 +66,8 @@ struct LogRecovery {
             guard let deletions = LogEncoding.deletions(head) else { return damaged(row) }
             books.deletionRows.append(row)
             for sequence in deletions { index.restoreDeletion(of: sequence, row: row, now: now) }
-        case LogKind.deliveries:
-            guard let kept = LogEncoding.states(head) else { return damaged(row) }
+        case LogKind.deliveries, LogKind.deliveriesOfOpenings:
+            guard let kept = LogEncoding.states(head, kind: kind) else { return damaged(row) }
             deliveryRows.append(row)
             states.append(contentsOf: kept.states)
             index.raise(lastSequence: kept.lastSequence)

@@ -204,7 +204,7 @@ final class ShardWriter: @unchecked Sendable {
             repeat {
                 let end = min(start + 16_384, states.count)
                 let head = LogEncoding.encode(states: states[start..<end], lastSequence: last)
-                _ = try log.append(shard: identity.number, kind: LogKind.deliveries, head: head)
+                _ = try log.append(shard: identity.number, kind: LogKind.deliveriesOfOpenings, head: head)
                 start = end
             } while start < states.count
         }
