@@ -106,6 +106,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         // 6. Tests.
+        .target(name: "CFaultyVFS", dependencies: ["CQueuePoolSQLite"], path: "Tests/Support/CFaultyVFS"),
         .testTarget(
             name: "QueuePoolCoreTests", dependencies: ["QueuePoolCore"], resources: [.copy("vectors.json")],
             swiftSettings: settings),
@@ -122,7 +123,7 @@ let package = Package(
             name: "QueuePoolCommandTests", dependencies: ["queuepool", "QueuePoolSettings", "QueuePoolServer"],
             swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolEmbeddedTests", dependencies: ["QueuePoolEmbedded", "QueuePoolCore"],
+            name: "QueuePoolEmbeddedTests", dependencies: ["QueuePoolEmbedded", "QueuePoolCore", "CFaultyVFS"],
             swiftSettings: settings),
         .testTarget(
             name: "QueuePoolRuntimeTests", dependencies: ["QueuePoolRuntime", "QueuePoolCore"],

@@ -12,3 +12,8 @@ static inline int queuepool_sqlite_flush_wal(sqlite3 *database) {
     if (!wal || !wal->pMethods) return SQLITE_OK;
     return wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
 }
+
+// sqlite3_db_config takes a variable number of arguments, which Swift cannot pass.
+static inline int queuepool_sqlite_close_without_checkpoint(sqlite3 *database) {
+    return sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)0);
+}

@@ -12,8 +12,8 @@ package import QueuePoolCore
 
 /// Shards in the stores of a directory: `DIRECTORY/store-0.sqlite` ...
 package final class EmbeddedShardFactory: ShardFactory {
-    private let directory: String
-    private let stores: [Store]
+    let directory: String
+    let stores: [Store]
     private let options: EmbeddedShardOptions
 
     /// - Parameter directory: exists already.
@@ -26,7 +26,7 @@ package final class EmbeddedShardFactory: ShardFactory {
         }
         let isNew = paths.isEmpty
         if isNew { paths = (0..<max(1, options.storeCount)).map { EmbeddedShardFactory.path(directory, $0) } }
-        stores = paths.map { Store(path: $0, pool: options.pool) }
+        stores = paths.map { Store(path: $0, pool: options.pool, vfs: options.vfs) }
         // The last one first: the first one's presence says that all are there.
         if isNew {
             for store in stores.reversed() {

@@ -62,8 +62,9 @@ final class LogFile {
     private var isOpen = true
 
     /// Opens a file, or makes it.
-    init(path: String) throws(DatabaseError) {
-        database = try Database(path: path)
+    /// - Parameter vfs: see `Database`.
+    init(path: String, vfs: String? = nil) throws(DatabaseError) {
+        database = try Database(path: path, vfs: vfs)
         try database.execute(
             """
             PRAGMA page_size = 16384; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
@@ -80,6 +81,7 @@ final class LogFile {
             CREATE TABLE IF NOT EXISTS log (
                 id INTEGER PRIMARY KEY, shard INTEGER NOT NULL, kind INTEGER NOT NULL, head BLOB, body BLOB);
             """)
+        try LogFile.settle(database, path)
         identities = try LogFile.identities(database)
         insertRow = try database.prepare("INSERT INTO log (id, shard, kind, head, body) VALUES (?, ?, ?, ?, ?)")
         deleteRow = try database.prepare("DELETE FROM log WHERE id = ?")
@@ -112,6 +114,8 @@ final class LogFile {
         guard isOpen else { return }
         isOpen = false
         sqlite3_wal_hook(database.handle, nil, nil)
+        // Frames that a failed flush dropped would be copied into the file unseen; recovery looks at their checksums.
+        if brokenBy != nil { database.closeWithoutCheckpoint() }
         for statement in [
             insertRow, deleteRow, selectHead, selectBody, updateRow, begin, commitStatement, rollbackStatement,
         ] { statement.finalize() }
@@ -175,30 +179,57 @@ final class LogFile {
         identities[name] = nil
     }
 
-    // MARK: - Transactions
-
-    /// Runs `body` in a transaction that is on stable storage when this returns, or did not happen.
-    func commit(_ body: () throws(DatabaseError) -> Void) throws(DatabaseError) {
-        try write(body)
-        try flush()
+    /// The shards, with how many rows each has. Reads the whole index of rows, and no body.
+    func rows() throws(DatabaseError) -> [String: Int] {
+        var found = identities.mapValues { _ in 0 }
+        let rows = try database.prepare(
+            "SELECT name, count(*) FROM log JOIN shards ON shards.number = log.shard GROUP BY log.shard")
+        while try rows.next("count rows") { found[rows.text(0)] = Int(rows.integer(1)) }
+        return found
     }
 
-    /// Runs `body` in a transaction that is in the WAL when this returns, or did not happen. Nobody may be told of it
-    /// before `flush` has returned.
-    func write(_ body: () throws(DatabaseError) -> Void) throws(DatabaseError) {
+    // MARK: - Transactions
+
+    /// Why the file takes no more writes: a failed flush may have dropped pages that were written, and a commit that
+    /// stands behind such a hole is lost with it. What the file holds is known again when it was opened anew, which
+    /// recovers it; so nothing is read here either.
+    private(set) var brokenBy: DatabaseError?
+
+    /// Runs `body` in a transaction that is on stable storage when this returns, or is not acknowledged. Every write goes
+    /// through here, and what a failure means for later ones is decided here only.
+    /// - Parameter pool: the pool whose thread this is, which may use the processor during the flush.
+    func commit(
+        on pool: CommitPool? = nil, _ body: () throws(DatabaseError) -> Void
+    ) throws(DatabaseError) {
+        try checkUsable()
         try begin.run("begin")
+        var isCommitting = false
         do throws(DatabaseError) {
             try body()
+            isCommitting = true
             try commitStatement.run("commit")
         } catch {
+            if error.isFatal || isCommitting && !error.leavesCommitUndone { brokenBy = error }
             // Some errors have rolled back already; then there is nothing left to undo.
             if database.isInTransaction { try? rollbackStatement.run("roll back") }
+            if database.isInTransaction { brokenBy = error }
+            throw error
+        }
+        do throws(DatabaseError) {
+            if let pool {
+                try pool.waiting { () throws(DatabaseError) in try flush() }
+            } else {
+                try flush()
+            }
+        } catch {
+            brokenBy = error
             throw error
         }
     }
 
-    /// Puts what was written on stable storage. After a failure nothing is known of the file any more.
-    func flush() throws(DatabaseError) {
+    private func checkUsable() throws(DatabaseError) { if let brokenBy { throw brokenBy } }
+
+    private func flush() throws(DatabaseError) {
         let code = queuepool_sqlite_flush_wal(database.handle)
         guard code == SQLITE_OK else { throw DatabaseError(code: code, operation: "flush the WAL") }
     }
@@ -259,6 +290,7 @@ final class LogFile {
     func body(row: Int64) throws(DatabaseError) -> [UInt8]? { try read(selectBody, row) }
 
     private func read(_ statement: Statement, _ row: Int64) throws(DatabaseError) -> [UInt8]? {
+        try checkUsable()
         statement.bind(1, row)
         guard try statement.next("read a row") else { return nil }
         defer { statement.reset() }
@@ -272,6 +304,7 @@ final class LogFile {
             _ shard: Int64, _ row: Int64, _ kind: Int64, _ head: [UInt8], _ bodyBytes: Int
         ) throws(DatabaseError) -> Void
     ) throws(DatabaseError) {
+        try checkUsable()
         // length() of a blob is answered from the row's header; the overflow pages of the body are not read.
         let rows = try database.prepare(
             "SELECT id, kind, head, length(body), shard FROM log \(shard.map { "WHERE shard = \($0)" } ?? "") ORDER BY id"
@@ -286,9 +319,29 @@ final class LogFile {
     /// Whether the WAL has grown to where its pages should be copied into the file.
     var isCheckpointDue: Bool { walPages.pointee >= LogFile.checkpointPages }
 
-    /// Copies the WAL's pages into the file. A failure costs nothing but another try later.
+    /// Copies the WAL's pages into the file. A failed write costs nothing but another try later; a failed flush closes
+    /// the file for writes, like any other.
     func checkpoint() {
-        _ = sqlite3_wal_checkpoint_v2(database.handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+        guard brokenBy == nil else { return }
         walPages.pointee = 0
+        do throws(DatabaseError) { try LogFile.checkpoint(database) } catch {
+            if error.isFatal { brokenBy = error }
+        }
+    }
+
+    private static func checkpoint(_ database: Database) throws(DatabaseError) {
+        let code = sqlite3_wal_checkpoint_v2(database.handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+        guard code == SQLITE_OK else { throw database.error(code, "copy the WAL into the file") }
+    }
+
+    /// Puts on stable storage what is there at open. The WAL of a killed process may hold commits that nobody flushed,
+    /// which must not be served from. To flush it is not enough: after a failed flush the system takes pages for
+    /// written that are not. So they are copied into the file, which is flushed after that.
+    private static func settle(_ database: Database, _ path: String) throws(DatabaseError) {
+        try checkpoint(database)
+        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        guard SystemFile.flushDirectory(directory) else {
+            throw DatabaseError(code: SQLITE_IOERR | (5 << 8), operation: "flush the directory")
+        }
     }
 }

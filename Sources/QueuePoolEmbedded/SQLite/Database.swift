@@ -18,8 +18,14 @@ package struct DatabaseError: Error, Hashable, CustomStringConvertible {
     package var isFull: Bool { code & 0xFF == SQLITE_FULL }
     /// The file's state is unknown from here on: a failed flush may have dropped pages, or the file is damaged.
     package var isFatal: Bool {
-        code == SQLITE_IOERR | (4 << 8) || code & 0xFF == SQLITE_CORRUPT || code & 0xFF == SQLITE_NOTADB
+        code == DatabaseError.failedFlush || code & 0xFF == SQLITE_CORRUPT || code & 0xFF == SQLITE_NOTADB
     }
+    /// Whether a COMMIT that failed with it has surely not happened: SQLite wrote no commit frame, or gave the frames up.
+    var leavesCommitUndone: Bool {
+        isFull || code == SQLITE_IOERR | (3 << 8) || code & 0xFF == SQLITE_BUSY || code & 0xFF == SQLITE_NOMEM
+    }
+    /// SQLITE_IOERR_FSYNC
+    static let failedFlush: Int32 = SQLITE_IOERR | (4 << 8)
 
     package var description: String { "SQLite error \(code) while trying to \(operation)" }
 }
@@ -29,11 +35,12 @@ package final class Database {
     let handle: OpaquePointer
     private var isOpen = true
 
+    /// - Parameter vfs: the name of a registered SQLite VFS to use instead of the default one.
     /// - Throws: `DatabaseError` if the file cannot be opened or made.
-    package init(path: String) throws(DatabaseError) {
+    package init(path: String, vfs: String? = nil) throws(DatabaseError) {
         var handle: OpaquePointer?
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX
-        let code = sqlite3_open_v2(path, &handle, flags, nil)
+        let code = sqlite3_open_v2(path, &handle, flags, vfs)
         guard code == SQLITE_OK, let handle else {
             sqlite3_close_v2(handle)
             throw DatabaseError(code: code, operation: "open a file")
@@ -49,6 +56,9 @@ package final class Database {
         if isOpen { sqlite3_close_v2(handle) }
         isOpen = false
     }
+
+    /// Leaves the write-ahead log as it is when the connection is closed.
+    func closeWithoutCheckpoint() { _ = queuepool_sqlite_close_without_checkpoint(handle) }
 
     /// Runs statements that return nothing and take nothing.
     package func execute(_ sql: String) throws(DatabaseError) {

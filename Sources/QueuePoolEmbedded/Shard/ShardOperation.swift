@@ -37,6 +37,8 @@ package struct EmbeddedShardOptions: Sendable {
     /// A wall clock that never steps back.
     package var now: @Sendable () -> Timestamp
     package var random: @Sendable () -> UInt64
+    /// The name of a registered SQLite VFS to keep the files with; the default one if `nil`.
+    package var vfs: String?
 
     package init(
         pool: CommitPool = CommitPool(), now: @escaping @Sendable () -> Timestamp,

@@ -25,6 +25,7 @@ final class Store: @unchecked Sendable {
 
     let path: String
     let pool: CommitPool
+    private let vfs: String?
     private let lock = Mutex(())
     private let line = Mutex(Line())
     private var opened: LogFile?
@@ -32,11 +33,13 @@ final class Store: @unchecked Sendable {
     /// Indexes that the scan at open rebuilt, until their shards are opened.
     private var recoveries: [Int64: LogRecovery] = [:]
     /// Set when the file's state is unknown; every later write is refused.
-    private(set) var brokenBy: ShardError?
+    var brokenBy: ShardError? { opened?.brokenBy.map { .storageFailed(code: $0.code) } }
 
-    init(path: String, pool: CommitPool) {
+    /// - Parameter vfs: see `Database`.
+    init(path: String, pool: CommitPool, vfs: String? = nil) {
         self.path = path
         self.pool = pool
+        self.vfs = vfs
     }
 
     /// The open file.
@@ -84,9 +87,19 @@ final class Store: @unchecked Sendable {
         }
     }
 
+    /// The shards in the file, with how many rows the log has of each; not counted if all of them are among `names`.
+    func rows(unlessAllAreIn names: Set<String>) throws(DatabaseError) -> [String: Int] {
+        try exclusively { () throws(DatabaseError) in
+            try acquire(nil)
+            defer { release() }
+            guard !names.isSuperset(of: file.identities.keys) else { return file.identities.mapValues { _ in 0 } }
+            return try file.rows()
+        }
+    }
+
     private func acquire(_ options: EmbeddedShardOptions?) throws(DatabaseError) {
         if opened == nil {
-            let file = try LogFile(path: path)
+            let file = try LogFile(path: path, vfs: vfs)
             opened = file
             if let options {
                 do throws(DatabaseError) { try scan(file, options) } catch {
@@ -108,7 +121,6 @@ final class Store: @unchecked Sendable {
         opened?.close()
         opened = nil
         recoveries = [:]
-        brokenBy = nil
     }
 
     private func scan(_ file: LogFile, _ options: EmbeddedShardOptions) throws(DatabaseError) {
@@ -230,15 +242,10 @@ final class Store: @unchecked Sendable {
 
     /// Runs `body` in a transaction that is on stable storage when this returns `nil`, or did not happen.
     func transact(_ body: (LogFile) throws(DatabaseError) -> Void) -> ShardError? {
-        if let brokenBy { return brokenBy }
         let file = file
         do throws(DatabaseError) {
-            try file.write { () throws(DatabaseError) in try body(file) }
-            try pool.waiting { () throws(DatabaseError) in try file.flush() }
+            try file.commit(on: pool) { () throws(DatabaseError) in try body(file) }
             return nil
-        } catch {
-            if error.isFatal { brokenBy = .storageFailed(code: error.code) }
-            return error.isFull ? .storageFull : .storageFailed(code: error.code)
-        }
+        } catch { return error.isFull ? .storageFull : .storageFailed(code: error.code) }
     }
 }
