@@ -125,22 +125,26 @@ package final class Pool: Sendable {
         let deadline = clock.now() + Int64(waitSeconds) * 1_000
         let start = start(command, shards.count)
         let plan = ReceivePlan(isRemote: shards.contains { $0.shard.waitsRemotely })
-        let attempt: LongPollHub.Attempt = { [hub, clock] isLast, done in
+        let attempt: LongPollHub.Attempt = { [hub, clock] look, done in
             if isAbandoned() {
                 done(true)
                 return completion(.success([]))
             }
             let seconds = max(1, Int((deadline - clock.now() + 999) / 1_000))
-            ReceiveRound.run(plan.next(isLast: isLast, seconds: seconds), shards, start, command) { result in
+            ReceiveRound.run(plan.next(isLast: look.isLast, seconds: seconds), shards, start, command) { result in
                 let isEmpty = (try? result.get().isEmpty) ?? false
-                if isEmpty, !isLast { return done(false) }
+                if isEmpty, !look.isLast { return done(false) }
                 // Next in line first: the answer may take this thread a while.
                 done(true)
                 if !isEmpty { hub.rearm() }
                 completion(result)
             }
         }
-        if waitSeconds == 0 { attempt(true) { _ in } } else { hub.poll(of: shard?.index, until: deadline, attempt) }
+        if waitSeconds == 0 {
+            attempt(LongPollHub.Look(shard: nil, isLast: true, isFirst: true)) { _ in }
+        } else {
+            hub.poll(of: shard?.index, until: deadline, isAbandoned: isAbandoned, attempt)
+        }
     }
 
     /// Where a look begins: in turn, or, for a repeatable receive, always at the same shard.

@@ -5,36 +5,37 @@
 package import QueuePoolCore
 import Synchronization
 
-// Receivers that wait. Guarantees: a receiver waits at most until its deadline; a message that becomes visible wakes, at
-// once, the receiver that has waited longest among those that look at its shard; a message that becomes visible between a
-// receiver's look and its queueing is not missed. The last works by a count of wake-ups: a receiver notes it before it
-// looks, and is queued only if it is still the same; else it looks again.
+// The driver of `PollLine`: makes the looks that it asks for. An answer may come within the call that asked; what it leads
+// to is queued and carried out by the loop that made the call, never from inside the answer, so the stack does not grow
+// with the number of receivers. Threads carry out their own effects, side by side.
 
 /// What waits for messages of one pool.
 package final class LongPollHub: Sendable {
-    /// Looks for messages; answers `true` when it found some and answered its caller, or has nobody left to answer.
-    package typealias Attempt = @Sendable (_ isLast: Bool, _ done: @escaping @Sendable (Bool) -> Void) -> Void
+    /// How receivers look.
+    package struct Look: Sendable {
+        /// A shard that was woken; `nil`: all that the receiver may look at.
+        package var shard: ShardIndex?
+        /// Answers whatever it finds.
+        package var isLast: Bool
+        package var isFirst: Bool
+    }
 
-    private struct Waiter {
-        let deadline: Timestamp
+    /// Looks for messages; answers `true` when it found some and answered its caller, or has nobody left to answer.
+    package typealias Attempt = @Sendable (_ look: Look, _ done: @escaping @Sendable (Bool) -> Void) -> Void
+
+    private struct Receiver {
         /// The shard that it looks at; `nil` for all of them.
         let shard: ShardIndex?
         let attempt: Attempt
-
-        func looks(at other: ShardIndex) -> Bool { shard.map { $0 == other } ?? true }
     }
 
     private struct State {
-        var waiters: [Waiter] = []
-        var wakes: UInt64 = 0
-        /// Shards that had something since they were last served, oldest first.
-        var woken: [ShardIndex] = []
-        var isServing = false
-        var timerAt: Timestamp?
-        var isClosed = false
+        var line = PollLine()
+        var receivers: [WaiterID: Receiver] = [:]
     }
 
     private let state = Mutex(State())
+    private let numbers = Atomic(0)
     private let clock: any RuntimeClock
     private let shards: [ShardIndex]
     private let nextVisibleAt: @Sendable (ShardIndex) -> Timestamp?
@@ -49,109 +50,117 @@ package final class LongPollHub: Sendable {
         self.nextVisibleAt = nextVisibleAt
     }
 
-    package var waiterCount: Int { state.withLock { $0.waiters.count } }
+    /// Receivers that wait.
+    package var waiterCount: Int { state.withLock { $0.line.waiterCount } }
 
     /// Runs `attempt` now, and again on each wake-up until it succeeds or the deadline has come.
-    package func poll(of shard: ShardIndex?, until deadline: Timestamp, _ attempt: @escaping Attempt) {
-        let (wakes, isClosed) = state.withLock { ($0.wakes, $0.isClosed) }
-        let isLast = isClosed || clock.now() >= deadline
-        attempt(isLast) { [self] isDone in
-            guard !isDone, !isLast else { return }
-            let isQueued = state.withLock { state in
-                guard state.wakes == wakes, !state.isClosed else { return false }
-                state.waiters.append(Waiter(deadline: deadline, shard: shard, attempt: attempt))
-                return true
-            }
-            if isQueued { startTimer() } else { poll(of: shard, until: deadline, attempt) }
+    /// - Parameter isAbandoned: whether the client is gone. It must be true before `abandoned` is called.
+    /// - Returns: the receiver's name, for `abandoned`.
+    @discardableResult
+    package func poll(
+        of shard: ShardIndex?, until deadline: Timestamp, isAbandoned: @escaping @Sendable () -> Bool = { false },
+        _ attempt: @escaping Attempt
+    ) -> WaiterID {
+        let id = WaiterID(numbers.wrappingAdd(1, ordering: .relaxed).oldValue)
+        let now = clock.now()
+        let (ticket, isClosed) = state.withLock { ($0.line.ticket(of: shard, now: now), $0.line.isClosed) }
+        let isLast = isClosed || now >= deadline
+        attempt(Look(shard: nil, isLast: isLast, isFirst: true)) { [self] isServed in
+            guard !isServed, !isLast else { return }
+            state.withLock { $0.receivers[id] = Receiver(shard: shard, attempt: attempt) }
+            handle(.arrive(id, shard: shard, deadline: deadline, ticket))
+            // Told before it arrived, the line knew nothing of it.
+            if isAbandoned() { handle(.abandoned(id)) }
+            watch(shard)
         }
+        return id
     }
+
+    /// The receiver's client is gone: it makes a last look, which answers nothing, and is forgotten.
+    package func abandoned(_ id: WaiterID) { handle(.abandoned(id)) }
 
     /// A message of a shard can be received that could not before. Cheap when nobody waits.
-    package func wake(_ shard: ShardIndex) {
-        let mustServe = state.withLock { state in
-            // The count must move even if nobody waits yet: somebody may be between look and queue.
-            state.wakes &+= 1
-            // A waiter that is out looking is not in the list; it may have looked just before.
-            guard !state.waiters.isEmpty || state.isServing else { return false }
-            if !state.woken.contains(shard) { state.woken.append(shard) }
-            defer { state.isServing = true }
-            return !state.isServing
-        }
-        if mustServe { serve() }
-    }
+    package func wake(_ shard: ShardIndex) { handle(.woken(shard)) }
 
-    /// Lets every waiter look a last time.
-    package func close() {
-        let waiters = state.withLock { state in
-            state.isClosed = true
-            state.wakes &+= 1
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters { waiter.attempt(true) { _ in } }
-    }
+    /// A shard is worth another look at this time, though it will not say so.
+    package func wake(_ shard: ShardIndex, at time: Timestamp) { handle(.visible(shard, at: time)) }
 
-    /// Serves the waiters of one woken shard after the other, each from the front until one finds nothing.
-    private func serve() {
-        let next = state.withLock { state -> (waiter: Waiter, place: Int, shard: ShardIndex)? in
-            while !state.woken.isEmpty {
-                // Taken out before the look: a wake-up that comes meanwhile puts it in anew.
-                let shard = state.woken.removeFirst()
-                if let place = state.waiters.firstIndex(where: { $0.looks(at: shard) }) {
-                    return (state.waiters.remove(at: place), place, shard)
-                }
-            }
-            state.isServing = false
-            return nil
-        }
-        guard let (waiter, place, shard) = next else { return }
-        let isLast = clock.now() >= waiter.deadline
-        waiter.attempt(isLast) { [self] isDone in
-            let isServed = isDone || isLast
-            state.withLock { state in
-                if isServed {
-                    // There may be more for the next in line.
-                    if !state.woken.contains(shard) { state.woken.insert(shard, at: 0) }
-                } else {
-                    // It keeps its place, for it has waited longest.
-                    state.waiters.insert(waiter, at: min(place, state.waiters.count))
-                }
-            }
-            if !isServed { startTimer() }
-            serve()
-        }
-    }
+    /// Lets every receiver look a last time.
+    package func close() { handle(.close) }
 
     /// Visibility timeouts were set: one may end before the timer rings.
-    package func rearm() { if waiterCount > 0 { startTimer() } }
+    package func rearm() { if waiterCount > 0 { watch(nil) } }
 
-    /// One timer for the earliest of all deadlines and the next message that becomes visible by itself.
-    private func startTimer() {
-        let watched = state.withLock { state in
-            state.waiters.contains { $0.shard == nil } ? shards : Array(Set(state.waiters.compactMap(\.shard)))
+    /// Tells the line when messages become visible by themselves.
+    private func watch(_ shard: ShardIndex?) {
+        for shard in shard.map({ [$0] }) ?? shards {
+            if let at = nextVisibleAt(shard) { handle(.visible(shard, at: at)) }
         }
-        let visible = watched.compactMap(nextVisibleAt).min()
-        let at: Timestamp? = state.withLock { state in
-            guard let deadline = state.waiters.map(\.deadline).min() else { return nil }
-            let at = visible.map { min($0, deadline) } ?? deadline
-            if let timerAt = state.timerAt, timerAt <= at { return nil }
-            state.timerAt = at
-            return at
-        }
-        guard let at else { return }
-        clock.schedule(at: at) { [weak self] in self?.ring(at) }
     }
 
-    private func ring(_ at: Timestamp) {
+    private func handle(_ event: PollLine.Event) {
         let now = clock.now()
-        let due = state.withLock { state in
-            if state.timerAt == at { state.timerAt = nil }
-            let due = state.waiters.filter { $0.deadline <= now }
-            state.waiters.removeAll { $0.deadline <= now }
-            return due
+        let effects = state.withLock { $0.line.handle(event, now: now) }
+        if !effects.isEmpty { Loop(self).run(effects) }
+    }
+
+    // MARK: - Looks
+
+    /// The effects of one event, and of the events that come while they are carried out.
+    private final class Loop: Sendable {
+        private struct Work {
+            var effects: [PollLine.Effect] = []
+            var done = 0
+            var isOpen = true
         }
-        for waiter in due { waiter.attempt(true) { _ in } }
-        for shard in shards { wake(shard) }
-        if waiterCount > 0 { startTimer() }
+
+        private let hub: LongPollHub
+        private let work = Mutex(Work())
+
+        init(_ hub: LongPollHub) { self.hub = hub }
+
+        func run(_ effects: [PollLine.Effect]) {
+            work.withLock { $0.effects.append(contentsOf: effects) }
+            while let effect = next() {
+                switch effect {
+                case .wake(let at): hub.clock.schedule(at: at) { [weak hub] in hub?.handle(.timer) }
+                case .look(let id, let shard, let isLast): look(id, shard, isLast)
+                }
+            }
+        }
+
+        private func next() -> PollLine.Effect? {
+            work.withLock { work in
+                guard work.done < work.effects.count else {
+                    work.isOpen = false
+                    return nil
+                }
+                defer { work.done += 1 }
+                return work.effects[work.done]
+            }
+        }
+
+        private func look(_ id: WaiterID, _ shard: ShardIndex?, _ isLast: Bool) {
+            guard let receiver = hub.state.withLock({ $0.receivers[id] }) else { return }
+            receiver.attempt(Look(shard: shard, isLast: isLast, isFirst: false)) { [self] isServed in
+                ended(id, isServed: isServed)
+                if !isServed, !isLast { hub.watch(shard ?? receiver.shard) }
+            }
+        }
+
+        private func ended(_ id: WaiterID, isServed: Bool) {
+            let now = hub.clock.now()
+            let effects = hub.state.withLock { state in
+                let effects = state.line.handle(.lookEnded(id, isServed: isServed), now: now)
+                if !state.line.knows(id) { state.receivers[id] = nil }
+                return effects
+            }
+            guard !effects.isEmpty else { return }
+            let isTaken = work.withLock { work in
+                if work.isOpen { work.effects.append(contentsOf: effects) }
+                return work.isOpen
+            }
+            if !isTaken { Loop(hub).run(effects) }
+        }
     }
 }
