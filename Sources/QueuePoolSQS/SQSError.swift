@@ -102,7 +102,18 @@ extension SQSError {
             self.init(.internalFailure, "The shard refused the message (error code \(code)).")
         case .injected:
             self.init(.internalFailure, "An error was injected for a test.")
+        case .invalid(let code):
+            self.init(.invalidParameterValue, "The entry is not valid (\(code)).")
+        case .earlierEntryFailed(let reason): self = SQSError(reason).ofEarlierEntry
         }
+    }
+
+    /// The error of a later entry of the same message group in the same request: same code, and a text that says why.
+    package var ofEarlierEntry: SQSError {
+        SQSError(
+            kind,
+            "An earlier entry of this message group in the request failed, so this one was not sent. Its reason: "
+                + message)
     }
 }
 

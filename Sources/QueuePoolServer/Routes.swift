@@ -40,7 +40,7 @@ struct Routes: Sendable {
         addOperations(router)
         addPools(router)
         addMessages(router)
-        for path in ["/", "/:account/:queue", "/:queue"] as [RouterPath] {
+        for path in ["/", "/:queue", "/:queue/:name"] as [RouterPath] {
             router.post(path) { request, context in try await sqs(request, context) }
         }
         return router

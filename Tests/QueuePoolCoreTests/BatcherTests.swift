@@ -30,7 +30,7 @@ private final class TestBatcher {
     func finished(_ request: Request) { batcher.finished(request) }
 
     func sent(_ now: Timestamp = start) -> Request? {
-        guard case .send(let request) = next(now: now) else { return nil }
+        guard case .send(let request, refused: _) = next(now: now), !request.isEmpty else { return nil }
         return request
     }
 }

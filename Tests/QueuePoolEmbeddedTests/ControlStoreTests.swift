@@ -53,12 +53,13 @@ struct ControlStoreTests {
     @Test func `the revision grows with every write, and with nothing else`() throws {
         try withStore { one, other in
             let start = try one.revision()
-            let pool = try pool()
-            _ = try one.save(pool)
+            var pool = try pool()
+            #expect(try one.save(pool) == 1)
             #expect(try other.revision() == start + 1)
             #expect(throws: ControlStoreError.self) { try other.save(pool) }
             #expect(try other.revision() == start + 1)
-            try other.remove(pool.name)
+            pool.version = 1
+            try other.remove(pool)
             #expect(try one.revision() == start + 2)
             #expect(try one.pool(pool.name) == nil)
         }

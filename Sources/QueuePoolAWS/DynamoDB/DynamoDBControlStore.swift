@@ -11,7 +11,7 @@ package import QueuePoolCore
 // Items (`pk`, `sk` -> attributes):
 //   POOLS, POOL#emails.fifo -> version, epoch, nextIndex, backend, attributes, createdAt, modifiedAt (milliseconds since
 //       1970), quota?, tags (M), shards (L of M: number, name, weight, queueURL?, region?, endpoint?, roleARN?, account?),
-//       slots (B), history (B) as TopologyEncoding packs them, written (the write's own token)
+//       deleting? (1), slots (B), history (B) as TopologyEncoding packs them, written (the write's own token)
 //   POOLS, REVISION -> number, which every write adds one to
 //   POOL#emails.fifo, LEASE#0003 -> a worker's lease; `expiresAt` (seconds since 1970) is the table's TTL attribute
 //
@@ -75,10 +75,19 @@ package final class DynamoDBControlStore: ControlStore {
         return next.version
     }
 
-    package func remove(_ pool: PoolName) throws(ControlStoreError) {
-        try store { () throws(AWSError) in
+    package func remove(_ pool: PoolDefinition) throws(ControlStoreError) {
+        // Gone already is well: an attempt whose answer was lost may have done it.
+        let condition = WriteCondition(
+            "attribute_not_exists(pk) OR (#version = :version AND #made = :made)",
+            names: ["#version": "version", "#made": "createdAt"],
+            values: [":version": .number(pool.version), ":made": .number(Int(pool.createdAt.milliseconds))])
+        do throws(AWSError) {
             try table.write(
-                [.delete(PoolItem.key(pool), if: nil), DynamoDBControlStore.nextRevision], token: makeToken())
+                [.delete(PoolItem.key(pool.name), if: condition), DynamoDBControlStore.nextRevision],
+                token: makeToken())
+        } catch {
+            guard error.code == "ConditionalCheckFailed" else { throw DynamoDBControlStore.error(error) }
+            throw .conflict(pool: pool.name.text)
         }
     }
 
@@ -120,6 +129,7 @@ enum PoolItem {
         item["createdAt"] = .number(Int(pool.createdAt.milliseconds))
         item["modifiedAt"] = .number(Int(pool.modifiedAt.milliseconds))
         item["quota"] = pool.quota.map { .number($0) }
+        item["deleting"] = pool.isDeleting ? .number(1) : nil
         item["tags"] = .map(pool.tags.mapValues { .text($0) })
         item["shards"] = .list(pool.topology.shards.map { shard($0, pool.addresses[$0.index]) })
         item["slots"] = .bytes(TopologyEncoding.encode(slots: pool.topology.slots))
@@ -153,6 +163,7 @@ enum PoolItem {
             tags: (item["tags"]?.map ?? [:]).compactMapValues(\.text), quota: item["quota"]?.number,
             createdAt: Timestamp(milliseconds: Int64(createdAt)), version: version)
         definition.modifiedAt = Timestamp(milliseconds: Int64(modifiedAt))
+        definition.isDeleting = item["deleting"] == .number(1)
         return definition
     }
 
@@ -168,7 +179,8 @@ enum PoolItem {
             let slots = (item["slots"]?.bytes).flatMap(TopologyEncoding.slots),
             let history = (item["history"]?.bytes).flatMap(TopologyEncoding.history)
         else { return nil }
-        return Topology(epoch: Epoch(epoch), shards: shards, slots: slots, history: history, nextIndex: nextIndex)
+        return try? Topology(
+            stored: Epoch(epoch), shards: shards, slots: slots, history: history, nextIndex: nextIndex)
     }
 
     private static func addresses(_ item: Item) -> [ShardIndex: ShardAddress] {

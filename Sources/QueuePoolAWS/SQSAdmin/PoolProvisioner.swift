@@ -176,7 +176,13 @@ package struct PoolProvisioner: Sendable {
     // MARK: - Control store
 
     private func stored(_ pool: PoolName) throws(ProvisioningError) -> PoolDefinition? {
-        do throws(ControlStoreError) { return try store.pool(pool) } catch { throw .store(error) }
+        do throws(ControlStoreError) {
+            guard let found = try store.pool(pool) else { return nil }
+            guard found.isDeleting else { return found }
+            // A server accepted its deletion and ended before it forgot the pool. Its queues are their owner's.
+            if found.backend == .sqs { try store.remove(found) }
+            return found.backend == .sqs ? nil : found
+        } catch { throw .store(error) }
     }
 
     /// The dead-letter queue is a pool of one shard, so that it can be read and sent to as any other.

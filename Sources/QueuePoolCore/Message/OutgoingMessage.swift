@@ -57,9 +57,21 @@ package enum ShardError: Error, Hashable, Sendable {
     case refused(code: String)
     /// An error injected for a test.
     case injected
+    /// The entry was wrong and never went to a shard; `code` is what the door calls it.
+    case invalid(code: String)
+    /// An earlier entry of the same group in the same request failed, for this reason. This one was not sent.
+    indirect case earlierEntryFailed(ShardError)
 
     /// Whether the same request with the same deduplication id may succeed later.
     package var isRetryable: Bool {
-        if case .refused = self { false } else { true }
+        switch self {
+        case .refused, .invalid: false
+        default: true
+        }
+    }
+
+    /// The failure that began it, for an entry that failed because of an earlier one.
+    package var root: ShardError {
+        if case .earlierEntryFailed(let error) = self { error.root } else { self }
     }
 }

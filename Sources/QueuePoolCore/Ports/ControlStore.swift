@@ -54,6 +54,8 @@ package struct PoolDefinition: Hashable, Sendable {
     package var quota: Int?
     package var createdAt: Timestamp
     package var modifiedAt: Timestamp
+    /// Its deletion was accepted and is not finished: nobody is served from it, and its name is not free yet.
+    package var isDeleting = false
     /// Writes of this pool so far, as of the read that gave this value; 0 if it was never stored.
     package var version: Int
 
@@ -104,14 +106,24 @@ package protocol ControlStore: Sendable {
     /// - Returns: the version that is stored now.
     /// - Throws: `ControlStoreError.conflict` if it has another one; nothing was written then.
     func save(_ pool: PoolDefinition) throws(ControlStoreError) -> Int
-    /// Nothing happens if the pool is not there.
-    func remove(_ pool: PoolName) throws(ControlStoreError)
+    /// Removes a pool, if what is stored still is the version that `pool` is. Nothing happens if nothing is stored.
+    /// - Throws: `ControlStoreError.conflict` if something else is stored under the name; it stays.
+    func remove(_ pool: PoolDefinition) throws(ControlStoreError)
 }
 
 /// Makes, opens and removes physical shards. Calls may block.
 package protocol ShardFactory: Sendable {
     /// - Parameter address: where the shard is; `nil` for files of the server's own.
     func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard
-    /// Removes a closed shard and everything in it.
+    /// Removes a closed shard and everything in it. Nothing happens if it is not there.
     func remove(name: String, address: ShardAddress?) throws
+    /// Removes what an interrupted creation left: shards of the server's own that no pool names. For the start, before
+    /// any shard is open.
+    /// - Returns: their names.
+    func removeShards(except names: Set<String>) throws -> [String]
+}
+
+extension ShardFactory {
+    /// Shards that belong to somebody else stay.
+    package func removeShards(except names: Set<String>) throws -> [String] { [] }
 }

@@ -50,6 +50,8 @@ package struct Topology: Hashable, Sendable {
         case weight(shard: String, Int)
         case unknownShard(ShardIndex)
         case lastShard
+        /// A slot belongs to a shard that is not in the list.
+        case orphanSlot(Slot)
     }
 
     private(set) package var epoch: Epoch
@@ -76,7 +78,20 @@ package struct Topology: Hashable, Sendable {
     }
 
     /// A topology read back from a control store.
-    package init(epoch: Epoch, shards: [ShardEntry], slots: SlotTable, history: [SlotMove], nextIndex: Int) {
+    /// - Throws: `Invalid.orphanSlot` if a slot belongs to a shard that is not in `shards`, `Invalid.shardCount` if there
+    ///   are none or too many.
+    package init(
+        stored epoch: Epoch, shards: [ShardEntry], slots: SlotTable, history: [SlotMove], nextIndex: Int
+    ) throws(Invalid) {
+        guard (1...Topology.shardsMax).contains(shards.count) else { throw .shardCount(shards.count) }
+        let known = Set(shards.map(\.index))
+        for index in slots.owners.indices where !known.contains(slots[Slot(index: index)]) {
+            throw .orphanSlot(Slot(index: index))
+        }
+        self.init(epoch: epoch, shards: shards, slots: slots, history: history, nextIndex: nextIndex)
+    }
+
+    private init(epoch: Epoch, shards: [ShardEntry], slots: SlotTable, history: [SlotMove], nextIndex: Int) {
         self.epoch = epoch
         self.shards = shards
         self.slots = slots

@@ -28,12 +28,26 @@ package struct BatcherEntry<Ticket: Sendable>: Sendable {
     package let ticket: Ticket
     /// The sender took a token of the quota for it already.
     package let isPaid: Bool
+    /// What its request has in common; `nil` for the only entry of a request.
+    package let order: RequestOrder?
+    /// Its place among the entries of its request.
+    package let position: Int
 
-    package init(message: OutgoingMessage, ticket: Ticket, isPaid: Bool = false) {
+    package init(
+        message: OutgoingMessage, ticket: Ticket, isPaid: Bool = false, order: RequestOrder? = nil, position: Int = 0
+    ) {
         self.message = message
         self.ticket = ticket
         self.isPaid = isPaid
+        self.order = order
+        self.position = position
     }
+
+    /// Why it must not be sent any more; `nil` if it may.
+    var earlierFailure: ShardError? { order?.failure(before: position, group: message.groupHash) }
+
+    /// Notes its failure, so that later entries of its group in its request fail too.
+    package func noteFailure(_ error: ShardError) { order?.fail(position, group: message.groupHash, because: error) }
 }
 
 /// How large requests are and how much may wait.
@@ -64,10 +78,14 @@ package struct BatcherLimits: Hashable, Sendable {
 // would call it through type descriptions else.
 package struct Batcher<Ticket: Sendable>: Sendable {
     package typealias Request = [BatcherEntry<Ticket>]
+    /// An entry that is not sent, and why.
+    package typealias Refusal = (entry: BatcherEntry<Ticket>, error: ShardError)
 
     /// What to do next.
     package enum Step: Sendable {
-        case send(Request)
+        /// `refused`: entries that came to their turn after an earlier one of their group and request had failed; to be
+        /// told so. The request is empty if they were all there was, and is not to be finished then.
+        case send(Request, refused: [Refusal])
         /// Nothing may leave before this time: the quota is spent.
         case wait(until: Timestamp)
         case idle
@@ -139,13 +157,15 @@ package struct Batcher<Ticket: Sendable>: Sendable {
         case .wait(let until): return .wait(until: until)
         case .ready: break
         }
-        let request = tracksGroups ? gatherByGroup() : gather()
-        guard !request.isEmpty else { return .idle }
+        var refused: [Refusal] = []
+        let request = tracksGroups ? gatherByGroup(&refused) : gather(&refused)
+        waitingEntries -= request.count + refused.count
+        waitingBytes -= request.reduce(0) { $0 + $1.message.byteCount }
+        waitingBytes -= refused.reduce(0) { $0 + $1.entry.message.byteCount }
+        guard !request.isEmpty else { return refused.isEmpty ? .idle : .send([], refused: refused) }
         if !request.contains(where: \.isPaid) { _ = quota?.take(now: now) }
         requestsInFlight += 1
-        waitingEntries -= request.count
-        waitingBytes -= request.reduce(0) { $0 + $1.message.byteCount }
-        return .send(request)
+        return .send(request, refused: refused)
     }
 
     /// A request was answered, whatever the answer; its groups may go on.
@@ -170,10 +190,15 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     private var firstInTurn: BatcherEntry<Ticket>? { turns.first.flatMap { lines[$0]?.entries.first } }
 
-    private mutating func gather() -> Request {
+    private mutating func gather(_ refused: inout [Refusal]) -> Request {
         var request: Request = []
         var bytes = 0
         while request.count < limits.requestEntriesMax, let entry = waiting.first {
+            if let error = entry.earlierFailure {
+                refused.append((entry, error))
+                waiting.removeFirst()
+                continue
+            }
             guard request.isEmpty || bytes + entry.message.byteCount <= limits.requestBytesMax else { break }
             bytes += entry.message.byteCount
             request.append(entry)
@@ -183,18 +208,23 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     }
 
     /// Takes as much of each group as may go, group by group; a group served goes behind those not served yet.
-    private mutating func gatherByGroup() -> Request {
+    private mutating func gatherByGroup(_ refused: inout [Refusal]) -> Request {
         var request: Request = []
         var bytes = 0
         while request.count < limits.requestEntriesMax, let hash = turns.popFirst() {
             // Taken out while it is changed, so that its entries are not copied.
             guard var line = lines.removeValue(forKey: hash) else { continue }
-            defer { lines[hash] = line }
+            defer { if line.isInFlight || !line.entries.isEmpty { lines[hash] = line } }
             var isFull = false
             var count = 0
             while count < limits.groupEntriesMax, request.count < limits.requestEntriesMax,
                 let entry = line.entries.first
             {
+                if let error = entry.earlierFailure {
+                    refused.append((entry, error))
+                    line.entries.removeFirst()
+                    continue
+                }
                 isFull = !request.isEmpty && bytes + entry.message.byteCount > limits.requestBytesMax
                 if isFull { break }
                 line.entries.removeFirst()
@@ -203,7 +233,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
                 count += 1
             }
             line.isInFlight = count > 0
-            if count == 0 { turns.prepend(hash) }
+            if count == 0, !line.entries.isEmpty { turns.prepend(hash) }
             if isFull { break }
         }
         return request

@@ -23,10 +23,10 @@ extension RequestSender {
                 moveOn(entry)
             case .permanent(let error):
                 isHealthy = true
-                refuse(entry, error, &effects)
+                refuse(entry, error, now, &effects)
             case .throttled, .retryable, .unknown:
                 if outcome == .throttled { isThrottled = true }
-                if outcome == .unknown { held[entry]?.isInDoubt = true }
+                if outcome == .unknown { doubt(entry, request) }
                 tryAgain(entry, now, restsAlone: true, &effects)
             }
         }
@@ -46,12 +46,12 @@ extension RequestSender {
         if case .permanent(let error) = failure {
             // The shard answers; whether it likes what it is asked is not a matter of pace.
             recover()
-            for entry in request.entries { refuse(entry, error, &effects) }
+            for entry in request.entries { refuse(entry, error, now, &effects) }
             return
         }
         pause(request, now)
         for entry in request.entries {
-            if failure == .unknownOutcome { held[entry]?.isInDoubt = true }
+            if failure == .unknownOutcome { doubt(entry, request) }
             tryAgain(entry, now, restsAlone: false, &effects)
         }
     }
@@ -76,11 +76,16 @@ extension RequestSender {
         pausedUntil = now + jitter.delay(failures: failures)
     }
 
-    /// The head stays the head; a ticket that was told at its deadline is not worth another request.
+    private mutating func doubt(_ id: Int, _ request: Request) {
+        if held[id]?.doubtedAt == nil { held[id]?.doubtedAt = request.sentAt }
+    }
+
+    /// The head stays the head. One whose ticket was told at its deadline is not worth another request, unless it may be
+    /// stored: then the next of its group waits until that is known.
     private mutating func tryAgain(
         _ id: Int, _ now: Timestamp, restsAlone: Bool, _ effects: inout [Effect]
     ) {
-        guard let entry = held[id], entry.ticket != nil else { return moveOn(id) }
+        guard let entry = held[id], entry.ticket != nil || entry.isInDoubt else { return moveOn(id) }
         held[id]?.isInFlight = false
         held[id]?.failures += 1
         let group = entry.message.groupHash
@@ -91,15 +96,20 @@ extension RequestSender {
         }
     }
 
-    private mutating func refuse(_ id: Int, _ error: ShardError, _ effects: inout [Effect]) {
-        // An earlier try may have stored it: that it was refused now does not take this back.
-        tell(id, .failure(held[id]?.isInDoubt == true ? .unknownOutcome : error), &effects)
-        moveOn(id)
+    private mutating func refuse(_ id: Int, _ error: ShardError, _ now: Timestamp, _ effects: inout [Effect]) {
+        guard held[id]?.isInDoubt == true else {
+            tell(id, .failure(error), &effects)
+            return moveOn(id)
+        }
+        // An earlier try may have stored it, or may yet: that it was refused now does not take this back.
+        tell(id, .failure(.unknownOutcome), &effects)
+        tryAgain(id, now, restsAlone: true, &effects)
     }
 
     private mutating func tell(_ id: Int, _ result: Result<SendReceipt, ShardError>, _ effects: inout [Effect]) {
-        guard let ticket = held[id]?.ticket else { return }
+        guard let entry = held[id], let ticket = entry.ticket else { return }
         held[id]?.ticket = nil
+        if case .failure(let error) = result { entry.noteFailure(error) }
         effects.append(.complete(ticket, result))
     }
 

@@ -13,8 +13,10 @@ extension RequestSender {
         while let id = deadlines.first {
             if let entry = held[id], let ticket = entry.ticket {
                 guard entry.deadline <= now else { break }
-                effects.append(.complete(ticket, .failure(lateError(entry))))
-                if entry.isInFlight { held[id]?.ticket = nil } else { leaveLine(id, entry) }
+                let error = entry.earlierFailure ?? lateError(entry)
+                entry.noteFailure(error)
+                effects.append(.complete(ticket, .failure(error)))
+                if entry.isInFlight || entry.isInDoubt { held[id]?.ticket = nil } else { leaveLine(id, entry) }
             }
             deadlines.removeFirst()
         }
@@ -24,7 +26,7 @@ extension RequestSender {
     mutating func dispatch(_ now: Timestamp, _ effects: inout [Effect]) {
         while let first = resting.min, first.until <= now { retries.append(resting.removeMin().group) }
         var wake = resting.min?.until
-        while requests.count < limits.requestsInFlightMax, let head = nextHead() {
+        while requests.count < limits.requestsInFlightMax, let head = nextHead(now, &effects) {
             guard pausedUntil <= now else {
                 wake = min(wake ?? pausedUntil, pausedUntil)
                 break
@@ -35,7 +37,8 @@ extension RequestSender {
                 wake = min(wake ?? at, at)
                 break
             }
-            effects.append(gather(now))
+            let request = gather(now, &effects)
+            effects.append(request)
         }
         if let wake, wake < sendWakesAt ?? .distantFuture {
             sendWakesAt = wake
@@ -49,11 +52,11 @@ extension RequestSender {
     }
 
     /// The heads of the groups whose turn it is, one each.
-    private mutating func gather(_ now: Timestamp) -> Effect {
+    private mutating func gather(_ now: Timestamp, _ effects: inout [Effect]) -> Effect {
         var ids: [Int] = []
         var messages: [OutgoingMessage] = []
         var bytes = 0
-        while ids.count < limits.requestEntriesMax, let id = nextHead(), let message = held[id]?.message {
+        while ids.count < limits.requestEntriesMax, let id = nextHead(now, &effects), let message = held[id]?.message {
             guard ids.isEmpty || bytes + message.byteCount <= limits.requestBytesMax else { break }
             if retries.popFirst() == nil { turns.removeFirst() }
             bytes += message.byteCount
@@ -70,18 +73,37 @@ extension RequestSender {
         return .send(id, messages)
     }
 
-    /// The entry that leaves next; lines that were emptied by deadlines are forgotten on the way.
-    private mutating func nextHead() -> Int? {
+    /// The entry that leaves next; on the way, lines that were emptied by deadlines are forgotten, and heads that must not
+    /// leave any more are told so.
+    private mutating func nextHead(_ now: Timestamp, _ effects: inout [Effect]) -> Int? {
         while let group = retries.first ?? turns.first {
-            if let id = lines[group]?.first { return id }
+            while let id = lines[group]?.first, let entry = held[id] {
+                guard mayLeave(id, entry, now, &effects) else {
+                    forget(id)
+                    lines[group]?.removeFirst()
+                    continue
+                }
+                return id
+            }
             lines[group] = nil
             if retries.popFirst() == nil { turns.removeFirst() }
         }
         return nil
     }
 
-    /// Takes an entry that is not in flight out of its line, where only a head in flight can stand before it: whatever
-    /// came earlier had its deadline earlier.
+    private mutating func mayLeave(_ id: Int, _ entry: Held, _ now: Timestamp, _ effects: inout [Effect]) -> Bool {
+        if let doubtedAt = entry.doubtedAt {
+            // Tried until its outcome is known or no request from before can arrive any more.
+            return entry.ticket != nil || now - doubtedAt < limits.doubtMilliseconds
+        }
+        guard let ticket = entry.ticket else { return false }
+        guard let error = entry.earlierFailure else { return true }
+        effects.append(.complete(ticket, .failure(error)))
+        return false
+    }
+
+    /// Takes an entry that is not in flight out of its line, where only a head in flight or in doubt can stand before it:
+    /// whatever came earlier had its deadline earlier.
     private mutating func leaveLine(_ id: Int, _ entry: Held) {
         let group = entry.message.groupHash
         if lines[group]?.first != id { lines[group]?.swapAt(0, 1) }

@@ -19,6 +19,10 @@ import HeapModule
 // - An unknown outcome is tried again: within five minutes SQS recognizes the deduplication id and stores nothing twice
 //   (I3), also if the first request arrives after the second. The deadline lies far inside of the five minutes; past it
 //   the sender is told that the outcome is unknown, and so it is if a later try is refused: the first may have stored.
+// - An entry in doubt keeps its place past its deadline, and past a refusal, until a try is answered "stored" or no
+//   request from before can arrive any more: else a follower could be stored before it.
+// - Once an entry was told a failure, later entries of its group and request are told so too, and are not sent
+//   (`RequestOrder`).
 // - A request leaves at once if one may (no linger); what comes while none may makes the next one.
 // - A request that fails as a whole pauses the shard, with full jitter, and until one succeeds, one at a time leaves: a
 //   dead shard is not stormed. Requests that were under way together count as one failure. An entry that fails alone
@@ -41,6 +45,9 @@ package struct RequestLimits: Hashable, Sendable {
     package var deadlineMilliseconds: Int64 = 30_000 {
         didSet { deadlineMilliseconds = min(max(1, deadlineMilliseconds), 120_000) }
     }
+    /// How long after it was sent a request whose answer is missing may still arrive. Inside of the five minutes, so that
+    /// every try until then is recognized as the same message.
+    package var doubtMilliseconds: Int64 = 240_000
 
     package init() {}
 }
@@ -68,10 +75,18 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
         var ticket: Ticket?
         let deadline: Timestamp
         var isPaid: Bool
+        let order: RequestOrder?
+        let position: Int
         var failures = 0
         var isInFlight = false
-        /// It may be stored already.
-        var isInDoubt = false
+        /// It may be stored already, or yet, by a request whose answer is missing.
+        var isInDoubt: Bool { doubtedAt != nil }
+        /// When a request with it was first sent whose answer is missing.
+        var doubtedAt: Timestamp?
+
+        var earlierFailure: ShardError? { order?.failure(before: position, group: message.groupHash) }
+
+        func noteFailure(_ error: ShardError) { order?.fail(position, group: message.groupHash, because: error) }
     }
 
     struct Request: Sendable {
@@ -157,7 +172,10 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
         let fits = held.count + entries.count <= limits.heldEntriesMax && heldBytes + bytes <= limits.heldBytesMax
         guard fits || held.isEmpty else {
             let error = ShardError.overloaded(retryAfterMilliseconds: retryAfterMilliseconds)
-            for entry in entries { effects.append(.complete(entry.ticket, .failure(error))) }
+            for entry in entries {
+                entry.noteFailure(error)
+                effects.append(.complete(entry.ticket, .failure(error)))
+            }
             return
         }
         heldBytes += bytes
@@ -166,7 +184,7 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
             nextEntry += 1
             held[id] = Held(
                 message: entry.message, ticket: entry.ticket, deadline: now + limits.deadlineMilliseconds,
-                isPaid: entry.isPaid)
+                isPaid: entry.isPaid, order: entry.order, position: entry.position)
             deadlines.append(id)
             let group = entry.message.groupHash
             if lines[group] == nil { turns.append(group) }

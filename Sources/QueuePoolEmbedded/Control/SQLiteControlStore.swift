@@ -68,13 +68,21 @@ package final class SQLiteControlStore: ControlStore {
         return pool.version + 1
     }
 
-    package func remove(_ pool: PoolName) throws(ControlStoreError) {
-        try run { (database) throws(DatabaseError) in
+    package func remove(_ pool: PoolDefinition) throws(ControlStoreError) {
+        let isOurs = try run { (database) throws(DatabaseError) in
             try SQLiteControlStore.transaction(database) { () throws(DatabaseError) in
-                try SQLiteControlStore.remove(pool.text, database)
+                let row = try database.prepare("SELECT version, created_at FROM pools WHERE name = ?")
+                row.bind(1, pool.name.text)
+                guard try row.next("read a version") else { return true }
+                let stored = (Int(row.integer(0)), row.integer(1))
+                row.reset()
+                guard stored == (pool.version, pool.createdAt.milliseconds) else { return false }
+                try SQLiteControlStore.remove(pool.name.text, database)
                 try database.execute("UPDATE revision SET number = number + 1")
+                return true
             }
         }
+        guard isOurs else { throw .conflict(pool: pool.name.text) }
     }
 
     private func run<R: Sendable>(
@@ -129,6 +137,9 @@ package final class SQLiteControlStore: ControlStore {
         CREATE TABLE revision (number INTEGER NOT NULL);
         INSERT INTO revision VALUES (1);
         """,
+        """
+        ALTER TABLE pools ADD COLUMN deleting INTEGER NOT NULL DEFAULT 0;
+        """,
     ]
 
     /// - Returns: the version of the file's schema, which is later than ours if a later program wrote it.
@@ -147,7 +158,7 @@ package final class SQLiteControlStore: ControlStore {
 
     private static let select =
         """
-        SELECT name, epoch, next_index, quota, created_at, modified_at, attributes, slots, history, version, backend
+        SELECT name, epoch, next_index, quota, created_at, modified_at, attributes, slots, history, version, backend, deleting
         FROM pools
         """
 
@@ -168,11 +179,10 @@ package final class SQLiteControlStore: ControlStore {
     ) -> Found {
         guard let name = PoolName(row.text(0)), let slots = TopologyEncoding.slots(row.bytes(7)),
             let history = TopologyEncoding.history(row.bytes(8)), let backend = PoolBackend(rawValue: row.text(10)),
-            !shards.isEmpty
+            let topology = try? Topology(
+                stored: Epoch(Int(row.integer(1))), shards: shards.map(\.entry), slots: slots, history: history,
+                nextIndex: Int(row.integer(2)))
         else { return .failure(.damaged(pool: row.text(0))) }
-        let topology = Topology(
-            epoch: Epoch(Int(row.integer(1))), shards: shards.map(\.entry), slots: slots, history: history,
-            nextIndex: Int(row.integer(2)))
         let addresses = shards.compactMap { shard in shard.address.map { (shard.entry.index, $0) } }
         var definition = PoolDefinition(
             name: name, topology: topology, backend: backend,
@@ -180,6 +190,7 @@ package final class SQLiteControlStore: ControlStore {
             quota: row.isNull(3) ? nil : Int(row.integer(3)), createdAt: Timestamp(milliseconds: row.integer(4)),
             version: Int(row.integer(9)))
         definition.modifiedAt = Timestamp(milliseconds: row.integer(5))
+        definition.isDeleting = row.integer(11) != 0
         return .success(definition)
     }
 
@@ -228,7 +239,7 @@ package final class SQLiteControlStore: ControlStore {
     private static func insert(
         _ pool: PoolDefinition, version: Int, _ database: Database
     ) throws(DatabaseError) {
-        let row = try database.prepare("INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        let row = try database.prepare("INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         row.bind(1, pool.name.text)
         row.bind(2, Int64(pool.topology.epoch.number))
         row.bind(3, Int64(pool.topology.nextIndex))
@@ -240,6 +251,7 @@ package final class SQLiteControlStore: ControlStore {
         row.bind(9, copying: TopologyEncoding.encode(history: pool.topology.history))
         row.bind(10, Int64(version))
         row.bind(11, pool.backend.rawValue)
+        row.bind(12, pool.isDeleting ? 1 : 0)
         try row.run("write a pool")
         let shard = try database.prepare("INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
         for entry in pool.topology.shards {

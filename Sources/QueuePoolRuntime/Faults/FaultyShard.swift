@@ -40,6 +40,8 @@ package struct FaultyShardFactory: ShardFactory {
     }
 
     package func remove(name: String, address: ShardAddress?) throws { try inner.remove(name: name, address: address) }
+
+    package func removeShards(except names: Set<String>) throws -> [String] { try inner.removeShards(except: names) }
 }
 
 final class FaultyShard: Shard {

@@ -18,6 +18,20 @@ package final class Pool: Sendable {
         /// Requests a second for each action and shard; `nil` is no limit.
         package let quota: Int?
         package let shards: [PoolShard]
+        /// Places in `shards` by the number of a shard's index. A topology's slots name its own shards only, and these are
+        /// all here: that is why a look-up needs no other way.
+        fileprivate let places: [Int]
+
+        fileprivate init(_ definition: PoolDefinition, _ attributes: QueueAttributes, _ quota: Int?, _ shards: [PoolShard])
+        {
+            self.definition = definition
+            self.attributes = attributes
+            self.quota = quota
+            self.shards = shards
+            var places = Array(repeating: -1, count: (shards.map(\.index.number).max() ?? -1) + 1)
+            for (place, shard) in shards.enumerated() { places[shard.index.number] = place }
+            self.places = places
+        }
 
         package var topology: Topology { definition.topology }
         package var isSingle: Bool { shards.count == 1 }
@@ -34,7 +48,7 @@ package final class Pool: Sendable {
         clock: any RuntimeClock
     ) {
         name = definition.name
-        state = Mutex(Snapshot(definition: definition, attributes: attributes, quota: quota, shards: shards))
+        state = Mutex(Snapshot(definition, attributes, quota, shards))
         self.clock = clock
         let byIndex = Dictionary(uniqueKeysWithValues: shards.map { ($0.index, $0.shard) })
         hub = LongPollHub(clock: clock, shards: shards.map(\.index)) { byIndex[$0]?.nextVisibleAt() }
@@ -65,14 +79,7 @@ package final class Pool: Sendable {
 
     /// The shard of a message group.
     package func shard(ofGroupHash hash: UInt64) -> PoolShard {
-        state.withLock { state in
-            let index = state.definition.topology.shard(ofGroupHash: hash)
-            // Indices are dense until a shard is removed; then the search finds it.
-            if index.number < state.shards.count, state.shards[index.number].index == index {
-                return state.shards[index.number]
-            }
-            return state.shards.first { $0.index == index } ?? state.shards[0]
-        }
+        state.withLock { state in state.shards[state.places[state.definition.topology.shard(ofGroupHash: hash).number]] }
     }
 
     /// Sends one message.
@@ -85,29 +92,25 @@ package final class Pool: Sendable {
     }
 
     /// Sends the messages of one request: split over the shards, in order on each, answered together in entry order.
-    /// - Parameter only: the shard that takes all of them, if the request was made to a shard by its name.
+    /// Once one of a group fails, the later ones of that group fail too (I2).
+    /// - Parameters:
+    ///   - order: what the request has in common, if its door refused some of its entries already.
+    ///   - positions: of the messages among the request's entries, ascending; `nil` if there are no others.
     package func send(
-        _ messages: [OutgoingMessage], only: PoolShard? = nil, isPaid: Bool = false,
+        _ messages: [OutgoingMessage], isPaid: Bool = false, order: RequestOrder? = nil, positions: [Int]? = nil,
         completion: @escaping @Sendable ([Result<SendReceipt, ShardError>]) -> Void
     ) {
-        let shards = messages.map { only ?? shard(ofGroupHash: $0.groupHash) }
+        let order = messages.count > 1 ? order ?? RequestOrder() : order
         let gathering = Gathering<Result<SendReceipt, ShardError>>(count: messages.count, completion)
-        var entries: [[BatcherEntry<SendTicket>]] = []
-        var order: [ObjectIdentifier: Int] = [:]
-        var senders: [any EntrySender] = []
-        for (position, message) in messages.enumerated() {
-            let key = ObjectIdentifier(shards[position])
-            let entry = BatcherEntry<SendTicket>(
-                message: message, ticket: SendTicket { gathering.put($0, at: position) }, isPaid: isPaid)
-            if let place = order[key] {
-                entries[place].append(entry)
-            } else {
-                order[key] = entries.count
-                entries.append([entry])
-                senders.append(shards[position].sender)
-            }
+        var batches = ShardBatches()
+        for (place, message) in messages.enumerated() {
+            batches.add(
+                BatcherEntry(
+                    message: message, ticket: SendTicket { gathering.put($0, at: place) }, isPaid: isPaid,
+                    order: order, position: positions?[place] ?? place),
+                to: shard(ofGroupHash: message.groupHash))
         }
-        for (sender, entries) in zip(senders, entries) { sender.send(entries) }
+        batches.send()
     }
 
     // MARK: - Receiving

@@ -12,9 +12,10 @@ package enum PoolChange: Hashable, Sendable {
     case replaceShards(PoolDefinition)
     case close(PoolName)
 
-    /// Removals first, so that a name that was given to another pool is free.
+    /// Removals first, so that a name that was given to another pool is free. A pool that is being deleted is no pool.
     /// - Parameter held: by the pools' names.
     package static func changes(from held: [String: PoolDefinition], to stored: [PoolDefinition]) -> [PoolChange] {
+        let stored = stored.filter { !$0.isDeleting }
         let names = Set(stored.map(\.name.text))
         let gone = held.values.filter { !names.contains($0.name.text) }.map(\.name).sorted { $0.text < $1.text }
         return gone.map { .close($0) }

@@ -57,10 +57,7 @@ package final class ShardSender: Sendable {
             guard state.batcher.accept(entries) else { return (false, Act.nothing) }
             return (true, decide(&state, now))
         }
-        guard isAccepted else {
-            for entry in entries { entry.ticket.complete(.failure(.overloaded(retryAfterMilliseconds: 1_000))) }
-            return
-        }
+        guard isAccepted else { return fail(entries, .overloaded(retryAfterMilliseconds: 1_000)) }
         act(next)
     }
 
@@ -91,14 +88,17 @@ package final class ShardSender: Sendable {
 
     private func pull(into pulled: Pulled) -> [OutgoingMessage] {
         let now = clock.now()
-        let (request, next) = state.withLock { state -> (Batcher<SendTicket>.Request, Act) in
+        let (request, refused, next) = state.withLock { state in
             state.isAnnounced = false
-            guard case .send(let request) = state.batcher.next(now: now) else { return ([], .nothing) }
+            guard case .send(let request, let refused) = state.batcher.next(now: now) else {
+                return (Batcher<SendTicket>.Request(), [Batcher<SendTicket>.Refusal](), Act.nothing)
+            }
             // Where several requests may be under way, the next one need not wait for this one's answer.
-            return (request, decide(&state, now))
+            return (request, refused, decide(&state, now))
         }
         pulled.request.withLock { $0 = request }
         act(next)
+        for refusal in refused { refusal.entry.ticket.complete(.failure(refusal.error)) }
         return request.map(\.message)
     }
 
@@ -113,6 +113,8 @@ package final class ShardSender: Sendable {
 
     private func finish(_ pulled: Pulled, _ result: Result<[SendReceipt], ShardError>) {
         let request = pulled.request.withLock { $0 }
+        // Before the next request may leave: it must not take what follows a failed entry.
+        if case .failure(let error) = result { for entry in request { entry.noteFailure(error) } }
         let now = clock.now()
         act(
             state.withLock { state in
@@ -125,5 +127,10 @@ package final class ShardSender: Sendable {
         case .failure(let error):
             for entry in request { entry.ticket.complete(.failure(error)) }
         }
+    }
+
+    private func fail(_ entries: [BatcherEntry<SendTicket>], _ error: ShardError) {
+        for entry in entries { entry.noteFailure(error) }
+        for entry in entries { entry.ticket.complete(.failure(error)) }
     }
 }

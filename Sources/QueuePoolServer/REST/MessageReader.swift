@@ -17,17 +17,36 @@ struct MessageReader {
     private var deduplicationID: [UInt8]?
     private var attributes: [MessageAttribute] = []
 
+    /// Why a message is not valid.
+    struct Refusal: Error {
+        let problem: Problem
+        /// Hash of its message group, if that could be read.
+        var groupHash: UInt64?
+    }
+
     /// Reads, checks and builds a message.
     /// - Parameter bytes: one JSON object.
     static func message(
         _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs
     ) throws(Problem) -> OutgoingMessage {
+        do throws(Refusal) { return try line(bytes, queue, ids) } catch { throw error.problem }
+    }
+
+    /// The same for one of several messages, where the group of one that is not valid matters to the others.
+    static func line(
+        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs
+    ) throws(Refusal) -> OutgoingMessage {
         var reader = MessageReader()
-        do throws(JSONFault) {
-            try reader.read(bytes)
-        } catch { throw .malformed(error) }
-        if let problem = reader.problem { throw problem }
-        return try reader.build(queue, ids)
+        do throws(Problem) {
+            do throws(JSONFault) {
+                try reader.read(bytes)
+            } catch { throw .malformed(error) }
+            if let problem = reader.problem { throw problem }
+            return try reader.build(queue, ids)
+        } catch {
+            throw Refusal(
+                problem: error, groupHash: reader.group.map { group in group.withUnsafeBytes { XXHash64.hash($0) } })
+        }
     }
 
     private var problem: Problem?

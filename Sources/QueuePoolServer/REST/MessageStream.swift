@@ -9,8 +9,9 @@ import QueuePoolJSON
 import QueuePoolRuntime
 
 // `POST /v1/pools/{pool}/messages` as NDJSON: a message a line in, a result a line out, in order, while lines still come.
-// All lines of one piece of the body that go to one shard enter its batcher together. A line that is wrong gets its own
-// error and stops nothing. Lines that were read when a connection breaks are sent; their results are lost with it, and
+// All lines of one piece of the body that go to one shard enter its batcher together. A line that is wrong, or that its
+// shard does not take, gets its own error; the later lines of its group fail with it, so that the sender can repeat them
+// in order (I2), and other groups go on. Lines that were read when a connection breaks are sent; their results are lost with it, and
 // the sender repeats them with the same deduplication ids.
 
 struct MessageStream: Sendable {
@@ -45,55 +46,59 @@ struct MessageStream: Sendable {
 
     private func read(_ body: RequestBody, _ results: LineResults) async throws {
         defer { results.end() }
+        let order = RequestOrder()
         var splitter = LineSplitter(lineBytesMax: MessageStream.lineBytesMax)
         for try await piece in body {
             splitter.append(piece)
-            send(&splitter, results) { $0.next() }
+            send(&splitter, results, order) { $0.next() }
             guard await results.waitForRoom() else { return }
         }
-        send(&splitter, results) { $0.last() }
+        send(&splitter, results, order) { $0.last() }
     }
 
     /// Sends every line that is there, grouped by shard.
     private func send(
-        _ splitter: inout LineSplitter, _ results: LineResults, _ next: (inout LineSplitter) -> LineSplitter.Line?
+        _ splitter: inout LineSplitter, _ results: LineResults, _ order: RequestOrder,
+        _ next: (inout LineSplitter) -> LineSplitter.Line?
     ) {
         let attributes = pool.attributes
-        var batches: [(shard: PoolShard, entries: [BatcherEntry<SendTicket>])] = []
+        var batches = ShardBatches()
         while let found = next(&splitter) {
             let line = results.open()
-            do throws(Problem) {
+            do throws(MessageReader.Refusal) {
                 let message = try message(found, attributes)
                 let shard = pool.shard(ofGroupHash: message.groupHash)
-                let entry = BatcherEntry<SendTicket>(
-                    message: message,
-                    ticket: SendTicket { result in
-                        switch result {
-                        case .success(let receipt): results.fill(line, .accepted(receipt, shard: shard.name))
-                        case .failure(let error): results.fill(line, .refused(Problem(error)))
-                        }
-                    })
-                if let place = batches.firstIndex(where: { $0.shard === shard }) {
-                    batches[place].entries.append(entry)
-                } else {
-                    batches.append((shard, [entry]))
+                let ticket = SendTicket { result in
+                    switch result {
+                    case .success(let receipt): results.fill(line, .accepted(receipt, shard: shard.name))
+                    case .failure(let error): results.fill(line, .refused(Problem(error)))
+                    }
                 }
-            } catch { results.fill(line, .refused(error)) }
+                batches.add(
+                    BatcherEntry(message: message, ticket: ticket, order: order, position: line), to: shard)
+            } catch {
+                if let hash = error.groupHash {
+                    order.fail(line, group: hash, because: .invalid(code: error.problem.kind))
+                }
+                results.fill(line, .refused(error.problem))
+            }
         }
-        for batch in batches { batch.shard.sender.send(batch.entries) }
+        batches.send()
     }
 
     private func message(
         _ line: LineSplitter.Line, _ attributes: QueueAttributes
-    ) throws(Problem) -> OutgoingMessage {
+    ) throws(MessageReader.Refusal) -> OutgoingMessage {
         switch line {
         case .tooLong:
-            throw Problem(
-                "line-too-long", status: 413, title: "The line is too long",
-                detail: "A line may have at most \(MessageStream.lineBytesMax) bytes.")
+            // Its group is not known: it was not read.
+            throw MessageReader.Refusal(
+                problem: Problem(
+                    "line-too-long", status: 413, title: "The line is too long",
+                    detail: "A line may have at most \(MessageStream.lineBytesMax) bytes."))
         case .text(let text):
-            let result: Result<OutgoingMessage, Problem> = text.withUnsafeReadableBytes { bytes in
-                do throws(Problem) { return .success(try MessageReader.message(bytes, attributes, ids)) } catch {
+            let result: Result<OutgoingMessage, MessageReader.Refusal> = text.withUnsafeReadableBytes { bytes in
+                do throws(MessageReader.Refusal) { return .success(try MessageReader.line(bytes, attributes, ids)) } catch {
                     return .failure(error)
                 }
             }

@@ -134,6 +134,8 @@ extension Problem {
         case .closed:
             self.init(
                 "closing", status: 503, title: "The server is stopping", detail: "Try again.", retryAfterSeconds: 1)
+        case .refused(let reason):
+            self = reason as? Problem ?? Problem("refused", status: 409, title: "The change was refused", detail: "")
         }
     }
 }

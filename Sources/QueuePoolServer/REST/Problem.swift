@@ -91,6 +91,15 @@ package struct Problem: Error, Hashable, Sendable {
         case .injected:
             self.init(
                 "injected-error", status: 500, title: "An error was injected for a test", detail: "Nothing was stored.")
+        case .invalid(let code):
+            self.init(code, status: 400, title: "The message is not valid", detail: "Nothing was stored.")
+        case .earlierEntryFailed(let reason):
+            let earlier = Problem(reason)
+            self.init(
+                "earlier-entry-failed", status: 424, title: "An earlier message of the group failed",
+                detail: "An earlier message of this group in the request failed (\(earlier.kind)), so this one was not "
+                    + "sent. Send both again, in the same order.",
+                retryAfterSeconds: earlier.retryAfterSeconds)
         }
     }
 

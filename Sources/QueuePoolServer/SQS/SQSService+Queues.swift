@@ -238,6 +238,7 @@ extension SQSError {
         case .store: self.init(.serviceUnavailable, "The control store failed: nothing was changed.")
         case .shard(let name, let reason): self.init(.internalFailure, "Shard \(name): \(reason).")
         case .closed: self.init(.serviceUnavailable, "The server is stopping.")
+        case .refused(let reason): self = reason as? SQSError ?? SQSError(.internalFailure, "The change was refused.")
         }
     }
 }

@@ -12,7 +12,7 @@ extension SQSService {
         let target = try target(request.queue)
         let prepared = try prepare(
             request.entry, attributes: target.pool.attributes, isBatch: false, traceHeader: SQSService.text(trace))
-        let shard = target.shard ?? target.pool.shard(ofGroupHash: prepared.message.groupHash)
+        let shard = try shard(of: prepared, target)
         let isPaid = try pay(target, shard)
         let entry = BatcherEntry<SendTicket>(
             message: prepared.message,
@@ -24,6 +24,17 @@ extension SQSService {
                 }
             }, isPaid: isPaid)
         shard.sender.send([entry])
+    }
+
+    /// The shard of a message's group, which must be the one that the request names, if it names one: a group that was on
+    /// two shards would have no order (I4).
+    private func shard(of send: PreparedSend, _ target: QueueTarget) throws(SQSError) -> PoolShard {
+        let shard = target.pool.shard(ofGroupHash: send.message.groupHash)
+        guard let named = target.shard, named !== shard else { return shard }
+        throw SQSError(
+            .invalidParameterValue,
+            "The message group belongs to the shard \(shard.name), not to \(named.name). Send to the pool "
+                + "\(target.pool.name.text), or to that shard.")
     }
 
     /// Takes a token where a request over the quota is refused at once.
@@ -47,20 +58,27 @@ extension SQSService {
         try request.check(attributes)
         var prepared: [(position: Int, send: PreparedSend)] = []
         var failures: [(position: Int, error: SQSError)] = []
+        // Once an entry of a group is refused, the later ones of that group are refused with it (I2).
+        var refusedGroups: [[UInt8]: SQSError] = [:]
         for (position, entry) in request.entries.enumerated() {
             do throws(SQSError) {
+                if let group = entry.groupID, let earlier = refusedGroups[group] { throw earlier.ofEarlierEntry }
                 let send = try prepare(
                     entry, attributes: attributes, isBatch: true, traceHeader: SQSService.text(trace))
+                _ = try shard(of: send, target)
                 prepared.append((position, send))
-            } catch { failures.append((position, error)) }
+            } catch {
+                failures.append((position, error))
+                if let group = entry.groupID, refusedGroups[group] == nil { refusedGroups[group] = error }
+            }
         }
         guard let first = prepared.first else {
             return reply(SQSService.batchAnswer(request, [], [], failures))
         }
-        let isPaid = try pay(target, target.shard ?? target.pool.shard(ofGroupHash: first.send.message.groupHash))
+        let isPaid = try pay(target, target.pool.shard(ofGroupHash: first.send.message.groupHash))
         let sends = prepared
         let refused = failures
-        target.pool.send(sends.map(\.send.message), only: target.shard, isPaid: isPaid) { results in
+        target.pool.send(sends.map(\.send.message), isPaid: isPaid) { results in
             reply(SQSService.batchAnswer(request, sends, results, refused))
         }
     }

@@ -21,7 +21,7 @@ func runServe(_ settings: ServeSettings) async throws {
     let lock = try prepareDirectory(settings.dataDirectory)
     defer { withExtendedLifetime(lock) {} }
     let registry = try makeRegistry(settings, clock: clock, logger: logger)
-    try openPools(settings, registry: registry)
+    try openPools(settings, registry: registry, logger: logger)
     registry.follow { error in
         logger.warning("The control store cannot be followed", metadata: ["error": "\(error)"])
     }
@@ -111,9 +111,13 @@ private func makeRegistry(
         report: { log($0, to: logger) })
 }
 
-private func openPools(_ settings: ServeSettings, registry: PoolRegistry) throws {
+private func openPools(_ settings: ServeSettings, registry: PoolRegistry, logger: Logger) throws {
     do throws(RegistryError) {
-        try registry.openAll()
+        let leftovers = try registry.openAll()
+        if !leftovers.isEmpty {
+            logger.notice(
+                "Removed shards that no pool names", metadata: ["shards": "\(leftovers.joined(separator: " "))"])
+        }
     } catch { throw CommandFailure("a pool cannot be opened: \(error)", status: ExitStatus.inputOutput) }
     for pool in settings.pools {
         do {

@@ -101,8 +101,9 @@ struct ChunkDelivery: Sendable {
             else { continue }
             if let problem = result.error {
                 let status = problem.status ?? 500
-                if status == 429 || status >= 500 {
-                    busy = problem
+                // 424: an earlier line of its group failed, and it was not tried; it goes again, behind that one.
+                if status == 429 || status == 424 || status >= 500 {
+                    if busy == nil || status != 424 { busy = problem }
                     continue
                 }
                 settled.refused.append(

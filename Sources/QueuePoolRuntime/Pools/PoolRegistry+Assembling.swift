@@ -1,0 +1,138 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import QueuePoolCore
+import Synchronization
+
+// From a definition to a pool that can be found by its names.
+
+extension PoolRegistry {
+    func factory(of definition: PoolDefinition) -> (any ShardFactory)? { factories[definition.backend] }
+
+    /// - Parameter held: shards that are open already and stay as they are.
+    func assemble(
+        _ definition: PoolDefinition, held: [ShardIndex: PoolShard] = [:]
+    ) throws(RegistryError) -> Pool {
+        let attributes = meaning(definition.attributes)
+        let opened = try open(definition, attributes, except: held)
+        let shards = definition.topology.shards.compactMap { entry in
+            held[entry.index] ?? opened[entry.index].map { poolShard(entry, $0, definition) }
+        }
+        let pool = Pool(
+            definition: definition, attributes: attributes, quota: definition.quota ?? options.quota, shards: shards,
+            clock: clock)
+        for shard in shards {
+            shard.shard.setDeadLetterSink(sink(for: pool))
+            shard.shard.onEvent { [report, weak pool] event in
+                guard let pool else { return }
+                report(
+                    PoolEvent(
+                        pool: pool.name, epoch: pool.snapshot.topology.epoch,
+                        kind: .shard(name: shard.name, event)))
+            }
+        }
+        return pool
+    }
+
+    /// All of them, or none if one cannot be opened.
+    func open(
+        _ definition: PoolDefinition, _ attributes: QueueAttributes, except held: [ShardIndex: PoolShard]
+    ) throws(RegistryError) -> [ShardIndex: any Shard] {
+        guard let factory = factory(of: definition) else {
+            throw .shard(
+                name: definition.name.text,
+                reason: "this server has no shards of the kind '\(definition.backend.rawValue)'")
+        }
+        let entries = definition.topology.shards.filter { held[$0.index] == nil }
+        let results = Mutex<[Result<any Shard, RegistryError>?]>(Array(repeating: nil, count: entries.count))
+        // An index is rebuilt from its file: side by side, so that a start takes as long as the processors allow.
+        DispatchQueue.concurrentPerform(iterations: entries.count) { place in
+            let entry = entries[place]
+            let result: Result<any Shard, RegistryError>
+            do {
+                result = .success(
+                    try factory.open(
+                        name: entry.name, attributes: attributes, address: definition.addresses[entry.index]))
+            } catch {
+                result = .failure(.shard(name: entry.name, reason: "\(error)"))
+            }
+            results.withLock { $0[place] = result }
+        }
+        var opened: [ShardIndex: any Shard] = [:]
+        var failure: RegistryError?
+        for (entry, result) in zip(entries, results.withLock { $0 }) {
+            switch result {
+            case .success(let shard): opened[entry.index] = shard
+            case .failure(let error): failure = error
+            case nil: continue
+            }
+        }
+        if let failure {
+            for shard in opened.values { shard.close() }
+            throw failure
+        }
+        return opened
+    }
+
+    func poolShard(_ entry: ShardEntry, _ shard: any Shard, _ definition: PoolDefinition) -> PoolShard {
+        let quota = definition.quota ?? options.quota
+        let hasQuota = quota != nil
+        let limits = BatcherLimits(
+            requestEntriesMax: hasQuota ? QueueLimits.batchEntriesMax : options.commitEntriesMax,
+            requestBytesMax: hasQuota ? QueueLimits.messageBytesMax : options.commitBytesMax,
+            requestsInFlightMax: 1, groupEntriesMax: shard.storesBatchesWhole ? .max : 1,
+            waitingEntriesMax: options.waitingEntriesMax, waitingBytesMax: options.waitingBytesMax)
+        return PoolShard(index: entry.index, shard: shard, limits: limits, quota: quota, clock: clock)
+    }
+
+    /// Moves go to the dead-letter queue that the pool's attributes name at that moment.
+    func sink(for pool: Pool) -> DeadLetterSink {
+        { [weak self, weak pool] messages, completion in
+            guard let name = pool?.snapshot.attributes.redrive?.deadLetterQueue, let target = self?.pool(name) else {
+                return completion(.failure(.closed))
+            }
+            target.send(messages) { results in
+                var receipts: [SendReceipt] = []
+                for result in results {
+                    switch result {
+                    case .success(let receipt): receipts.append(receipt)
+                    case .failure(let error): return completion(.failure(error))
+                    }
+                }
+                completion(.success(receipts))
+            }
+        }
+    }
+
+    func install(_ pool: Pool) {
+        let shards = pool.snapshot.shards
+        let counts = shards.map { $0.shard.counts() }
+        let messages = counts.reduce(0) { $0 + $1.backlog + $1.inFlight + $1.delayed }
+        report(
+            PoolEvent(
+                pool: pool.name, epoch: pool.snapshot.topology.epoch,
+                kind: .opened(shards: shards.count, messages: messages)))
+        state.withLock { state in
+            state.pools[pool.name.text] = pool
+            state.targets[pool.name.text] = QueueTarget(pool: pool, shard: nil)
+            for shard in shards {
+                state.targets[shard.name] = QueueTarget(pool: pool, shard: shard)
+                state.poolsByTag[shard.shard.tag] = pool
+            }
+        }
+    }
+
+    func uninstall(_ pool: Pool) {
+        let shards = pool.snapshot.shards
+        state.withLock { state in
+            state.pools[pool.name.text] = nil
+            state.targets[pool.name.text] = nil
+            for shard in shards {
+                state.targets[shard.name] = nil
+                state.poolsByTag[shard.shard.tag] = nil
+            }
+        }
+    }
+}

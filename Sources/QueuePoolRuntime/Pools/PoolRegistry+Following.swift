@@ -1,0 +1,80 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+package import QueuePoolCore
+import Synchronization
+
+// Taking over what other servers changed. A look costs one small read while nothing happened.
+
+extension PoolRegistry {
+    /// Looks at the control store every so often, and takes over what other servers changed. Ends with `close`.
+    /// - Parameter failed: called, on any thread, when a look comes to nothing; the next one tries again.
+    package func follow(
+        everyMilliseconds interval: Int64 = 2_000, failed: @escaping @Sendable (RegistryError) -> Void
+    ) {
+        clock.schedule(at: clock.now() + interval) { [weak self] in
+            // Not on the timers' thread: the store may block.
+            self?.changes.async { [weak self] in
+                guard let self, !self.state.withLock({ $0.isClosed }) else { return }
+                do throws(RegistryError) { try self.reload() } catch { failed(error) }
+                self.follow(everyMilliseconds: interval, failed: failed)
+            }
+        }
+    }
+
+    /// Takes over what changed in the control store; blocks.
+    package func refresh() throws(RegistryError) {
+        try serially { () throws(RegistryError) in try reload() }
+    }
+
+    /// - Important: on the queue of changes.
+    func reload() throws(RegistryError) {
+        do throws(ControlStoreError) {
+            let revision = try store.revision()
+            if state.withLock({ $0.revision == revision && $0.unfinished.isEmpty }) { return }
+        } catch { throw .store(error) }
+        let (revision, definitions) = try read()
+        let held = state.withLock { $0.pools.mapValues(\.snapshot.definition) }
+        var failure: RegistryError?
+        for change in PoolChange.changes(from: held, to: definitions) {
+            do throws(RegistryError) { try apply(change) } catch { failure = error }
+        }
+        for definition in definitions where definition.isDeleting {
+            do throws(RegistryError) { try finishDeletion(of: definition) } catch { failure = error }
+        }
+        // A change that failed is tried again at the next look.
+        if let failure { throw failure }
+        state.withLock { $0.revision = revision }
+    }
+
+    /// The revision is read first: what changes in between is then seen again, and not missed.
+    func read() throws(RegistryError) -> (revision: Int, [PoolDefinition]) {
+        do throws(ControlStoreError) { return (try store.revision(), try store.pools()) } catch { throw .store(error) }
+    }
+
+    func apply(_ change: PoolChange) throws(RegistryError) {
+        switch change {
+        case .open(let definition): install(try assemble(definition))
+        case .update(let definition): pool(definition.name.text)?.update(definition, meaning(definition.attributes))
+        case .replaceShards(let definition): try replaceShards(definition)
+        case .close(let name): if let pool = pool(name.text) { retire(pool) }
+        }
+    }
+
+    /// Shards that stay keep everything that waits for them; waiting receives answer empty and come back.
+    func replaceShards(_ definition: PoolDefinition) throws(RegistryError) {
+        guard let old = pool(definition.name.text) else { return }
+        let before = old.snapshot
+        let kept = PoolChange.keptShards(from: before.definition, to: definition)
+        let held = before.shards.filter { kept.contains($0.index) }
+        let pool = try assemble(
+            definition, held: Dictionary(held.map { ($0.index, $0) }) { first, _ in first })
+        for shard in pool.snapshot.shards { shard.shard.setAttributes(meaning(definition.attributes)) }
+        uninstall(old)
+        install(pool)
+        state.withLock { $0.retired += before.shards.filter { !kept.contains($0.index) } }
+        old.hub.close()
+    }
+}
