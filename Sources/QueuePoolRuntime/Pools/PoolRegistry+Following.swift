@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Dispatch
-package import QueuePoolCore
+import QueuePoolCore
 import Synchronization
 
 // Taking over what other servers changed. A look costs one small read while nothing happened.
