@@ -22,7 +22,8 @@ import QueuePoolCore
 //   kind 1  block       head: directory and deduplication keys   body: records
 //   kind 2  keys        head: keys of blocks that are gone already but whose five minutes are not over
 //   kind 3  deletions   head: sequence numbers
-//   kind 4  deliveries  head: what was received, written at a clean stop, removed at open
+//   kind 4  deliveries  head: what was received, written at a clean stop, removed at open; read only, kind 5 took its place
+//   kind 5  deliveries  the same, each with the opening of the shard in which it was made
 //
 // Nothing here is thread-safe: one thread at a time, see `Store`.
 
@@ -46,7 +47,7 @@ final class LogFile {
     /// Pages of 16 KiB in the WAL after which they are copied into the file.
     private static let checkpointPages: Int32 = 2_048
 
-    private let database: Database
+    let database: Database
     private let insertRow: Statement
     private let deleteRow: Statement
     private let selectHead: Statement
