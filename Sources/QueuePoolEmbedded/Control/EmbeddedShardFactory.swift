@@ -8,7 +8,7 @@ package import QueuePoolCore
 
 // Which store has which shard is computed, not looked up: a pool's shards are numbered, and the number modulo the number
 // of stores names the store, so that a pool's load is spread evenly. The number of stores is fixed when a data directory
-// is made; the files that are there tell it.
+// is made; each file tells it, see `StoreSet`.
 
 /// Shards in the stores of a directory: `DIRECTORY/store-0.sqlite` ...
 package final class EmbeddedShardFactory: ShardFactory {
@@ -20,19 +20,37 @@ package final class EmbeddedShardFactory: ShardFactory {
     package init(directory: String, options: EmbeddedShardOptions) throws(ShardOpenError) {
         self.directory = directory
         self.options = options
-        var paths: [String] = []
-        while access(EmbeddedShardFactory.path(directory, paths.count), F_OK) == 0 {
-            paths.append(EmbeddedShardFactory.path(directory, paths.count))
+        let make = { (number: Int) in
+            Store(path: EmbeddedShardFactory.path(directory, number), pool: options.pool, vfs: options.vfs)
         }
-        let isNew = paths.isEmpty
-        if isNew { paths = (0..<max(1, options.storeCount)).map { EmbeddedShardFactory.path(directory, $0) } }
-        stores = paths.map { Store(path: $0, pool: options.pool, vfs: options.vfs) }
-        // The last one first: the first one's presence says that all are there.
-        if isNew {
-            for store in stores.reversed() {
-                do throws(DatabaseError) { try store.prepare() } catch { throw .store(file: store.path, error) }
+        var found: [Int: StoreFacts] = [:]
+        for number in try EmbeddedShardFactory.numbers(in: directory) {
+            found[number] = try EmbeddedShardFactory.attempt(make(number)) { store throws(DatabaseError) in
+                try store.facts()
             }
         }
+        let set: StoreSet
+        do throws(StoreSetError) {
+            set = try StoreSet(
+                found, wanted: options.storeCount, name: { EmbeddedShardFactory.path(directory, $0) },
+                place: EmbeddedShardFactory.place)
+        } catch { throw .stores(error) }
+        let stores = (0..<set.count).map(make)
+        for number in set.making {
+            _ = try EmbeddedShardFactory.attempt(stores[number]) { store throws(DatabaseError) in try store.facts() }
+        }
+        let id = set.directory ?? Int64(bitPattern: options.random())
+        for number in set.labelling {
+            let label = StoreLabel(directory: id, number: number, count: set.count)
+            try EmbeddedShardFactory.attempt(stores[number]) { store throws(DatabaseError) in try store.write(label) }
+        }
+        self.stores = stores
+    }
+
+    private static func attempt<R>(
+        _ store: Store, _ body: (Store) throws(DatabaseError) -> R
+    ) throws(ShardOpenError) -> R {
+        do throws(DatabaseError) { return try body(store) } catch { throw .store(file: store.path, error) }
     }
 
     /// - Throws: `ShardOpenError`
@@ -53,12 +71,31 @@ package final class EmbeddedShardFactory: ShardFactory {
 
     /// The name's last number says which; a name without one goes by its hash.
     private func store(of name: String) -> Store {
-        let digits = name.utf8.reversed().drop { !isDigit($0) }.prefix { isDigit($0) }
-        let number = Int(String(decoding: digits.reversed(), as: UTF8.self)).map(UInt64.init) ?? XXHash64.hash(name)
-        return stores[Int(number % UInt64(stores.count))]
+        stores[EmbeddedShardFactory.place(name, stores.count)]
     }
 
-    private func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+    private static func place(_ name: String, _ count: Int) -> Int {
+        let digits = name.utf8.reversed().drop { !isDigit($0) }.prefix { isDigit($0) }
+        let number = Int(String(decoding: digits.reversed(), as: UTF8.self)).map(UInt64.init) ?? XXHash64.hash(name)
+        return Int(number % UInt64(count))
+    }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 
     private static func path(_ directory: String, _ number: Int) -> String { "\(directory)/store-\(number).sqlite" }
+
+    /// The numbers of the stores whose files are there.
+    private static func numbers(in directory: String) throws(ShardOpenError) -> [Int] {
+        guard let names = SystemFile.names(in: directory) else {
+            throw .store(
+                file: directory, DatabaseError(code: SQLITE_CANTOPEN, operation: "read the directory"))
+        }
+        return names.compactMap { name in
+            guard name.hasPrefix("store-"), name.hasSuffix(".sqlite"),
+                let number = Int(name.dropFirst("store-".count).dropLast(".sqlite".count)),
+                number >= 0, "store-\(number).sqlite" == name
+            else { return nil }
+            return number
+        }.sorted()
+    }
 }

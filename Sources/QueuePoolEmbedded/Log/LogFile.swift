@@ -22,7 +22,7 @@ import QueuePoolCore
 //   kind 1  block       head: directory and deduplication keys   body: records
 //   kind 2  keys        head: keys of blocks that are gone already but whose five minutes are not over
 //   kind 3  deletions   head: sequence numbers
-//   kind 4  deliveries  head: what was received, written at a clean stop, removed at open; read only, kind 5 took its place
+//   kind 4  deliveries  head: what was received, written at a clean stop, removed at open; by older versions only
 //   kind 5  deliveries  the same, each with the opening of the shard in which it was made
 //
 // Nothing here is thread-safe: one thread at a time, see `Store`.

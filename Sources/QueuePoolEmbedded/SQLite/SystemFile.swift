@@ -13,4 +13,19 @@ enum SystemFile {
         defer { close(descriptor) }
         return fsync(descriptor) == 0
     }
+
+    /// The names in a directory; `nil` if it cannot be read.
+    static func names(in directory: String) -> [String]? {
+        guard let stream = opendir(directory) else { return nil }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let capacity = MemoryLayout.size(ofValue: entry.pointee.d_name)
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: capacity) { String(cString: $0) }
+            }
+            names.append(name)
+        }
+        return names
+    }
 }

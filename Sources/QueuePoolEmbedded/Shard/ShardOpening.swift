@@ -9,6 +9,8 @@ package enum ShardOpenError: Error, Hashable, CustomStringConvertible {
     case database(DatabaseError)
     /// The file with the shard's store cannot be used.
     case store(file: String, DatabaseError)
+    /// The files of a directory are no whole set of stores.
+    case stores(StoreSetError)
     /// A row of the log does not parse.
     case damagedRow(Int64)
 
@@ -16,6 +18,7 @@ package enum ShardOpenError: Error, Hashable, CustomStringConvertible {
         switch self {
         case .database(let error): error.description
         case .store(let file, let error): "\(file): \(error)"
+        case .stores(let error): error.description
         case .damagedRow(let row): "row \(row) of the log is damaged"
         }
     }

@@ -54,11 +54,20 @@ final class Store: @unchecked Sendable {
 
     // MARK: - Shards
 
-    /// Makes the file if there is none.
-    func prepare() throws(DatabaseError) {
+    /// What the file says of itself. Makes the file if there is none.
+    func facts() throws(DatabaseError) -> StoreFacts {
         try exclusively { () throws(DatabaseError) in
             try acquire(nil)
-            release()
+            defer { release() }
+            return StoreFacts(label: try file.label(), shards: Set(file.identities.keys))
+        }
+    }
+
+    func write(_ label: StoreLabel) throws(DatabaseError) {
+        try exclusively { () throws(DatabaseError) in
+            try acquire(nil)
+            defer { release() }
+            try file.write(label)
         }
     }
 

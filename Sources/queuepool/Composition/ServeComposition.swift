@@ -93,7 +93,7 @@ private func makeRegistry(
         factory = try EmbeddedShardFactory(directory: settings.dataDirectory + "/shards", options: shards)
     } catch {
         throw CommandFailure(
-            "the stores in \(settings.dataDirectory)/shards cannot be made: \(error)", status: ExitStatus.inputOutput)
+            "the stores in \(settings.dataDirectory)/shards cannot be opened: \(error)", status: ExitStatus.inputOutput)
     }
     let faults = InjectedFaults(
         latencyMilliseconds: settings.injection.latencyMilliseconds, errorRate: settings.injection.errorRate)
