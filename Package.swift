@@ -55,7 +55,7 @@ let package = Package(
         .target(
             name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque],
             swiftSettings: settings),
-        .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl"], swiftSettings: settings),
+        .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl", deque], swiftSettings: settings),
         .target(
             name: "QueuePoolAWS",
             dependencies: ["QueuePoolCore", "QueuePoolCurl", "QueuePoolJSON", "QueuePoolSQS", crypto, deque],

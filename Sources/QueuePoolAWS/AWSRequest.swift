@@ -15,11 +15,15 @@ package struct AWSRequest: Sendable {
     package var headers: [(name: String, value: String)]
     package var body: [UInt8]
     package var timeoutMilliseconds: Int
+    /// Receives are not among the rest: they wait at the service.
+    package var isLongPoll: Bool
 
     package init(
         service: String, region: String, method: String = "POST", url: String,
-        headers: [(name: String, value: String)] = [], body: [UInt8] = [], timeoutMilliseconds: Int = 10_000
+        headers: [(name: String, value: String)] = [], body: [UInt8] = [], timeoutMilliseconds: Int = 10_000,
+        isLongPoll: Bool = false
     ) {
+        self.isLongPoll = isLongPoll
         self.service = service
         self.region = region
         self.method = method

@@ -6,7 +6,9 @@ import CQueuePoolCurl
 import Glibc
 import Synchronization
 
-// All outgoing traffic goes through one curl_multi on one thread, which keeps connections and uses them again. Callers
+// All outgoing traffic goes through one curl_multi on one thread, which keeps connections and uses them again. How many
+// transfers are under way is bounded by lane (`TransferLanes`), not by libcurl: its one bound for all connections would
+// let long polls starve everything else. Callers
 // hand transfers over a lock and are called back by the thread; the async form suspends meanwhile. libcurl's multi handle is not thread-safe but for
 // curl_multi_wakeup, and nothing else is called from outside. It is called under the lock under which the thread ends,
 // so that it never meets a handle that is gone. Source: curl.se/libcurl/c/threadsafe.html, curl_multi_wakeup(3).
@@ -39,17 +41,24 @@ package final class CurlEngine: Sendable {
         let handle: UnsafeMutableRawPointer
     }
 
-    private static let connectionsMax = 256
+    /// Transfers under way in each lane; a long poll costs a connection and nothing else.
+    private static func room(_ lane: CurlLane) -> Int { lane == .polls ? 2_048 : 256 }
+    /// Connections that are kept for the next transfer.
+    private static let connectionsKept = 1_024
     private let inbox = Mutex(Inbox())
     private let multi: Multi?
+    private let room: @Sendable (CurlLane) -> Int
 
     /// Starts the thread.
-    package init() {
+    package convenience init() { self.init(room: CurlEngine.room) }
+
+    /// - Parameter room: transfers that may be under way in a lane.
+    init(room: @escaping @Sendable (CurlLane) -> Int) {
+        self.room = room
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
         multi = curl_multi_init().map { Multi(handle: $0) }
         guard let multi else { return }
-        queuepool_curl_multi_set_long(multi.handle, CURLMOPT_MAX_TOTAL_CONNECTIONS, CurlEngine.connectionsMax)
-        queuepool_curl_multi_set_long(multi.handle, CURLMOPT_MAXCONNECTS, CurlEngine.connectionsMax)
+        queuepool_curl_multi_set_long(multi.handle, CURLMOPT_MAXCONNECTS, CurlEngine.connectionsKept)
         let start = Unmanaged.passRetained(self)
         var thread = pthread_t()
         let code = pthread_create(
@@ -163,33 +172,54 @@ package final class CurlEngine: Sendable {
 
     private func run() {
         guard let multi = multi?.handle else { return }
+        var lanes = TransferLanes<Job>(room: room)
         var jobs: [UnsafeMutableRawPointer: Job] = [:]
         while true {
             let (arrived, cancelled, isClosed) = inbox.withLock { inbox in
                 defer { inbox.arrived = [] }
                 return (inbox.arrived, inbox.cancelled, inbox.isClosed)
             }
+            let now = CurlEngine.now()
             for job in arrived {
-                jobs[job.transfer.easy] = job
-                curl_multi_add_handle(multi, job.transfer.easy)
+                lanes.add(
+                    job, id: job.id, lane: job.transfer.lane, deadline: now + Int64(job.transfer.timeoutMilliseconds))
             }
             if isClosed || !cancelled.isEmpty {
+                let error: CurlError = isClosed ? .closed : .cancelled
+                for job in lanes.removeWaiting(where: { isClosed || cancelled.contains($0) }) {
+                    answer(job, .failure(CurlFailure(error: error, wasSent: false)))
+                }
                 for job in jobs.values where isClosed || cancelled.contains(job.id) {
                     curl_multi_remove_handle(multi, job.transfer.easy)
                     jobs[job.transfer.easy] = nil
-                    answer(job, .failure(job.transfer.failure(isClosed ? .closed : .cancelled)))
+                    lanes.end(job.transfer.lane)
+                    answer(job, .failure(job.transfer.failure(error)))
                 }
             }
             if isClosed { break }
+            let (begin, overdue) = lanes.start(now: now)
+            for job in overdue { answer(job, .failure(CurlFailure(error: .timeout, wasSent: false))) }
+            for (job, milliseconds) in begin {
+                job.transfer.limit(milliseconds: milliseconds)
+                jobs[job.transfer.easy] = job
+                curl_multi_add_handle(multi, job.transfer.easy)
+            }
             var running: Int32 = 0
             curl_multi_perform(multi, &running)
-            finish(multi, &jobs)
+            // A transfer that ended made room for one that waits.
+            if finish(multi, &jobs, &lanes) { continue }
             curl_multi_poll(multi, nil, 0, 1_000, nil)
         }
         inbox.withLock { inbox in
             inbox.isOver = true
             curl_multi_cleanup(multi)
         }
+    }
+
+    private static func now() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
     }
 
     private func answer(_ job: Job, _ result: Result<HTTPResponse, CurlFailure>) {
@@ -200,15 +230,23 @@ package final class CurlEngine: Sendable {
         job.completion(result)
     }
 
-    private func finish(_ multi: UnsafeMutableRawPointer, _ jobs: inout [UnsafeMutableRawPointer: Job]) {
+    /// - Returns: whether a transfer ended.
+    private func finish(
+        _ multi: UnsafeMutableRawPointer, _ jobs: inout [UnsafeMutableRawPointer: Job],
+        _ lanes: inout TransferLanes<Job>
+    ) -> Bool {
         var left: Int32 = 0
+        var hasEnded = false
         while let message = curl_multi_info_read(multi, &left) {
             guard message.pointee.msg == CURLMSG_DONE, let easy = message.pointee.easy_handle else { continue }
             let code = queuepool_curl_result(message)
             curl_multi_remove_handle(multi, easy)
             guard let job = jobs.removeValue(forKey: easy) else { continue }
+            hasEnded = true
+            lanes.end(job.transfer.lane)
             answer(job, job.transfer.result(code))
         }
+        return hasEnded
     }
 }
 

@@ -8,12 +8,18 @@ package struct HTTPRequest: Sendable {
     package var url: String
     package var headers: [(name: String, value: String)]
     package var body: [UInt8]
+    /// From when it is handed in to the end of its answer.
     package var timeoutMilliseconds: Int
+    package var lane: CurlLane
+    /// Bytes of the answer's body beyond which it fails.
+    package var answerBytesMax: Int
 
     package init(
         method: String, url: String, headers: [(name: String, value: String)] = [], body: [UInt8] = [],
-        timeoutMilliseconds: Int = 60_000
+        timeoutMilliseconds: Int = 60_000, lane: CurlLane = .calls, answerBytesMax: Int = 16 << 20
     ) {
+        self.lane = lane
+        self.answerBytesMax = answerBytesMax
         self.method = method
         self.url = url
         self.headers = headers

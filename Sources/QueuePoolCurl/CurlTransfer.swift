@@ -8,7 +8,9 @@ import CQueuePoolCurl
 // thread only.
 
 final class CurlTransfer {
-    static let answerBytesMax = 16 << 20
+    let lane: CurlLane
+    let timeoutMilliseconds: Int
+    private let answerBytesMax: Int
 
     let easy: UnsafeMutableRawPointer
     private var headerList: UnsafeMutablePointer<curl_slist>?
@@ -19,10 +21,13 @@ final class CurlTransfer {
     private(set) var headers: [(name: String, value: String)] = []
     private var isTooLarge = false
 
-    private init?(upload: [UInt8]) {
+    private init?(upload: [UInt8], _ lane: CurlLane, timeoutMilliseconds: Int, answerBytesMax: Int = 1 << 20) {
         guard let easy = curl_easy_init() else { return nil }
         self.easy = easy
         self.upload = upload
+        self.lane = lane
+        self.timeoutMilliseconds = timeoutMilliseconds
+        self.answerBytesMax = answerBytesMax
         let context = Unmanaged.passUnretained(self).toOpaque()
         queuepool_curl_set_long(easy, CURLOPT_NOSIGNAL, 1)
         queuepool_curl_set_close_on_exec(easy)
@@ -31,6 +36,11 @@ final class CurlTransfer {
             CurlTransfer.from(context)?.take(bytes, size * count) ?? 0
         }
         queuepool_curl_set_pointer(easy, CURLOPT_WRITEDATA, context)
+    }
+
+    /// Sets what is left of the time limit; before the transfer begins.
+    func limit(milliseconds: Int64) {
+        queuepool_curl_set_long(easy, CURLOPT_TIMEOUT_MS, Int(clamping: max(1, milliseconds)))
     }
 
     deinit {
@@ -47,12 +57,15 @@ final class CurlTransfer {
 
     static func http(_ request: HTTPRequest) -> CurlTransfer? {
         let texts = [request.url, request.method] + request.headers.flatMap { [$0.name, $0.value] }
-        guard !texts.contains(where: breaksLine), let transfer = CurlTransfer(upload: request.body) else { return nil }
+        guard !texts.contains(where: breaksLine),
+            let transfer = CurlTransfer(
+                upload: request.body, request.lane, timeoutMilliseconds: request.timeoutMilliseconds,
+                answerBytesMax: request.answerBytesMax)
+        else { return nil }
         let easy = transfer.easy
         queuepool_curl_set_text(easy, CURLOPT_URL, request.url)
         queuepool_curl_set_text(easy, CURLOPT_PROTOCOLS_STR, "http,https")
         queuepool_curl_set_text(easy, CURLOPT_CUSTOMREQUEST, request.method)
-        queuepool_curl_set_long(easy, CURLOPT_TIMEOUT_MS, request.timeoutMilliseconds)
         queuepool_curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, 10_000)
         queuepool_curl_set_long(easy, CURLOPT_TCP_NODELAY, 1)
         // HTTP/2 where a TLS server offers it; no waiting to see whether a connection under way will share itself.
@@ -91,7 +104,8 @@ final class CurlTransfer {
     static func mail(_ mail: MailTransfer) -> CurlTransfer? {
         let texts = [mail.url, mail.from] + mail.recipients
         guard !mail.recipients.isEmpty, !texts.contains(where: breaksLine),
-            let transfer = CurlTransfer(upload: mail.payload)
+            let transfer = CurlTransfer(
+                upload: mail.payload, .deliveries, timeoutMilliseconds: mail.timeoutMilliseconds)
         else { return nil }
         let easy = transfer.easy
         queuepool_curl_set_text(easy, CURLOPT_URL, mail.url)
@@ -105,7 +119,6 @@ final class CurlTransfer {
             transfer.recipientList = curl_slist_append(transfer.recipientList, "<\(recipient)>")
         }
         queuepool_curl_set_pointer(easy, CURLOPT_MAIL_RCPT, transfer.recipientList)
-        queuepool_curl_set_long(easy, CURLOPT_TIMEOUT_MS, mail.timeoutMilliseconds)
         queuepool_curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, 10_000)
         queuepool_curl_set_long(easy, CURLOPT_UPLOAD, 1)
         queuepool_curl_set_offset(easy, CURLOPT_INFILESIZE_LARGE, curl_off_t(mail.payload.count))
@@ -122,7 +135,7 @@ final class CurlTransfer {
     // MARK: - Bytes
 
     private func take(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
-        guard let bytes, answer.count + count <= CurlTransfer.answerBytesMax else {
+        guard let bytes, answer.count + count <= answerBytesMax else {
             isTooLarge = true
             return 0
         }
@@ -159,7 +172,7 @@ final class CurlTransfer {
         var status = 0
         queuepool_curl_get_long(easy, CURLINFO_RESPONSE_CODE, &status)
         if code == CURLE_OK { return .success(HTTPResponse(status: status, headers: headers, body: answer)) }
-        if isTooLarge { return .failure(failure(.answerTooLarge(limit: CurlTransfer.answerBytesMax))) }
+        if isTooLarge { return .failure(failure(.answerTooLarge(limit: answerBytesMax))) }
         return .failure(failure(CurlTransfer.error(code, status: status)))
     }
 

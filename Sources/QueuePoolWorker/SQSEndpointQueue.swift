@@ -159,13 +159,17 @@ package struct SQSEndpointQueue: WorkerQueue {
             HTTPRequest(
                 method: "POST", url: endpoint + "/",
                 headers: [("Content-Type", SQSAction.contentType), ("X-Amz-Target", action.target)],
-                body: json.take(), timeoutMilliseconds: timeoutMilliseconds))
+                body: json.take(), timeoutMilliseconds: timeoutMilliseconds,
+                lane: action == .receiveMessage ? .polls : .calls, answerBytesMax: SQSEndpointQueue.answerBytesMax))
         guard response.status == 200 else {
             let code = response.header("x-amzn-query-error").map { String($0.prefix { $0 != ";" }) }
             throw .refused(code: code ?? "HTTP \(response.status)")
         }
         return response.body
     }
+
+    /// Ten messages of 1 MiB, every character of them escaped as six (`\u0022`), and their attributes.
+    private static let answerBytesMax = 64 << 20
 
     private func perform(_ request: HTTPRequest) async throws(WorkerQueueError) -> HTTPResponse {
         do throws(CurlError) { return try await engine.perform(request) } catch { throw .unreachable("\(error)") }

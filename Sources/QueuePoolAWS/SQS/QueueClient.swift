@@ -45,7 +45,7 @@ struct QueueClient: Sendable {
         let request = AWSRequest(
             service: "sqs", region: address.region, url: address.endpoint + "/",
             headers: [("Content-Type", SQSAction.contentType), ("X-Amz-Target", action.target)], body: json.take(),
-            timeoutMilliseconds: timeoutMilliseconds)
+            timeoutMilliseconds: timeoutMilliseconds, isLongPoll: action == .receiveMessage)
         caller.perform(request) { result in completion(result.flatMap(QueueClient.answer)) }
     }
 

@@ -58,8 +58,12 @@ package final class SignedCaller: AWSCaller {
         return HTTPRequest(
             method: request.method, url: request.url,
             headers: request.headers.filter { !SignatureV4.isOurs($0.name) } + added, body: request.body,
-            timeoutMilliseconds: request.timeoutMilliseconds)
+            timeoutMilliseconds: request.timeoutMilliseconds, lane: request.isLongPoll ? .polls : .calls,
+            answerBytesMax: SignedCaller.answerBytesMax)
     }
+
+    /// Ten messages of 1 MiB, every character of them escaped as six (`\u0022`), and their attributes.
+    private static let answerBytesMax = 64 << 20
 
     private func answer(
         _ result: Result<HTTPResponse, CurlFailure>, _ credentials: AWSCredentials

@@ -24,7 +24,7 @@ struct WebhookTarget: DeliveryTarget {
                 ("Idempotency-Key", message.id),
                 ("X-Queuepool-Message-Id", message.id), ("X-Queuepool-Group", message.group),
                 ("X-Queuepool-Attempt", String(attempt)),
-            ], body: message.body, timeoutMilliseconds: 30_000)
+            ], body: message.body, timeoutMilliseconds: 30_000, lane: .deliveries)
         do throws(CurlError) {
             let response = try await engine.perform(request)
             return WebhookTarget.outcome(response)
