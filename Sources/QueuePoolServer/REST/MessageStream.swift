@@ -98,7 +98,9 @@ struct MessageStream: Sendable {
                     detail: "A line may have at most \(MessageStream.lineBytesMax) bytes."))
         case .text(let text):
             let result: Result<OutgoingMessage, MessageReader.Refusal> = text.withUnsafeReadableBytes { bytes in
-                do throws(MessageReader.Refusal) { return .success(try MessageReader.line(bytes, attributes, ids)) } catch {
+                do throws(MessageReader.Refusal) {
+                    return .success(try MessageReader.line(bytes, attributes, ids))
+                } catch {
                     return .failure(error)
                 }
             }
