@@ -8,8 +8,13 @@ import json
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
+import requests
+
+from conftest import run, wait_until
 
 MESSAGES = 3_000
 
@@ -62,3 +67,50 @@ def test_a_kill_while_a_queue_is_deleted_brings_nothing_back(servers, seed):
             sent = server.send("emails.fifo", f"g{number % 50}", "new", deduplicationId=f"d{number}")
             assert not sent["duplicate"], f"seed {seed}: d{number} is still known"
         server.answer("PurgeQueue", {"QueueUrl": "emails.fifo"})
+
+
+def at_once(calls):
+    """Makes the calls side by side, as far as threads can; whatever one raises, this raises."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call):
+        barrier.wait()
+        call()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        for done in [threads.submit(run, call) for call in calls]:
+            done.result()
+
+
+@pytest.fixture
+def pair(servers, tmp_path, moto, name):
+    """A pool of remote queues, and two servers on one control file that serve it."""
+    control = ["--control", f"sqlite:{tmp_path}/control.sqlite", "--endpoint-url", moto, "--region", "us-east-1"]
+    run("pool", "create", name + ".fifo", "--backend", "sqs", "--shards", 1, *control, check=0)
+    return name + ".fifo", [servers(*control, name=f"server-{n}", pools=()) for n in range(2)]
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["one server", "two servers"])
+def test_changes_at_the_same_moment_are_all_kept(servers, request, count):
+    if count == 1:
+        name, every = "emails.fifo", [servers(pools=("emails.fifo=1",))]
+    else:
+        name, every = request.getfixturevalue("pair")
+
+    def call(place, action, **body):
+        url = every[place % count].url
+        answer = requests.post(url, json={"QueueUrl": name, **body}, timeout=60, headers={
+            "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{action}"})
+        assert answer.status_code == 200, answer.text
+
+    calls = [partial(call, n, "TagQueue", Tags={f"key{n}": str(n)}) for n in range(40)]
+    calls += [partial(call, 0, "SetQueueAttributes", Attributes={"VisibilityTimeout": "77"}),
+              partial(call, 1, "SetQueueAttributes", Attributes={"DelaySeconds": "3"})]
+    at_once(calls)
+    at_once([partial(call, n, "UntagQueue", TagKeys=[f"key{n}"]) for n in range(20)])
+    for server in every:
+        wait_until(lambda: len(server.answer("ListQueueTags", {"QueueUrl": name})["Tags"]) == 20, 10, "tags")
+        tags = server.answer("ListQueueTags", {"QueueUrl": name})["Tags"]
+        assert tags == {f"key{n}": str(n) for n in range(20, 40)}
+        shown = server.answer("GetQueueAttributes", {"QueueUrl": name, "AttributeNames": ["All"]})
+        assert (shown["Attributes"]["VisibilityTimeout"], shown["Attributes"]["DelaySeconds"]) == ("77", "3")

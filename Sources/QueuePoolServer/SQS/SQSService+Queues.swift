@@ -158,15 +158,14 @@ extension SQSService {
     func setQueueAttributes(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
         let request = try SetQueueAttributesRequest(body)
         let pool = try pool(request.queue)
-        let snapshot = pool.snapshot
-        var attributes = try QueueAttributeSet(encoded: snapshot.definition.attributes)
-        try attributes.update(request.attributes, queue: request.queue)
-        if !snapshot.isSingle, attributes[.deduplicationScope] == "queue" {
-            throw SQSService.scopeRefused(snapshot.shards.count)
+        change(pool, reply) { [self] definition throws(SQSError) in
+            var attributes = try QueueAttributeSet(encoded: definition.attributes)
+            try attributes.update(request.attributes, queue: request.queue)
+            let shards = definition.topology.shards.count
+            if shards > 1, attributes[.deduplicationScope] == "queue" { throw SQSService.scopeRefused(shards) }
+            try checkRedrive(attributes, of: request.queue)
+            definition.attributes = attributes.encoded()
         }
-        try checkRedrive(attributes, of: request.queue)
-        let text = attributes.encoded()
-        change(pool, reply) { $0.attributes = text }
     }
 
     func listQueueTags(_ body: UnsafeRawBufferPointer, _ reply: Reply) throws(SQSError) {
@@ -177,20 +176,24 @@ extension SQSService {
     func tagQueue(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
         let request = try TagQueueRequest(body)
         let pool = try pool(request.queue)
-        let tags = try request.applied(to: pool.snapshot.definition.tags)
-        change(pool, reply) { $0.tags = tags }
+        change(pool, reply) { definition throws(SQSError) in
+            definition.tags = try request.applied(to: definition.tags)
+        }
     }
 
     func untagQueue(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
         let request = try UntagQueueRequest(body)
         let pool = try pool(request.queue)
-        change(pool, reply) { definition in
+        change(pool, reply) { definition throws(SQSError) in
             for key in request.keys { definition.tags[key] = nil }
         }
     }
 
+    /// - Parameter change: made to what is stored, and again if another server was first: a change that were computed
+    ///   from this server's snapshot would undo the other one's.
     private func change(
-        _ pool: Pool, _ reply: @escaping Reply, _ change: @escaping @Sendable (inout PoolDefinition) -> Void
+        _ pool: Pool, _ reply: @escaping Reply,
+        _ change: @escaping @Sendable (inout PoolDefinition) throws(SQSError) -> Void
     ) {
         SQSService.blocking(reply) { [registry] () throws(SQSError) in
             do throws(RegistryError) { try registry.update(pool, change) } catch { throw SQSError(error) }
