@@ -271,3 +271,40 @@ private struct RetryingSenders {
         #expect(stage.queue.order[1] == [second] && first != second)
     }
 }
+
+@Suite struct `A shard that goes on failing` {
+    @Test func `has its senders told within two seconds, and is probed with what they send`() throws {
+        var stage = SendStage(limits: RequestLimits())
+        stage.accept([1])
+        // Every request fails at once, until the shard counts as failing.
+        while stage.now - sendingStart < 20_000 {
+            if let request = stage.underWay.keys.first {
+                stage.answer(request, .failed(.retryable))
+            } else if !stage.wake() {
+                break
+            }
+        }
+        let sentAt = stage.now
+        let number = stage.accept([2])[0]
+        while stage.told[number] == nil {
+            if let request = stage.underWay.keys.first {
+                stage.answer(request, .failed(.retryable))
+            } else if !stage.wake() {
+                break
+            }
+        }
+        let told = try #require(stage.told[number])
+        #expect(told.at - sentAt <= 2_000)
+        guard case .failure(.unavailable) = told.result else { return #expect(Bool(false), "told \(told.result)") }
+        // It answers again: the next probe ends it.
+        let probe = stage.accept([3])[0]
+        for _ in 0..<1_000 where stage.told[probe] == nil {
+            if let request = stage.underWay.keys.first { stage.answerStored(request) } else if !stage.wake() { break }
+        }
+        let last = stage.accept([4])[0]
+        let request = try #require(stage.underWay.first { $0.value.contains { $0.number == last } }?.key)
+        stage.answerStored(request)
+        stage.checkEnd()
+        #expect(stage.faults.isEmpty)
+    }
+}

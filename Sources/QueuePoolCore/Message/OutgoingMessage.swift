@@ -70,6 +70,23 @@ package enum ShardError: Error, Hashable, Sendable {
         }
     }
 
+    /// A word for metrics, the same as the kind of the problem over REST.
+    package var reason: String {
+        switch self {
+        case .quotaExceeded: "quota-exceeded"
+        case .overloaded: "overloaded"
+        case .storageFull: "storage-full"
+        case .storageFailed: "storage-failed"
+        case .closed: "closing"
+        case .unavailable: "unavailable"
+        case .unknownOutcome: "unknown-outcome"
+        case .refused: "refused"
+        case .injected: "injected-error"
+        case .invalid: "invalid"
+        case .earlierEntryFailed: "earlier-entry-failed"
+        }
+    }
+
     /// The failure that began it, for an entry that failed because of an earlier one.
     package var root: ShardError {
         if case .earlierEntryFailed(let error) = self { error.root } else { self }

@@ -65,14 +65,21 @@ extension RequestSender {
 
     private mutating func recover() {
         failures = 0
+        isFailingSince = nil
         probe = nil
     }
 
     /// Failures of requests sent before the last one counted belong to it.
     private mutating func pause(_ request: Request, _ now: Timestamp) {
         guard failures == 0 || request.sentAt >= failedAt else { return }
+        if failures == 0 { failingFrom = now }
         failures += 1
         failedAt = now
+        if isFailingSince == nil, failures >= limits.failingRequests,
+            now - failingFrom >= limits.failingMilliseconds
+        {
+            isFailingSince = now
+        }
         pausedUntil = now + jitter.delay(failures: failures)
     }
 

@@ -12,7 +12,7 @@ extension RequestSender {
     mutating func expire(_ now: Timestamp, _ effects: inout [Effect]) {
         while let id = deadlines.first {
             if let entry = held[id], let ticket = entry.ticket {
-                guard entry.deadline <= now else { break }
+                guard deadline(of: entry) <= now else { break }
                 let error = entry.earlierFailure ?? lateError(entry)
                 entry.noteFailure(error)
                 effects.append(.complete(ticket, .failure(error)))
@@ -44,8 +44,8 @@ extension RequestSender {
             sendWakesAt = wake
             effects.append(.wake(at: wake))
         }
-        // A timer of its own: one in a deadline's length, however often the other one runs.
-        if deadlineWakesAt == nil, let first = deadlines.first, let at = held[first]?.deadline {
+        // A timer of its own: one in a deadline's length, however often the other one runs, unless deadlines come nearer.
+        if let first = deadlines.first, let at = held[first].map(deadline), at < deadlineWakesAt ?? .distantFuture {
             deadlineWakesAt = at
             effects.append(.wake(at: at))
         }

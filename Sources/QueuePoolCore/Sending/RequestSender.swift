@@ -27,6 +27,8 @@ import HeapModule
 // - A request that fails as a whole pauses the shard, with full jitter, and until one succeeds, one at a time leaves: a
 //   dead shard is not stormed. Requests that were under way together count as one failure. An entry that fails alone
 //   waits alone.
+// - A shard that goes on failing is known to: its senders are told within two seconds instead of thirty, so that a
+//   request over several shards has its answers soon (I5). What is held meanwhile serves as probes.
 // - Tickets are told at the deadline even if the shard never answers; the group is not: what may yet be stored must not
 //   be overtaken.
 
@@ -45,6 +47,11 @@ package struct RequestLimits: Hashable, Sendable {
     package var deadlineMilliseconds: Int64 = 30_000 {
         didSet { deadlineMilliseconds = min(max(1, deadlineMilliseconds), 120_000) }
     }
+    /// Requests in a row that failed, and milliseconds since the first of them, after which a shard counts as failing.
+    package var failingRequests = 3
+    package var failingMilliseconds: Int64 = 5_000
+    /// The deadline while it counts as failing: its senders are told soon, and each of their messages is a probe.
+    package var failingDeadlineMilliseconds: Int64 = 2_000
     /// How long after it was sent a request whose answer is missing may still arrive. Inside of the five minutes, so that
     /// every try until then is recognized as the same message.
     package var doubtMilliseconds: Int64 = 240_000
@@ -123,6 +130,10 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
     /// Requests that failed as a whole since one succeeded.
     var failures = 0
     var failedAt = Timestamp.distantPast
+    /// When the first of these failed.
+    var failingFrom = Timestamp.distantPast
+    /// When the shard began to count as failing; `nil` while it does not.
+    var isFailingSince: Timestamp?
     var pausedUntil = Timestamp.distantPast
     /// The one request that may be under way while the shard fails.
     var probe: RequestID?
@@ -134,6 +145,13 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
         self.limits = limits
         self.quota = quota
         jitter = FullJitter(seed: seed)
+    }
+
+    /// When an entry is told at the latest. Like the deadlines, ascending in the order of acceptance.
+    func deadline(of entry: Held) -> Timestamp {
+        guard let since = isFailingSince else { return entry.deadline }
+        let accepted = entry.deadline + -limits.deadlineMilliseconds
+        return min(entry.deadline, max(accepted, since) + limits.failingDeadlineMilliseconds)
     }
 
     package var heldEntries: Int { held.count }
