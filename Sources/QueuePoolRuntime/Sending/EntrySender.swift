@@ -13,6 +13,8 @@ package protocol EntrySender: AnyObject, Sendable {
     /// Takes a token of the quota for a request that will not wait.
     /// - Returns: `nil` if there was one, else the milliseconds until there will be.
     func takeToken() -> Int?
+    /// Messages that were told a failure.
+    var refusals: RefusalCounts { get }
 }
 
 extension ShardSender: EntrySender {}

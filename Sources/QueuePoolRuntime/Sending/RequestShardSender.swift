@@ -10,6 +10,7 @@ import Synchronization
 
 /// Sends to one shard that answers for each entry.
 package final class RequestShardSender: EntrySender {
+    package let refusals = RefusalCounts()
     private let shard: any EntryShard
     private let clock: any RuntimeClock
     private let state: Mutex<RequestSender<SendTicket>>
@@ -48,7 +49,9 @@ package final class RequestShardSender: EntrySender {
     /// - Returns: the answer, if the shard gave it before the call returned.
     private func perform(_ effect: RequestSender<SendTicket>.Effect) -> Event? {
         switch effect {
-        case .complete(let ticket, let result): ticket.complete(result)
+        case .complete(let ticket, let result):
+            if case .failure(let error) = result { refusals.count(error) }
+            ticket.complete(result)
         // Held until it rings: what was taken in is told of, also by a sender that nobody else holds any more.
         case .wake(let time): clock.schedule(at: time) { self.handle(.timer) }
         case .send(let id, let messages):

@@ -30,6 +30,7 @@ package final class ShardSender: Sendable {
         let request = Mutex<Batcher<SendTicket>.Request>([])
     }
 
+    package let refusals = RefusalCounts()
     private let shard: any Shard
     private let clock: any RuntimeClock
     private let state: Mutex<State>
@@ -98,7 +99,7 @@ package final class ShardSender: Sendable {
         }
         pulled.request.withLock { $0 = request }
         act(next)
-        for refusal in refused { refusal.entry.ticket.complete(.failure(refusal.error)) }
+        for refusal in refused { tell(refusal.entry, refusal.error) }
         return request.map(\.message)
     }
 
@@ -125,12 +126,17 @@ package final class ShardSender: Sendable {
         case .success(let receipts):
             for (entry, receipt) in zip(request, receipts) { entry.ticket.complete(.success(receipt)) }
         case .failure(let error):
-            for entry in request { entry.ticket.complete(.failure(error)) }
+            for entry in request { tell(entry, error) }
         }
     }
 
     private func fail(_ entries: [BatcherEntry<SendTicket>], _ error: ShardError) {
         for entry in entries { entry.noteFailure(error) }
-        for entry in entries { entry.ticket.complete(.failure(error)) }
+        for entry in entries { tell(entry, error) }
+    }
+
+    private func tell(_ entry: BatcherEntry<SendTicket>, _ error: ShardError) {
+        refusals.count(error)
+        entry.ticket.complete(.failure(error))
     }
 }

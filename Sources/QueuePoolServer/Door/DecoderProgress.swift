@@ -38,6 +38,8 @@ final class DecoderWatch: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
 
+    private static let queryError = HTTPField.Name("x-amzn-query-error")
+
     private let progress: DecoderProgress
     private let counters: RequestCounters
 
@@ -62,7 +64,9 @@ final class DecoderWatch: ChannelDuplexHandler, RemovableChannelHandler {
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch unwrapOutboundIn(data) {
-        case .head(let head): counters.count(status: head.status.code)
+        case .head(let head):
+            let error = head.status == .forbidden ? DecoderWatch.queryError.flatMap { head.headerFields[$0] } : nil
+            counters.count(status: head.status.code, error: error)
         case .body: break
         case .end:
             progress.isAnswering = false

@@ -213,7 +213,9 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private func answer(_ answer: Answer) {
         if life.isClosed { answer.takeBack?() }
         guard let context, mode == .busy else { return }
-        shared.counters.count(status: answer.status)
+        shared.counters.count(
+            status: answer.status,
+            error: answer.status == 403 ? answer.headers.first { $0.name == "x-amzn-query-error" }?.value : nil)
         let closes = closesAfterAnswer || isQuiescing
         var out = context.channel.allocator.buffer(capacity: 256 + answer.body.count)
         answer.write(to: &out, date: shared.date.text(), closes: closes)

@@ -70,6 +70,16 @@ struct MetricsPage: Sendable {
                 out += "\(shard.shard.sender.waitingEntries)\n"
             }
         }
+        MetricsPage.head("queuepool_refused_sends_total", "counter", "Messages that were not taken, by reason.", &out)
+        for pool in pools {
+            for shard in pool.shards {
+                for row in shard.shard.sender.refusals.rows {
+                    out +=
+                        "queuepool_refused_sends_total{pool=\"\(pool.pool.name.text)\",shard=\"\(shard.shard.name)\","
+                    out += "reason=\"\(row.reason)\"} \(row.count)\n"
+                }
+            }
+        }
         MetricsPage.head("queuepool_waiting_receives", "gauge", "Receives that wait for a message.", &out)
         for pool in pools {
             out += "queuepool_waiting_receives{pool=\"\(pool.pool.name.text)\"} \(pool.pool.hub.waiterCount)\n"
