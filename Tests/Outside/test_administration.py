@@ -6,9 +6,11 @@
 
 import json
 import random
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -114,3 +116,57 @@ def test_changes_at_the_same_moment_are_all_kept(servers, request, count):
         assert tags == {f"key{n}": str(n) for n in range(20, 40)}
         shown = server.answer("GetQueueAttributes", {"QueueUrl": name, "AttributeNames": ["All"]})
         assert (shown["Attributes"]["VisibilityTimeout"], shown["Attributes"]["DelaySeconds"]) == ("77", "3")
+
+
+def refused(server):
+    """What a server that must not start says."""
+    assert server.popen.wait(20) == 78, server.text()
+    return server.text()
+
+
+def test_a_pool_is_served_from_the_directory_it_was_made_in(servers, tmp_path):
+    """Two directories with files of one pool would each have a part of its messages."""
+    control = ("--control", f"sqlite:{tmp_path}/control.sqlite")
+    first = servers(*control, name="first", pools=("emails.fifo=2",))
+    first.send("emails.fifo", "g", "one")
+    for pools in (("emails.fifo=2",), ()):
+        text = refused(servers(*control, name="second", pools=pools, ready=False))
+        assert str(first.data) in text and str(tmp_path / "second" / "data") in text and "the pool emails" in text
+    first.stop()
+    # Moved with its files, it is the same directory.
+    (tmp_path / "third").mkdir()
+    first.data.rename(tmp_path / "third" / "data")
+    third = servers(*control, name="third", pools=("emails.fifo=2",))
+    assert held(third, "emails.fifo") == 1
+    text = refused(servers(*control, name="second", ready=False))
+    assert str(third.data) in text and str(first.data) not in text
+
+
+def test_a_store_that_names_no_owner_is_taken_by_the_directory_with_the_files(servers, tmp_path):
+    control = ("--control", f"sqlite:{tmp_path}/control.sqlite")
+    first = servers(*control, name="first", pools=("emails.fifo=2",))
+    first.send("emails.fifo", "g", "one")
+    first.stop()
+    with closing(sqlite3.connect(tmp_path / "control.sqlite")) as database:
+        database.execute("UPDATE pools SET owner = NULL")
+        database.execute("DELETE FROM directories")
+        database.commit()
+    assert "emails" in refused(servers(*control, name="second", ready=False))
+    again = servers(*control, name="first", pools=())
+    assert held(again, "emails.fifo") == 1
+    assert str(again.data) in refused(servers(*control, name="second", ready=False))
+
+
+def test_a_deletion_is_finished_by_the_server_that_has_the_files(servers, tmp_path):
+    control = ("--control", f"sqlite:{tmp_path}/control.sqlite")
+    first = servers(*control, name="first", pools=("emails.fifo=2",))
+    fill(first, "emails.fifo", 100)
+    first.stop()
+    with closing(sqlite3.connect(tmp_path / "control.sqlite")) as database:
+        database.execute("UPDATE pools SET deleting = 1")
+        database.commit()
+    second = servers(*control, name="second", pools=())
+    assert second.post("/v1/pools", json={"name": "emails.fifo", "shards": 2}).status_code == 409
+    first = servers(*control, name="first", pools=())
+    assert second.post("/v1/pools", json={"name": "emails.fifo", "shards": 2}).status_code == 201
+    assert first.get("/v1/pools/emails.fifo").status_code == 404 and held(second, "emails.fifo") == 0

@@ -11,8 +11,9 @@ package import QueuePoolCore
 // Items (`pk`, `sk` -> attributes):
 //   POOLS, POOL#emails.fifo -> version, epoch, nextIndex, backend, attributes, createdAt, modifiedAt (milliseconds since
 //       1970), quota?, tags (M), shards (L of M: number, name, weight, queueURL?, region?, endpoint?, roleARN?, account?),
-//       deleting? (1), slots (B), history (B) as TopologyEncoding packs them, written (the write's own token)
+//       deleting? (1), owner?, slots (B), history (B) as TopologyEncoding packs them, written (the write's own token)
 //   POOLS, REVISION -> number, which every write adds one to
+//   DIRECTORIES, DIRECTORY#id -> path, of a server's data directory
 //   POOL#emails.fifo, LEASE#0003 -> a worker's lease; `expiresAt` (seconds since 1970) is the table's TTL attribute
 //
 // A pool is one item and not one for each shard: a transaction takes 100 items and a pool may have 256 shards; one item
@@ -91,6 +92,18 @@ package final class DynamoDBControlStore: ControlStore {
         }
     }
 
+    package func directory(_ id: String) throws(ControlStoreError) -> String? {
+        try store { () throws(AWSError) in try table.get(DynamoDBControlStore.directoryKey(id)) }?["path"]?.text
+    }
+
+    package func record(directory id: String, path: String) throws(ControlStoreError) {
+        var item = DynamoDBControlStore.directoryKey(id).item
+        item["path"] = .text(path)
+        try store { () throws(AWSError) in try table.write([.put(item, if: nil)], token: makeToken()) }
+    }
+
+    private static func directoryKey(_ id: String) -> ItemKey { ItemKey("DIRECTORIES", "DIRECTORY#" + id) }
+
     /// Makes the table if it is missing and waits until it answers; may be repeated at any point.
     /// - Parameter pause: waits a little between two looks.
     package func makeTable(pause: () -> Void) throws(ControlStoreError) {
@@ -130,6 +143,7 @@ enum PoolItem {
         item["modifiedAt"] = .number(Int(pool.modifiedAt.milliseconds))
         item["quota"] = pool.quota.map { .number($0) }
         item["deleting"] = pool.isDeleting ? .number(1) : nil
+        item["owner"] = pool.owner.map { .text($0) }
         item["tags"] = .map(pool.tags.mapValues { .text($0) })
         item["shards"] = .list(pool.topology.shards.map { shard($0, pool.addresses[$0.index]) })
         item["slots"] = .bytes(TopologyEncoding.encode(slots: pool.topology.slots))
@@ -164,6 +178,7 @@ enum PoolItem {
             createdAt: Timestamp(milliseconds: Int64(createdAt)), version: version)
         definition.modifiedAt = Timestamp(milliseconds: Int64(modifiedAt))
         definition.isDeleting = item["deleting"] == .number(1)
+        definition.owner = item["owner"]?.text
         return definition
     }
 

@@ -56,6 +56,8 @@ package struct PoolDefinition: Hashable, Sendable {
     package var modifiedAt: Timestamp
     /// Its deletion was accepted and is not finished: nobody is served from it, and its name is not free yet.
     package var isDeleting = false
+    /// The id of the data directory that holds an embedded pool's shards; `nil` if nobody wrote it down, and for others.
+    package var owner: String?
     /// Writes of this pool so far, as of the read that gave this value; 0 if it was never stored.
     package var version: Int
 
@@ -109,6 +111,10 @@ package protocol ControlStore: Sendable {
     /// Removes a pool, if what is stored still is the version that `pool` is. Nothing happens if nothing is stored.
     /// - Throws: `ControlStoreError.conflict` if something else is stored under the name; it stays.
     func remove(_ pool: PoolDefinition) throws(ControlStoreError)
+    /// Where the data directory of this id was when a server last used it; `nil` if none did.
+    func directory(_ id: String) throws(ControlStoreError) -> String?
+    /// Writes down where a data directory is.
+    func record(directory id: String, path: String) throws(ControlStoreError)
 }
 
 /// Makes, opens and removes physical shards. Calls may block.

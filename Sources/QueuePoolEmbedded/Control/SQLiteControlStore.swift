@@ -85,6 +85,23 @@ package final class SQLiteControlStore: ControlStore {
         guard isOurs else { throw .conflict(pool: pool.name.text) }
     }
 
+    package func directory(_ id: String) throws(ControlStoreError) -> String? {
+        try run { (database) throws(DatabaseError) in
+            let row = try database.prepare("SELECT path FROM directories WHERE id = ?")
+            row.bind(1, id)
+            return try row.next("read a directory") ? row.text(0) : nil
+        }
+    }
+
+    package func record(directory id: String, path: String) throws(ControlStoreError) {
+        try run { (database) throws(DatabaseError) in
+            let row = try database.prepare("INSERT OR REPLACE INTO directories VALUES (?, ?)")
+            row.bind(1, id)
+            row.bind(2, path)
+            try row.run("write a directory")
+        }
+    }
+
     private func run<R: Sendable>(
         _ body: (Database) throws(DatabaseError) -> sending R
     ) throws(ControlStoreError) -> R {
@@ -140,6 +157,10 @@ package final class SQLiteControlStore: ControlStore {
         """
         ALTER TABLE pools ADD COLUMN deleting INTEGER NOT NULL DEFAULT 0;
         """,
+        """
+        ALTER TABLE pools ADD COLUMN owner TEXT;
+        CREATE TABLE directories (id TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
+        """,
     ]
 
     /// - Returns: the version of the file's schema, which is later than ours if a later program wrote it.
@@ -158,7 +179,8 @@ package final class SQLiteControlStore: ControlStore {
 
     private static let select =
         """
-        SELECT name, epoch, next_index, quota, created_at, modified_at, attributes, slots, history, version, backend, deleting
+        SELECT name, epoch, next_index, quota, created_at, modified_at, attributes, slots, history, version, backend,
+            deleting, owner
         FROM pools
         """
 
@@ -191,6 +213,7 @@ package final class SQLiteControlStore: ControlStore {
             version: Int(row.integer(9)))
         definition.modifiedAt = Timestamp(milliseconds: row.integer(5))
         definition.isDeleting = row.integer(11) != 0
+        definition.owner = row.isNull(12) ? nil : row.text(12)
         return .success(definition)
     }
 
@@ -239,7 +262,7 @@ package final class SQLiteControlStore: ControlStore {
     private static func insert(
         _ pool: PoolDefinition, version: Int, _ database: Database
     ) throws(DatabaseError) {
-        let row = try database.prepare("INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        let row = try database.prepare("INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         row.bind(1, pool.name.text)
         row.bind(2, Int64(pool.topology.epoch.number))
         row.bind(3, Int64(pool.topology.nextIndex))
@@ -252,6 +275,7 @@ package final class SQLiteControlStore: ControlStore {
         row.bind(10, Int64(version))
         row.bind(11, pool.backend.rawValue)
         row.bind(12, pool.isDeleting ? 1 : 0)
+        if let owner = pool.owner { row.bind(13, owner) } else { row.bindNull(13) }
         try row.run("write a pool")
         let shard = try database.prepare("INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
         for entry in pool.topology.shards {

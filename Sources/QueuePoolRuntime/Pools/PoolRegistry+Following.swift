@@ -35,7 +35,9 @@ extension PoolRegistry {
             let revision = try store.revision()
             if state.withLock({ $0.revision == revision && $0.unfinished.isEmpty }) { return }
         } catch { throw .store(error) }
-        let (revision, definitions) = try read()
+        let (revision, stored) = try read()
+        // Pools that came to another directory since this server's start are none of its business.
+        let definitions = stored.filter(isOurs)
         let held = state.withLock { $0.pools.mapValues(\.snapshot.definition) }
         var failure: RegistryError?
         for change in PoolChange.changes(from: held, to: definitions) {

@@ -20,6 +20,9 @@ package enum RegistryError: Error, Sendable {
     /// A shard could not be opened or removed.
     case shard(name: String, reason: String)
     case closed
+    /// An embedded pool of another data directory, which was last at `owner`, as far as that is known; this server's is
+    /// `here`.
+    case foreign(pool: String, owner: String?, here: String)
     /// The change itself said no, with its own reason.
     case refused(any Error)
 }
@@ -81,6 +84,8 @@ package final class PoolRegistry: Sendable {
     /// What the queue attributes, written down by the door that takes them, mean to a shard.
     let meaning: @Sendable (String) -> QueueAttributes
     let report: @Sendable (PoolEvent) -> Void
+    /// Where this server's embedded shards are; `nil` for a server that shares them with nobody.
+    let directory: DataDirectory?
     package let clock: any RuntimeClock
 
     /// - Parameters:
@@ -88,7 +93,7 @@ package final class PoolRegistry: Sendable {
     ///   - report: called, on any thread, with what operators should read in the log.
     package init(
         store: any ControlStore, factories: [PoolBackend: any ShardFactory], options: PoolOptions,
-        clock: any RuntimeClock,
+        clock: any RuntimeClock, directory: DataDirectory? = nil,
         meaning: @escaping @Sendable (String) -> QueueAttributes,
         report: @escaping @Sendable (PoolEvent) -> Void = { _ in }
     ) {
@@ -97,6 +102,7 @@ package final class PoolRegistry: Sendable {
         self.factories = factories
         self.options = options
         self.clock = clock
+        self.directory = directory
         self.meaning = meaning
     }
 
@@ -121,7 +127,8 @@ package final class PoolRegistry: Sendable {
     @discardableResult
     package func openAll() throws(RegistryError) -> [String] {
         try serially { () throws(RegistryError) in
-            let (revision, definitions) = try read()
+            let (revision, stored) = try claim()
+            let definitions = stored.filter(isOurs)
             for definition in definitions where definition.isDeleting { try finishDeletion(of: definition) }
             let alive = definitions.filter { !$0.isDeleting }
             let leftovers = try removeLeftovers(alive)
@@ -160,6 +167,8 @@ package final class PoolRegistry: Sendable {
     package func create(_ definition: PoolDefinition) throws(RegistryError) -> Pool {
         try serially { () throws(RegistryError) in
             try finishDeletions(alsoOf: definition.name)
+            var definition = definition
+            if definition.backend == .embedded { definition.owner = directory?.id }
             let names = [definition.name.text] + definition.topology.shards.map(\.name)
             let taken = state.withLock { state in names.first { state.targets[$0] != nil } }
             if let taken { throw .nameTaken(taken) }
@@ -201,7 +210,7 @@ package final class PoolRegistry: Sendable {
     }
 
     /// Each conflict means that another server's change was stored, so this ends when they have no more.
-    private static let attemptsMax = 100
+    static let attemptsMax = 100
 
     /// - Returns: what is stored now.
     private func modify(
@@ -279,7 +288,10 @@ package final class PoolRegistry: Sendable {
         for definition in state.withLock({ Array($0.unfinished.values) }) { try finishDeletion(of: definition) }
         let found: PoolDefinition?
         do throws(ControlStoreError) { found = try store.pool(name) } catch { throw .store(error) }
-        if let found, found.isDeleting { try finishDeletion(of: found) }
+        guard let found else { return }
+        // The name is not free until the pool's owner has removed its messages.
+        guard isOurs(found) else { throw .nameTaken(name.text) }
+        if found.isDeleting { try finishDeletion(of: found) }
     }
 
     // MARK: - Ending

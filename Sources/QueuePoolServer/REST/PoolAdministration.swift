@@ -134,6 +134,10 @@ extension Problem {
         case .closed:
             self.init(
                 "closing", status: 503, title: "The server is stopping", detail: "Try again.", retryAfterSeconds: 1)
+        case .foreign(let pool, _, _):
+            self.init(
+                "foreign-pool", status: 409, title: "The pool is another server's",
+                detail: "\(pool) is in another server's data directory.")
         case .refused(let reason):
             self = reason as? Problem ?? Problem("refused", status: 409, title: "The change was refused", detail: "")
         }

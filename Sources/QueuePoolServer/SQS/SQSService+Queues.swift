@@ -241,6 +241,7 @@ extension SQSError {
         case .store: self.init(.serviceUnavailable, "The control store failed: nothing was changed.")
         case .shard(let name, let reason): self.init(.internalFailure, "Shard \(name): \(reason).")
         case .closed: self.init(.serviceUnavailable, "The server is stopping.")
+        case .foreign(let pool, _, _): self.init(.internalFailure, "\(pool) is served by another server.")
         case .refused(let reason): self = reason as? SQSError ?? SQSError(.internalFailure, "The change was refused.")
         }
     }

@@ -2,7 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
+import Foundation
 import Logging
 import QueuePoolCore
 import QueuePoolEmbedded
@@ -20,7 +20,8 @@ func runServe(_ settings: ServeSettings) async throws {
     let clock = SystemClock()
     let lock = try prepareDirectory(settings.dataDirectory)
     defer { withExtendedLifetime(lock) {} }
-    let registry = try makeRegistry(settings, clock: clock, logger: logger)
+    let shards = try openStores(settings, clock: clock, logger: logger)
+    let registry = try makeRegistry(settings, shards: shards, clock: clock, logger: logger)
     try openPools(settings, registry: registry, logger: logger)
     registry.follow { error in
         logger.warning("The control store cannot be followed", metadata: ["error": "\(error)"])
@@ -32,7 +33,9 @@ func runServe(_ settings: ServeSettings) async throws {
     options.limits.idleSeconds = settings.limits.idleTimeoutSeconds
     options.limits.headSeconds = settings.limits.headerTimeoutSeconds
     options.defaultShards = settings.createQueueShards
-    let server = QueueServer(registry: registry, options: options, logger: logger) { port in
+    let server = QueueServer(
+        registry: registry, options: options, logger: logger, storageProblem: { shards.storageProblem }
+    ) { port in
         logger.info(
             "Listening",
             metadata: ["host": "\(settings.listen.host)", "port": "\(port)", "pools": "\(registry.pools.count)"])
@@ -82,19 +85,25 @@ private func prepareDirectory(_ directory: String) throws -> DirectoryLock {
     }
 }
 
-private func makeRegistry(
+private func openStores(
     _ settings: ServeSettings, clock: SystemClock, logger: Logger
-) throws -> PoolRegistry {
-    let store = try openControlStore(settings.control)
-    var shards = EmbeddedShardOptions(now: { clock.now() })
-    shards.cacheBytesMax = settings.shard.cacheBytes
-    var factory: any ShardFactory
+) throws -> EmbeddedShardFactory {
+    var options = EmbeddedShardOptions(now: { clock.now() })
+    options.cacheBytesMax = settings.shard.cacheBytes
+    options.report = { log($0, to: logger) }
     do throws(ShardOpenError) {
-        factory = try EmbeddedShardFactory(directory: settings.dataDirectory + "/shards", options: shards)
+        return try EmbeddedShardFactory(directory: settings.dataDirectory + "/shards", options: options)
     } catch {
         throw CommandFailure(
             "the stores in \(settings.dataDirectory)/shards cannot be opened: \(error)", status: ExitStatus.inputOutput)
     }
+}
+
+private func makeRegistry(
+    _ settings: ServeSettings, shards: EmbeddedShardFactory, clock: SystemClock, logger: Logger
+) throws -> PoolRegistry {
+    let store = try openControlStore(settings.control)
+    var factory: any ShardFactory = shards
     let faults = InjectedFaults(
         latencyMilliseconds: settings.injection.latencyMilliseconds, errorRate: settings.injection.errorRate)
     if !faults.isNone { factory = FaultyShardFactory(factory, faults: faults, clock: clock) }
@@ -106,9 +115,23 @@ private func makeRegistry(
     var factories: [PoolBackend: any ShardFactory] = [:]
     if case .sqlite = settings.control.address { factories[.embedded] = factory }
     factories[.sqs] = LazyShardFactory { try queueShardFactory(settings.control, clock: clock) }
+    var directory: DataDirectory?
+    if factories[.embedded] != nil { directory = try dataDirectory(settings, shards) }
     return PoolRegistry(
-        store: store, factories: factories, options: options, clock: clock, meaning: { queueAttributes(of: $0) },
+        store: store, factories: factories, options: options, clock: clock, directory: directory, meaning: { queueAttributes(of: $0) },
         report: { log($0, to: logger) })
+}
+
+/// What the control store should know of this server's files.
+private func dataDirectory(_ settings: ServeSettings, _ shards: EmbeddedShardFactory) throws -> DataDirectory {
+    do throws(ShardOpenError) {
+        let contents = try shards.contents()
+        let path = URL(fileURLWithPath: settings.dataDirectory).resolvingSymlinksInPath().path
+        return DataDirectory(id: contents.id, path: path, shards: contents.shards)
+    } catch {
+        throw CommandFailure(
+            "the stores in \(settings.dataDirectory)/shards cannot be read: \(error)", status: ExitStatus.inputOutput)
+    }
 }
 
 private func openPools(_ settings: ServeSettings, registry: PoolRegistry, logger: Logger) throws {
@@ -118,7 +141,10 @@ private func openPools(_ settings: ServeSettings, registry: PoolRegistry, logger
             logger.notice(
                 "Removed shards that no pool names", metadata: ["shards": "\(leftovers.joined(separator: " "))"])
         }
-    } catch { throw CommandFailure("a pool cannot be opened: \(error)", status: ExitStatus.inputOutput) }
+    } catch {
+        if case .foreign = error { throw CommandFailure(describe(error), status: ExitStatus.configuration) }
+        throw CommandFailure("a pool cannot be opened: \(error)", status: ExitStatus.inputOutput)
+    }
     for pool in settings.pools {
         do {
             try registry.ensurePool(pool.name, shards: pool.shards)
@@ -131,6 +157,12 @@ private func openPools(_ settings: ServeSettings, registry: PoolRegistry, logger
 }
 
 private func describe(_ error: any Error) -> String {
+    if case RegistryError.foreign(let pool, let owner, let here) = error {
+        return owner == here
+            ? "the files of \(pool) in \(here) are gone: those there were made anew"
+            : "the pool \(pool) is in the data directory \(owner ?? "of another server"), and this server's is \(here); "
+                + "a control store that both share has embedded pools of one of them only"
+    }
     guard let problem = error as? QueuePoolServer.Problem else { return "\(error)" }
     return problem.title + ". " + problem.detail
 }
