@@ -35,18 +35,22 @@ package struct QueueServer: Service {
     private let registry: PoolRegistry
     private let options: ServerOptions
     private let logger: Logger
+    private let storageProblem: @Sendable () -> String?
     private let onReady: @Sendable (Int) async -> Void
 
     /// - Parameters:
     ///   - registry: with every pool open.
+    ///   - storageProblem: why a part of the sends is refused although the server runs.
     ///   - onReady: called with the port once requests are answered.
     package init(
         registry: PoolRegistry, options: ServerOptions, logger: Logger,
+        storageProblem: @escaping @Sendable () -> String? = { nil },
         onReady: @escaping @Sendable (_ port: Int) async -> Void = { _ in }
     ) {
         self.registry = registry
         self.options = options
         self.logger = logger
+        self.storageProblem = storageProblem
         self.onReady = onReady
     }
 
@@ -61,7 +65,9 @@ package struct QueueServer: Service {
             service: service, limits: options.limits, lives: shared.lives,
             metrics: MetricsPage(registry: registry, requests: counters) {
                 shared.connections.load(ordering: .relaxed)
-            }, isReady: { readiness.isReady })
+            }, whyNotReady: { [storageProblem] in
+                readiness.isReady ? storageProblem() : "It is starting or stopping."
+            })
         var logger = logger
         logger.logLevel = max(logger.logLevel, .warning)
         // Half of the processors: the shards' writers keep the other half busy, and fewer loops take more from each wait.

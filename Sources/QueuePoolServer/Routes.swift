@@ -32,7 +32,7 @@ struct Routes: Sendable {
     let limits: DoorLimits
     let lives: ConnectionLives
     let metrics: MetricsPage
-    let isReady: @Sendable () -> Bool
+    let whyNotReady: @Sendable () -> String?
 
     func router() -> Router<Context> {
         let router = Router(context: Context.self)
@@ -51,12 +51,11 @@ struct Routes: Sendable {
         router.get("/openapi.json") { _, _ in Routes.text(OpenAPIDocument.json, "application/json") }
         router.get("/healthz") { _, _ in Routes.text("ok\n", "text/plain; charset=utf-8") }
         router.get("/readyz") { _, _ in
-            isReady()
-                ? Routes.text("ready\n", "text/plain; charset=utf-8")
-                : Problem(
-                    "not-ready", status: 503, title: "The server is not ready",
-                    detail: "It is starting or stopping.", retryAfterSeconds: 1
+            whyNotReady().map { reason in
+                Problem(
+                    "not-ready", status: 503, title: "The server is not ready", detail: reason, retryAfterSeconds: 1
                 ).answer.response
+            } ?? Routes.text("ready\n", "text/plain; charset=utf-8")
         }
         router.get("/metrics") { _, _ in
             Routes.text(metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
@@ -124,7 +123,13 @@ struct Routes: Sendable {
         return await Routes.reply { reply in
             body.withUnsafeBytes {
                 service.sqs.handle(
-                    target: target, body: $0, trace: trace.map { Array($0.utf8) }, life: life, reply: reply)
+                    target: target, body: $0, trace: trace.map { Array($0.utf8) }, life: life
+                ) { answer in
+                    if life.isClosed, let takeBack = answer.takeBack {
+                        context.channel.eventLoop.execute(takeBack)
+                    }
+                    reply(answer)
+                }
             }
         }
     }

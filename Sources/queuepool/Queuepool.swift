@@ -23,8 +23,10 @@ struct Queuepool: AsyncParsableCommand {
         subcommands: [ServeCommand.self, WorkCommand.self, SendCommand.self, PoolCommand.self, BenchCommand.self])
 
     /// A reader that goes away must show as an error of the write, which can be handled, and not end the process.
+    /// The same for a file that reached its largest size.
     static func main() async {
         signal(SIGPIPE, SIG_IGN)
+        signal(SIGXFSZ, SIG_IGN)
         await main(nil)
     }
 }

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 import requests
-from conftest import Server
+from conftest import Server, wait_until
 from errors import assert_problem
 
 POOL = "emails.fifo"
@@ -64,7 +64,7 @@ def test_a_full_disk_fails_sends_and_the_server_lives(small_disk, tmp_path):
     if not small_disk:
         server.stop()
         server = Server(server.directory, pools=(POOL + "=2",), port=server.port)
-    assert big(server, 0).status_code == 202, "sends succeed again when there is room"
+    wait_until(lambda: big(server, 0).status_code == 202, what="that sends succeed again when there is room")
     stored = [m["MessageId"] for m in server.drain(POOL)]
     assert len(stored) == len(set(stored)) and set(acknowledged) <= set(stored), "nothing acknowledged is lost"
     assert server.pool(POOL)["inFlight"] == 0
@@ -74,11 +74,64 @@ def test_a_full_disk_fails_sends_and_the_server_lives(small_disk, tmp_path):
     again.stop()
 
 
+def take_the_rest(mount):
+    """Somebody else writes until the disk is full."""
+    with open(mount / f"ballast{len(list(mount.iterdir()))}", "wb", buffering=0) as ballast:
+        try:
+            while True:
+                ballast.write(b"\0" * 4_096)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("size", ["192m"])
+def test_a_full_disk_can_be_emptied(tmp_path, size):
+    """Sends stop first. Deletes go on until nothing is left, before and after a restart, and sends come back."""
+    mount = tmp_path / "data"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "queuepool-test", str(mount)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("no right to mount a file system")
+    server = None
+    try:
+        server = Server(tmp_path, pools=(POOL + "=2",))
+        server.post("/", data=json.dumps({"QueueName": "dead.fifo", "Attributes": {"FifoQueue": "true"}}), headers={
+            "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.CreateQueue"})
+        acknowledged, refusal = fill(server, lambda i: big(server, i))
+        assert_problem(refusal, 503)
+        ready = server.get("/readyz")
+        assert assert_problem(ready, 503)["detail"].endswith("too little room for more messages")
+        take_the_rest(mount)
+        first = server.answer("ReceiveMessage", {"QueueUrl": POOL, "MaxNumberOfMessages": 10})["Messages"]
+        gone = server.answer("DeleteMessageBatch", {"QueueUrl": POOL, "Entries": [
+            {"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(first)]})
+        assert "Failed" not in gone, gone
+        assert server.get("/readyz").status_code == 503
+        server.stop()
+        server = Server(tmp_path, pools=(POOL + "=2",), port=server.port, ready=False)
+        wait_until(lambda: "Listening" in server.text().split("Stopped")[-1], what="the start")
+        left = [m["MessageId"] for m in first] + [m["MessageId"] for m in server.drain(POOL)]
+        assert sorted(left) == sorted(acknowledged), "nothing acknowledged is lost"
+        for ballast in mount.glob("ballast*"):
+            ballast.unlink()
+        wait_until(lambda: server.get("/readyz").status_code == 200, what="readiness")
+        assert big(server, 0).status_code == 202
+        text = server.text()
+        assert text.count("Sends are refused") < 4, text
+    finally:
+        if server and server.is_running:
+            server.kill9()
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
 def test_the_largest_size_of_a_file_is_a_full_disk_too(servers):
     server = servers(pools=(POOL + "=1",), file_bytes_max=2 << 20)
     acknowledged, refusal = fill(server, lambda i: big(server, i))
     assert refusal.status_code in (500, 503)
     assert server.get("/healthz").status_code == 200
+    first = server.answer("ReceiveMessage", {"QueueUrl": POOL})["Messages"][0]
+    server.answer("DeleteMessage", {"QueueUrl": POOL, "ReceiptHandle": first["ReceiptHandle"]})
+    acknowledged.remove(first["MessageId"])
     server.kill9()
     again = servers(pools=(POOL + "=1",), port=server.port)
     assert set(acknowledged) <= {m["MessageId"] for m in again.drain(POOL)}

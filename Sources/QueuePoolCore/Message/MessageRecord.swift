@@ -101,6 +101,9 @@ package struct MessageRecord: Sendable {
         }
     }
 
+    /// The message comes from another queue, where it is deleted once it is stored here.
+    package var isMoved: Bool { bytes.count > 1 && bytes[1] & RecordLayout.flagOrigin != 0 }
+
     /// Reads the record's fields in place.
     package func withView<R>(_ read: (RecordView) throws -> R) rethrows -> R {
         try bytes.withUnsafeBytes { try read(RecordView($0)) }

@@ -15,13 +15,22 @@ package final class EmbeddedShardFactory: ShardFactory {
     let directory: String
     let stores: [Store]
     private let options: EmbeddedShardOptions
+    private let watch: StorageWatch
+
+    /// A store that takes no sends, and why; `nil` if all do.
+    package var storageProblem: String? { watch.problem }
 
     /// - Parameter directory: exists already.
     package init(directory: String, options: EmbeddedShardOptions) throws(ShardOpenError) {
         self.directory = directory
         self.options = options
+        let watch = StorageWatch(report: options.report)
+        self.watch = watch
+        let reserve = ReserveFile(path: "\(directory)/reserve.bin")
         let make = { (number: Int) in
-            Store(path: EmbeddedShardFactory.path(directory, number), pool: options.pool, vfs: options.vfs)
+            Store(
+                path: EmbeddedShardFactory.path(directory, number), pool: options.pool, vfs: options.vfs,
+                reserve: reserve, watch: watch)
         }
         var found: [Int: StoreFacts] = [:]
         for number in try EmbeddedShardFactory.numbers(in: directory) {

@@ -44,10 +44,15 @@ struct LogIdentity {
 
 final class LogFile {
     static let formatVersion: Int64 = 2
-    /// Pages of 16 KiB in the WAL after which they are copied into the file.
-    private static let checkpointPages: Int32 = 2_048
+    /// Pages of 16 KiB in the WAL after which they are copied into the file; fewer on a small disk, which must keep room
+    /// for them.
+    private static let checkpointPagesMax: Int64 = 2_048
+    private let checkpointPages: Int32
 
+    static let pageBytes: Int64 = 16_384
     let database: Database
+    /// The folder with the file.
+    let directory: String
     private let insertRow: Statement
     private let deleteRow: Statement
     private let selectHead: Statement
@@ -66,6 +71,7 @@ final class LogFile {
     /// - Parameter vfs: see `Database`.
     init(path: String, vfs: String? = nil) throws(DatabaseError) {
         database = try Database(path: path, vfs: vfs)
+        directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         try database.execute(
             """
             PRAGMA page_size = 16384; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
@@ -82,7 +88,9 @@ final class LogFile {
             CREATE TABLE IF NOT EXISTS log (
                 id INTEGER PRIMARY KEY, shard INTEGER NOT NULL, kind INTEGER NOT NULL, head BLOB, body BLOB);
             """)
-        try LogFile.settle(database, path)
+        try LogFile.settle(database, directory)
+        let total = min(SystemFile.room(at: directory)?.total ?? .max, SystemFile.fileBytesMax)
+        checkpointPages = Int32(max(16, min(LogFile.checkpointPagesMax, total / 32 / LogFile.pageBytes)))
         identities = try LogFile.identities(database)
         insertRow = try database.prepare("INSERT INTO log (id, shard, kind, head, body) VALUES (?, ?, ?, ?, ?)")
         deleteRow = try database.prepare("DELETE FROM log WHERE id = ?")
@@ -318,7 +326,7 @@ final class LogFile {
     // MARK: - Checkpoints
 
     /// Whether the WAL has grown to where its pages should be copied into the file.
-    var isCheckpointDue: Bool { walPages.pointee >= LogFile.checkpointPages }
+    var isCheckpointDue: Bool { walPages.pointee >= checkpointPages }
 
     /// Copies the WAL's pages into the file. A failed write costs nothing but another try later; a failed flush closes
     /// the file for writes, like any other.
@@ -338,9 +346,8 @@ final class LogFile {
     /// Puts on stable storage what is there at open. The WAL of a killed process may hold commits that nobody flushed,
     /// which must not be served from. To flush it is not enough: after a failed flush the system takes pages for
     /// written that are not. So they are copied into the file, which is flushed after that.
-    private static func settle(_ database: Database, _ path: String) throws(DatabaseError) {
+    private static func settle(_ database: Database, _ directory: String) throws(DatabaseError) {
         try checkpoint(database)
-        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         guard SystemFile.flushDirectory(directory) else {
             throw DatabaseError(code: SQLITE_IOERR | (5 << 8), operation: "flush the directory")
         }

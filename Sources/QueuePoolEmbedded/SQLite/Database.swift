@@ -16,13 +16,15 @@ package struct DatabaseError: Error, Hashable, CustomStringConvertible {
     package let operation: String
 
     package var isFull: Bool { code & 0xFF == SQLITE_FULL }
+    /// SQLITE_IOERR_WRITE
+    var isFailedWrite: Bool { code == SQLITE_IOERR | (3 << 8) }
     /// The file's state is unknown from here on: a failed flush may have dropped pages, or the file is damaged.
     package var isFatal: Bool {
         code == DatabaseError.failedFlush || code & 0xFF == SQLITE_CORRUPT || code & 0xFF == SQLITE_NOTADB
     }
     /// Whether a COMMIT that failed with it has surely not happened: SQLite wrote no commit frame, or gave the frames up.
     var leavesCommitUndone: Bool {
-        isFull || code == SQLITE_IOERR | (3 << 8) || code & 0xFF == SQLITE_BUSY || code & 0xFF == SQLITE_NOMEM
+        isFull || isFailedWrite || code & 0xFF == SQLITE_BUSY || code & 0xFF == SQLITE_NOMEM
     }
     /// SQLITE_IOERR_FSYNC
     static let failedFlush: Int32 = SQLITE_IOERR | (4 << 8)

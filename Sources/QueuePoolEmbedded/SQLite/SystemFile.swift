@@ -14,6 +14,24 @@ enum SystemFile {
         return fsync(descriptor) == 0
     }
 
+    /// Bytes that may still be written on the file system of a path, and how many it has in all.
+    static func room(at path: String) -> (free: Int64, total: Int64)? {
+        var status = statvfs()
+        guard statvfs(path, &status) == 0 else { return nil }
+        let unit = UInt64(status.f_frsize)
+        return (
+            Int64(clamping: UInt64(status.f_bavail).multipliedReportingOverflow(by: unit).partialValue),
+            Int64(clamping: UInt64(status.f_blocks).multipliedReportingOverflow(by: unit).partialValue)
+        )
+    }
+
+    /// The largest size of a file that this process may write.
+    static var fileBytesMax: Int64 {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0 else { return .max }
+        return Int64(clamping: limit.rlim_cur)
+    }
+
     /// The names in a directory; `nil` if it cannot be read.
     static func names(in directory: String) -> [String]? {
         guard let stream = opendir(directory) else { return nil }

@@ -39,6 +39,8 @@ package struct EmbeddedShardOptions: Sendable {
     package var random: @Sendable () -> UInt64
     /// The name of a registered SQLite VFS to keep the files with; the default one if `nil`.
     package var vfs: String?
+    /// Called, on any thread, when stores stop taking sends and when they take them again. Must not wait.
+    package var report: @Sendable (StorageEvent) -> Void = { _ in }
 
     package init(
         pool: CommitPool = CommitPool(), now: @escaping @Sendable () -> Timestamp,

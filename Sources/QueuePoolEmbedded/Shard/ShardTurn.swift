@@ -25,6 +25,8 @@ struct ShardTurn {
     var droppedRows = 0
     var keyRow: (row: Int64, newest: SequenceNumber)?
 
+    /// What sends are answered whatever becomes of the rest.
+    private var sendFailure: ShardError?
     private var receipts: [[SendReceipt]] = []
     private var decisions: [[DeleteDecision]] = []
 
@@ -64,6 +66,13 @@ struct ShardTurn {
             movedCount += handles.count
         }
         deletions.append(contentsOf: expired.map(\.sequence))
+    }
+
+    /// Leaves the sends out of what is written: there is no room for them.
+    mutating func refuseSends() {
+        guard !sends.isEmpty else { return }
+        blocks = []
+        sendFailure = .storageFull
     }
 
     // MARK: - Publish
@@ -108,7 +117,7 @@ struct ShardTurn {
 
     func answer(_ failure: ShardError?) {
         for (send, answers) in zip(sends, receipts) {
-            send.completion(failure.map { .failure($0) } ?? .success(answers))
+            send.completion((sendFailure ?? failure).map { .failure($0) } ?? .success(answers))
         }
         for (delete, answers) in zip(deletes, decisions) {
             delete.completion(answers.map { ShardTurn.outcome($0, failure) })

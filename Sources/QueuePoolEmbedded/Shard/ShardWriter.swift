@@ -76,7 +76,14 @@ final class ShardWriter: @unchecked Sendable {
         var turn = ShardTurn()
         for operation in take() {
             switch operation {
-            case .send(let pull, let completion): turn.sends.append((pull(), completion))
+            case .send(let pull, let completion):
+                let messages = pull()
+                // What comes from another shard is deleted there.
+                if let refusal = store.refusal, messages.contains(where: { !$0.record.isMoved }) {
+                    completion(.failure(refusal))
+                } else {
+                    turn.sends.append((messages, completion))
+                }
             case .delete(let handles, let completion): turn.deletes.append((handles, completion))
             case .finishMove(let handles, let isStored): turn.moves.append((handles, isStored))
             case .load(let decision, let completion): load(decision, completion)
@@ -182,7 +189,9 @@ final class ShardWriter: @unchecked Sendable {
     private func purge(_ completion: @Sendable (Result<Int, ShardError>) -> Void) {
         let rows =
             shard.index.withLock { $0.blockRows() } + finishedRows + books.keyRows.map(\.row) + books.deletionRows
-        let failure = store.transact { (log) throws(DatabaseError) in for row in rows { try log.delete(row: row) } }
+        let failure = store.transactMakingRoom { (log) throws(DatabaseError) in
+            for row in rows { try log.delete(row: row) }
+        }
         if let failure { return completion(.failure(failure)) }
         finishedRows = []
         books = LogBooks()

@@ -26,6 +26,10 @@ final class Store: @unchecked Sendable {
     let path: String
     let pool: CommitPool
     private let vfs: String?
+    let reserve: ReserveFile?
+    let watch: StorageWatch?
+    var health = StoreHealth()
+    private let isLookDue = Atomic(false)
     private let lock = Mutex(())
     private let line = Mutex(Line())
     private var opened: LogFile?
@@ -36,10 +40,14 @@ final class Store: @unchecked Sendable {
     var brokenBy: ShardError? { opened?.brokenBy.map { .storageFailed(code: $0.code) } }
 
     /// - Parameter vfs: see `Database`.
-    init(path: String, pool: CommitPool, vfs: String? = nil) {
+    init(
+        path: String, pool: CommitPool, vfs: String? = nil, reserve: ReserveFile? = nil, watch: StorageWatch? = nil
+    ) {
         self.path = path
         self.pool = pool
         self.vfs = vfs
+        self.reserve = reserve
+        self.watch = watch
     }
 
     /// The open file.
@@ -108,9 +116,10 @@ final class Store: @unchecked Sendable {
 
     private func acquire(_ options: EmbeddedShardOptions?) throws(DatabaseError) {
         if opened == nil {
-            let file = try LogFile(path: path, vfs: vfs)
+            let file = try openFile()
             opened = file
             if let options {
+                look()
                 do throws(DatabaseError) { try scan(file, options) } catch {
                     close()
                     throw error
@@ -118,6 +127,14 @@ final class Store: @unchecked Sendable {
             }
         }
         users += 1
+    }
+
+    private func openFile() throws(DatabaseError) -> LogFile {
+        do throws(DatabaseError) { return try LogFile(path: path, vfs: vfs) } catch {
+            guard LogFile.isForRoom(error), let reserve else { throw error }
+            reserve.release()
+            return try LogFile(path: path, vfs: vfs)
+        }
     }
 
     private func release() {
@@ -130,6 +147,8 @@ final class Store: @unchecked Sendable {
         opened?.close()
         opened = nil
         recoveries = [:]
+        health = StoreHealth()
+        watch?.forget(path)
     }
 
     private func scan(_ file: LogFile, _ options: EmbeddedShardOptions) throws(DatabaseError) {
@@ -190,8 +209,11 @@ final class Store: @unchecked Sendable {
         if mustSchedule { pool.schedule(self) }
     }
 
-    /// Gives every shard a turn.
-    func pokeAll() { for writer in line.withLock({ Array($0.members.values) }) { writer.poke() } }
+    /// Gives every shard a turn, for what is due by time.
+    func pokeAll() {
+        isLookDue.store(true, ordering: .relaxed)
+        for writer in line.withLock({ Array($0.members.values) }) { writer.poke() }
+    }
 
     /// One turn of every shard in line.
     func turn() {
@@ -201,6 +223,7 @@ final class Store: @unchecked Sendable {
             return taken
         }
         exclusively {
+            if isLookDue.exchange(false, ordering: .relaxed) { look() }
             commit(writers.compactMap { writer in writer.begin().map { (writer, $0) } })
             for writer in writers { writer.maintain() }
             if file.isCheckpointDue { pool.waiting { file.checkpoint() } }
@@ -238,15 +261,27 @@ final class Store: @unchecked Sendable {
     /// Writes turns in one transaction, flushes once, settles each.
     func commit(_ turns: [(writer: ShardWriter, turn: ShardTurn)]) {
         var turns = turns
-        var failure: ShardError?
-        if turns.contains(where: { $0.turn.needsWrite }) {
-            failure = transact { (_) throws(DatabaseError) in
-                for place in turns.indices where turns[place].turn.needsWrite {
-                    try turns[place].writer.write(&turns[place].turn)
-                }
-            }
+        var isFirstTry = true
+        let failure = makingRoom {
+            if !isFirstTry { for place in turns.indices { turns[place].turn.refuseSends() } }
+            isFirstTry = false
+            return write(&turns)
         }
         for (writer, turn) in turns { writer.settle(turn, turn.needsWrite ? failure : nil) }
+    }
+
+    private func write(_ turns: inout [(writer: ShardWriter, turn: ShardTurn)]) -> ShardError? {
+        guard turns.contains(where: { $0.turn.needsWrite }) else { return nil }
+        return transact { (_) throws(DatabaseError) in
+            for place in turns.indices where turns[place].turn.needsWrite {
+                try turns[place].writer.write(&turns[place].turn)
+            }
+        }
+    }
+
+    /// The same for what makes room: where it finds none, `body` runs again with what was reserved.
+    func transactMakingRoom(_ body: (LogFile) throws(DatabaseError) -> Void) -> ShardError? {
+        makingRoom { transact(body) }
     }
 
     /// Runs `body` in a transaction that is on stable storage when this returns `nil`, or did not happen.
@@ -255,6 +290,6 @@ final class Store: @unchecked Sendable {
         do throws(DatabaseError) {
             try file.commit(on: pool) { () throws(DatabaseError) in try body(file) }
             return nil
-        } catch { return error.isFull ? .storageFull : .storageFailed(code: error.code) }
+        } catch { return LogFile.isForRoom(error) ? .storageFull : .storageFailed(code: error.code) }
     }
 }

@@ -4,6 +4,7 @@
 
 import Logging
 import QueuePoolCore
+import QueuePoolEmbedded
 import QueuePoolRuntime
 
 /// Writes what happened in a pool as one line each: pool, epoch, shard and message ids, never content (I6).
@@ -41,5 +42,14 @@ private func log(_ event: ShardEvent, _ metadata: Logger.Metadata, to logger: Lo
     case .expired(let count):
         metadata["messages"] = "\(count)"
         logger.notice("Dropped by retention", metadata: metadata)
+    }
+}
+
+/// Writes what happened to the stores' files as one line each.
+func log(_ event: StorageEvent, to logger: Logger) {
+    switch event {
+    case .began(let file, let problem):
+        logger.error("Sends are refused", metadata: ["file": "\(file)", "reason": "\(problem)"])
+    case .roomAgain: logger.notice("The disk has room again: sends are taken")
     }
 }

@@ -1,0 +1,42 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+
+extension Store {
+    /// What sends are answered now; `nil` if they are taken.
+    var refusal: ShardError? { health.problem == .full ? .storageFull : nil }
+
+    /// Once a second: whether the file is where it was, and whether there is room.
+    func look() {
+        if let error = file.brokenBy { return note(.broken(code: error.code)) }
+        guard let room = file.room() else { return }
+        note(.looked(room))
+        // Not at the price of sends.
+        if health.problem == nil, room.free - room.reserve >= 2 * ReserveFile.byteCount(for: room) {
+            reserve?.restore(ReserveFile.byteCount(for: room))
+        }
+    }
+
+    /// Runs `body` until it does not fail for lack of room: first sends stop, then the reserve is given up.
+    func makingRoom(_ body: () -> ShardError?) -> ShardError? {
+        var failure = body()
+        guard failure == .storageFull else { return failure }
+        note(.foundNoRoom)
+        // The log begins anew at its start, if the file has room for its pages.
+        file.checkpoint()
+        failure = body()
+        guard failure == .storageFull, let reserve else { return failure }
+        reserve.release()
+        file.checkpoint()
+        return body()
+    }
+
+    private func note(_ event: StoreHealth.Event) {
+        guard health.handle(event) else { return }
+        // While there is room for the log's pages in the file, so that deletes have the log.
+        if health.problem == .full { file.checkpoint() }
+        watch?.set(health.problem, of: path)
+    }
+}
