@@ -5,8 +5,10 @@
 """What an operator's hand and a broken disk do to the files of a server."""
 
 import os
+import subprocess
 
 import pytest
+from conftest import wait_until
 
 POOL = "emails.fifo"
 
@@ -39,4 +41,40 @@ def test_a_store_that_is_missing_stops_the_start_with_its_name(servers, end):
     os.rename(first, both), os.rename(second, first), os.rename(both, second)
     again = servers(pools=(POOL + "=4",), port=server.port)
     assert sorted(m["MessageId"] for m in again.drain(POOL)) == sent
+    again.stop()
+
+
+def test_after_a_failed_flush_nothing_is_acknowledged_until_a_restart(servers, tmp_path):
+    """The system reports a failed flush once, and takes the pages for written after that."""
+    server = servers(pools=(POOL + "=2",))
+    acknowledged = [server.send(POOL, f"g{i % 5}", str(i))["id"] for i in range(20)]
+    trace = tmp_path / "trace"
+    try:
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-o", trace, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=2",
+             "-p", str(server.pid)], stderr=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        pytest.skip("strace is not installed")
+    if "attached" not in tracer.stderr.readline():
+        pytest.skip("strace may not attach to a process here")
+    group = "one"
+    failed = 0
+    for i in range(20, 60):
+        answer = server.post(f"/v1/pools/{POOL}/messages", json={"group": group, "body": str(i)})
+        if answer.status_code == 202:
+            assert failed == 0, "a send was acknowledged behind a flush that failed"
+            acknowledged.append(answer.json()["id"])
+        else:
+            assert answer.status_code >= 500
+            failed += 1
+    tracer.terminate()
+    tracer.wait(20)
+    assert "(INJECTED)" in trace.read_text()
+    assert failed, "no flush failed: the test tests nothing"
+    wait_until(lambda: server.get("/readyz").status_code == 503, what="that the server says it is not ready")
+    assert "Sends are refused" in server.text()
+    server.kill9()
+    again = servers(pools=(POOL + "=2",), port=server.port)
+    assert set(acknowledged) <= {m["MessageId"] for m in again.drain(POOL)}
+    again.send(POOL, group, "taken")
     again.stop()
