@@ -22,8 +22,9 @@ package final class Pool: Sendable {
         /// all here: that is why a look-up needs no other way.
         fileprivate let places: [Int]
 
-        fileprivate init(_ definition: PoolDefinition, _ attributes: QueueAttributes, _ quota: Int?, _ shards: [PoolShard])
-        {
+        fileprivate init(
+            _ definition: PoolDefinition, _ attributes: QueueAttributes, _ quota: Int?, _ shards: [PoolShard]
+        ) {
             self.definition = definition
             self.attributes = attributes
             self.quota = quota
@@ -42,6 +43,8 @@ package final class Pool: Sendable {
     private let turn = Atomic(0)
     private let clock: any RuntimeClock
     package let hub: LongPollHub
+    private let watch: ShardWatch
+    private let attempts = Mutex(AttemptShards())
 
     package init(
         definition: PoolDefinition, attributes: QueueAttributes, quota: Int? = nil, shards: [PoolShard],
@@ -53,6 +56,7 @@ package final class Pool: Sendable {
         let byIndex = Dictionary(uniqueKeysWithValues: shards.map { ($0.index, $0.shard) })
         hub = LongPollHub(clock: clock, shards: shards.map(\.index)) { byIndex[$0]?.nextVisibleAt() }
         let hub = self.hub
+        watch = ShardWatch(clock: clock, shards: shards) { hub.wake($0) }
         for shard in shards { shard.shard.onReady { hub.wake(shard.index) } }
     }
 
@@ -79,7 +83,8 @@ package final class Pool: Sendable {
 
     /// The shard of a message group.
     package func shard(ofGroupHash hash: UInt64) -> PoolShard {
-        state.withLock { state in state.shards[state.places[state.definition.topology.shard(ofGroupHash: hash).number]] }
+        state.withLock { state in state.shards[state.places[state.definition.topology.shard(ofGroupHash: hash).number]]
+        }
     }
 
     /// Sends one message.
@@ -119,35 +124,96 @@ package final class Pool: Sendable {
     /// - Parameters:
     ///   - shard: `nil` for the whole pool.
     ///   - isAbandoned: whether the caller is gone; messages are not taken for it then.
+    /// - Returns: the name of a receiver that waits, for `hub.abandoned`; `nil` for one that does not wait.
+    @discardableResult
     package func receive(
         _ command: ReceiveCommand, from shard: PoolShard? = nil, waitSeconds: Int,
         isAbandoned: @escaping @Sendable () -> Bool,
         completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) {
-        let shards = shard.map { [$0] } ?? snapshot.shards
-        let deadline = clock.now() + Int64(waitSeconds) * 1_000
-        let start = start(command, shards.count)
-        let plan = ReceivePlan(isRemote: shards.contains { $0.shard.waitsRemotely })
-        let attempt: LongPollHub.Attempt = { [hub, clock] look, done in
+    ) -> WaiterID? {
+        let snapshot = self.snapshot
+        let now = clock.now()
+        let deadline = now + Int64(waitSeconds) * 1_000
+        // What a repeatable receive of several shards is called by, and whom a repeat of one has to ask.
+        let attempt = shard == nil && !snapshot.isSingle ? command.attemptID : nil
+        let replayed = attempt.flatMap { repeated(attempt: $0, snapshot, now: now) }
+        let shards = shard.map { [$0] } ?? replayed ?? snapshot.shards
+        let search = ReceiveRound.Search(
+            shards: shards, start: replayed == nil ? start(command, shards.count) : 0, command: command,
+            visibilitySeconds: command.visibilitySeconds ?? snapshot.attributes.visibilityTimeoutSeconds,
+            startedAt: now,
+            passesOver: shards.count > 1 && replayed == nil)
+        let isFar = shards.contains { $0.shard.waitsRemotely }
+        let look: LongPollHub.Attempt = { [self] look, done in
             if isAbandoned() {
                 done(true)
                 return completion(.success([]))
             }
-            let seconds = max(1, Int((deadline - clock.now() + 999) / 1_000))
-            ReceiveRound.run(plan.next(isLast: look.isLast, seconds: seconds), shards, start, command) { result in
-                let isEmpty = (try? result.get().isEmpty) ?? false
-                if isEmpty, !look.isLast { return done(false) }
+            var search = search
+            if !look.isFirst {
+                search.startedAt = clock.now()
+                search.passesOver = true
+            }
+            let round = Pool.round(&search, look, isFar: isFar, deadline: deadline, waitSeconds: waitSeconds)
+            ReceiveRound(round, search, watch: watch, clock: clock) { [self] answer in
+                // Only a look at all shards can tell that all fail.
+                let isFailure = answer.failure != nil && (look.isFirst || look.isLast)
+                if answer.messages.isEmpty, !isFailure, !look.isLast {
+                    done(false)
+                    for retry in answer.retries { hub.wake(retry.shard, at: retry.at) }
+                    return
+                }
                 // Next in line first: the answer may take this thread a while.
                 done(true)
-                if !isEmpty { hub.rearm() }
-                completion(result)
-            }
+                if !answer.messages.isEmpty {
+                    hub.rearm()
+                    if let attempt { remember(attempt, answer.contributors) }
+                }
+                completion(answer.failure.map { .failure($0) } ?? .success(answer.messages))
+            }.run()
         }
         if waitSeconds == 0 {
-            attempt(LongPollHub.Look(shard: nil, isLast: true, isFirst: true)) { _ in }
+            look(LongPollHub.Look(shard: nil, isLast: true, isFirst: true)) { _ in }
+            return nil
         } else {
-            hub.poll(of: shard?.index, until: deadline, isAbandoned: isAbandoned, attempt)
+            return hub.poll(of: shard?.index, until: deadline, isAbandoned: isAbandoned, look)
         }
+    }
+
+    /// How a look asks. One for a shard that was woken begins there, and may end there.
+    private static func round(
+        _ search: inout ReceiveRound.Search, _ look: LongPollHub.Look, isFar: Bool, deadline: Timestamp,
+        waitSeconds: Int
+    ) -> LookRound {
+        var count = search.shards.count
+        let woken = look.shard.flatMap { shard in search.shards.firstIndex { $0.index == shard } }
+        if let woken {
+            search.start = woken
+            if isFar { count = 1 }
+        }
+        let seconds = max(1, Int((deadline - search.startedAt + 999) / 1_000))
+        let kind: LookRound.Kind =
+            switch (isFar, look.isFirst, look.isLast) {
+            case (false, _, _): woken == nil ? .near : .nearWoken
+            case (true, true, true): .farNow
+            case (true, true, false): .farFirst(seconds: seconds)
+            case (true, false, true): .farLast
+            case (true, false, false): .farWaiting(seconds: seconds)
+            }
+        return LookRound(
+            count: count, limit: search.command.limit, kind: kind, endsUnanswered: waitSeconds > 0)
+    }
+
+    /// The shards that answered the receive that is repeated, in their order.
+    private func repeated(attempt: String, _ snapshot: Snapshot, now: Timestamp) -> [PoolShard]? {
+        guard let indices = attempts.withLock({ $0.shards(of: attempt, now: now) }) else { return nil }
+        let shards = indices.compactMap { index in snapshot.shards.first { $0.index == index } }
+        return shards.isEmpty ? nil : shards
+    }
+
+    private func remember(_ attempt: String, _ shards: [ShardIndex]) {
+        let now = clock.now()
+        attempts.withLock { $0.remember(attempt, shards, now: now) }
     }
 
     /// Where a look begins: in turn, or, for a repeatable receive, always at the same shard.

@@ -1,0 +1,129 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import Synchronization
+
+// What a pool's receivers know together of its shards: which are failing or overdue, and what came too late for who asked.
+// While all are well and nothing is kept, which is nearly always, two atomic reads are all that it costs a look.
+
+/// The driver of `ShardHealth` and `KeptMessages`.
+final class ShardWatch: Sendable {
+    private struct State {
+        var health = ShardHealth()
+        var kept = KeptMessages()
+    }
+
+    private let state = Mutex(State())
+    private let hasIll = Atomic(false)
+    private let hasKept = Atomic(false)
+    private let clock: any RuntimeClock
+    private let shards: [ShardIndex: any Shard]
+    /// Messages of a shard can be had here.
+    private let wake: @Sendable (ShardIndex) -> Void
+
+    init(clock: any RuntimeClock, shards: [PoolShard], wake: @escaping @Sendable (ShardIndex) -> Void) {
+        self.clock = clock
+        self.shards = Dictionary(shards.map { ($0.index, $0.shard) }) { first, _ in first }
+        self.wake = wake
+    }
+
+    // MARK: - Health
+
+    /// - Returns: `nil` if a receiver may look at the shard, else why not and when it is worth a look.
+    func refusal(of shard: ShardIndex) -> (failure: ShardError?, retryAt: Timestamp)? {
+        guard hasIll.load(ordering: .acquiring) else { return nil }
+        let now = clock.now()
+        return state.withLock { state in
+            if state.health.mayAsk(shard, now: now) { return nil }
+            return (state.health.failure(of: shard), state.health.retryAt(of: shard) ?? now)
+        }
+    }
+
+    func answered(_ shard: ShardIndex) {
+        guard hasIll.load(ordering: .acquiring) else { return }
+        change { $0.answered(shard) }
+    }
+
+    /// - Returns: when the shard is worth another look.
+    func failed(_ shard: ShardIndex, _ error: ShardError) -> Timestamp {
+        let now = clock.now()
+        return change { health in
+            health.failed(shard, error, now: now)
+            return health.retryAt(of: shard) ?? now
+        }
+    }
+
+    func overdue(_ shard: ShardIndex) {
+        let now = clock.now()
+        change { $0.overdue(shard, now: now) }
+    }
+
+    private func change<R: Sendable>(_ body: (inout ShardHealth) -> R) -> R {
+        state.withLock { state in
+            let result = body(&state.health)
+            hasIll.store(!state.health.isEveryoneWell, ordering: .releasing)
+            return result
+        }
+    }
+
+    // MARK: - What came late
+
+    /// Messages that a shard gave when who asked had gone on.
+    func keep(_ messages: [ReceivedMessage], of shard: ShardIndex, visibilitySeconds: Int, askedAt: Timestamp) {
+        let now = clock.now()
+        let until = state.withLock { state in
+            let until = state.kept.keep(
+                messages, of: shard, visibilitySeconds: visibilitySeconds, askedAt: askedAt, now: now)
+            hasKept.store(!state.kept.isEmpty, ordering: .releasing)
+            return until
+        }
+        guard let until else { return }
+        clock.schedule(at: until) { [weak self] in self?.expire() }
+        wake(shard)
+    }
+
+    /// Gives a receiver what is kept of a shard.
+    /// - Returns: whether there was something; then the completion is called as the shard would call it.
+    func take(
+        of shard: PoolShard, limit: Int, visibilitySeconds: Int,
+        completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    ) -> Bool {
+        guard hasKept.load(ordering: .acquiring) else { return false }
+        let now = clock.now()
+        let given = state.withLock { state in
+            let given = state.kept.take(
+                of: shard.index, limit: limit, visibilitySeconds: visibilitySeconds, now: now)
+            hasKept.store(!state.kept.isEmpty, ordering: .releasing)
+            return given
+        }
+        guard let given else { return false }
+        giveBack(given.released, to: shard.shard)
+        guard given.mustRenew else {
+            completion(.success(given.messages))
+            return true
+        }
+        shard.shard.changeVisibility(given.messages.map { ($0.handle, visibilitySeconds) }) { decisions in
+            // Order: what follows a message that could not be kept is not handed over either.
+            completion(.success(zip(given.messages, decisions).prefix { $0.1 == .changed }.map(\.0)))
+        }
+        return true
+    }
+
+    private func expire() {
+        let now = clock.now()
+        let old = state.withLock { state in
+            let old = state.kept.expire(now: now)
+            hasKept.store(!state.kept.isEmpty, ordering: .releasing)
+            return old
+        }
+        for (shard, messages) in old { shards[shard].map { giveBack(messages, to: $0) } }
+    }
+
+    /// Makes messages visible again, in this order.
+    func giveBack(_ messages: [ReceivedMessage], to shard: any Shard) {
+        guard !messages.isEmpty else { return }
+        shard.changeVisibility(messages.map { ($0.handle, 0) }) { _ in }
+    }
+}
