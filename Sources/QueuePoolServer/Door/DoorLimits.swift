@@ -41,8 +41,33 @@ final class DoorState: Sendable {
 /// A connection as those see it who work for it on other threads.
 final class ConnectionLife: Sendable {
     private let closed = Atomic(false)
-    var isClosed: Bool { closed.load(ordering: .relaxed) }
-    func close() { closed.store(true, ordering: .relaxed) }
+    private let waiting = Mutex<(@Sendable () -> Void)?>(nil)
+
+    var isClosed: Bool { closed.load(ordering: .acquiring) }
+
+    /// The client is gone: whoever waits on its account is told.
+    func close() {
+        // First, so that nobody who is told, or who comes now, thinks that it is still there.
+        closed.store(true, ordering: .releasing)
+        take()?()
+    }
+
+    /// Calls `body` once when the connection closes; at once if it is closed. One request is under way at a time, so there
+    /// is room for one: a later one takes its place.
+    func onClose(_ body: @escaping @Sendable () -> Void) {
+        waiting.withLock { $0 = body }
+        if isClosed { take()?() }
+    }
+
+    /// The request is answered: nobody waits any more.
+    func forget() { _ = take() }
+
+    private func take() -> (@Sendable () -> Void)? {
+        waiting.withLock { waiting in
+            defer { waiting = nil }
+            return waiting
+        }
+    }
 }
 
 /// The lives of all connections, for those who know only the channel.

@@ -99,10 +99,11 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     private func end() {
-        life.close()
         ticker?.cancel()
         ticker = nil
         context = nil
+        // Last: what waits on this connection's account answers now, and there is nobody to write to.
+        life.close()
     }
 
     // MARK: - In
@@ -153,8 +154,8 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         case let event as ChannelEvent where event == .inputClosed && mode == .busy:
             // Either the client has said all it will and still reads its answer, or it is gone: nothing tells which before
             // something is written. It is answered, but no message is taken for it any more.
-            life.close()
             closesAfterAnswer = true
+            life.close()
         case let event as ChannelEvent where event == .inputClosed && mode == .open:
             context.close(promise: nil)
         default:
@@ -211,7 +212,8 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     private func answer(_ answer: Answer) {
-        if life.isClosed { answer.takeBack?() }
+        // Not from here: what is given back may be taken for the next client that is gone, and so on down the stack.
+        if life.isClosed, let takeBack = answer.takeBack { mailbox?.post(takeBack) }
         guard let context, mode == .busy else { return }
         shared.counters.count(
             status: answer.status,

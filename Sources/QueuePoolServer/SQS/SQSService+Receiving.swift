@@ -15,15 +15,18 @@ extension SQSService {
         let command = ReceiveCommand(
             limit: request.max, visibilitySeconds: request.visibilitySeconds, attemptID: request.attemptID)
         let wait = request.waitSeconds ?? target.pool.attributes.receiveWaitSeconds
-        target.pool.receive(command, from: target.shard, waitSeconds: wait, isAbandoned: { life.isClosed }) {
-            [self] result in
+        let waiter = target.pool.receive(
+            command, from: target.shard, waitSeconds: wait, isAbandoned: { life.isClosed }
+        ) { [self] result in
+            if wait > 0 { life.forget() }
             switch result {
             case .success(let messages):
                 var answer = SQSService.answer { json in
                     SQSAnswer.receiveMessage(messages, for: request, sourceArn: sourceArn, to: &json)
                 }
-                // Taken for somebody who has left meanwhile: given back, the last one of a group first.
-                if wait > 0, !messages.isEmpty {
+                // Taken for somebody who has left meanwhile: given back, the last one of a group first. A receive that can
+                // be repeated is answered by the repeat.
+                if wait > 0 || life.isClosed, !messages.isEmpty, command.attemptID == nil {
                     answer.takeBack = {
                         let changes = messages.reversed().map { (handle: $0.handle, seconds: 0) }
                         target.pool.changeVisibility(changes, in: target.shard) { _ in }
@@ -32,6 +35,10 @@ extension SQSService {
                 reply(answer)
             case .failure(let error): reply(SQSService.answer(SQSError(error)))
             }
+        }
+        if let waiter {
+            let hub = target.pool.hub
+            life.onClose { [weak hub] in hub?.abandoned(waiter) }
         }
     }
 
