@@ -25,6 +25,8 @@ private final class ModelRun {
     private var held: [(handle: ReceiptHandle, isExpiry: Bool)] = []
     /// Groups served while another group waited, by the one that waited.
     private var passedBy: [Int: Set<Int>] = [:]
+    /// What each group had to deliver when the receive began.
+    private var runs: [Int: [ModelMessage]] = [:]
     private var bodies = 0
     private var operations = 0
     private(set) var fault: String?
@@ -96,9 +98,14 @@ private final class ModelRun {
         model.advance(on.now)
         on.queue.advance(to: on.now)
         let waiting = model.groups.filter { !model.deliverable($0, on.now).isEmpty }
+        runs = [:]
+        for group in waiting {
+            runs[group] = model.deliverable(group, on.now).filter { !model.isPastRetention($0, on.now) }
+        }
         let decision = on.queue.receive(
             limit: limit, visibilityMilliseconds: seconds * 1_000, attemptID: nil, now: on.now)
         var served: [Int] = []
+        let dropped = Set(decision.expired.compactMap(drop))
         var rest = decision.received[...]
         var moves = decision.toDeadLetter
         check(rest.count <= limit, "more than was asked for")
@@ -110,11 +117,28 @@ private final class ModelRun {
             served.append(group)
             serve(group, &rest, limit: limit - (decision.received.count - rest.count), seconds, &moves)
         }
+        let delivered = served
         for move in moves { serveMove(move, &served) }
         if decision.received.count < limit {
-            check(waiting.subtracting(served).isEmpty, "a group was left out although there was room (I5)")
+            check(
+                waiting.subtracting(served).subtracting(dropped).isEmpty,
+                "a group was left out although there was room (I5)")
         }
-        noteTurns(waiting, served)
+        noteTurns(waiting.subtracting(served).subtracting(dropped), delivered)
+        for group in dropped.union(served) { passedBy[group] = nil }
+    }
+
+    /// A message that retention drops; its group.
+    private func drop(_ handle: ReceiptHandle) -> Int? {
+        guard let index = model.index(handle.sequence) else {
+            check(false, "dropped what is not there")
+            return nil
+        }
+        let message = model.messages[index]
+        check(model.isPastRetention(message, on.now) && model.isAvailable(message, on.now), "dropped too early")
+        model.messages[index].hold = .leaving
+        held.append((handle, true))
+        return message.group
     }
 
     /// One group's part of a receive: the longest deliverable run, cut only by the limit or by a move.
@@ -122,7 +146,7 @@ private final class ModelRun {
         _ group: Int, _ rest: inout ArraySlice<ReceivedEntry>, limit: Int, _ seconds: Int64,
         _ moves: inout [ReceivedEntry]
     ) {
-        for (place, message) in model.deliverable(group, on.now).prefix(limit).enumerated() {
+        for (place, message) in (runs[group] ?? []).prefix(limit).enumerated() {
             if isSpent(message) {
                 check(place > 0, "a run began with a spent message")
                 guard let position = moves.firstIndex(where: { $0.sequence == message.sequence }) else {
@@ -153,7 +177,7 @@ private final class ModelRun {
     private func serveMove(_ move: ReceivedEntry, _ served: inout [Int]) {
         guard let index = model.index(move.sequence) else { return check(false, "moved what is not there") }
         let message = model.messages[index]
-        check(model.deliverable(message.group, on.now).first?.sequence == message.sequence, "moved from the middle")
+        check(runs[message.group]?.first?.sequence == message.sequence, "moved from the middle")
         check(isSpent(message), "moved too early")
         served.append(message.group)
         take(move)
@@ -167,13 +191,12 @@ private final class ModelRun {
 
     /// Nobody is served twice while another waits the whole time.
     private func noteTurns(_ waiting: Set<Int>, _ served: [Int]) {
-        for group in waiting.subtracting(served) {
+        for group in waiting {
             for other in served {
                 check(passedBy[group]?.contains(other) != true, "a group was served twice while another waited (I5)")
                 passedBy[group, default: []].insert(other)
             }
         }
-        for group in served { passedBy[group] = nil }
     }
 
     private func delete() {
@@ -233,8 +256,7 @@ private final class ModelRun {
         model.advance(on.now)
         on.queue.advance(to: on.now)
         let limit = 1 + random.below(20)
-        let period = Int64(model.attributes.retentionSeconds) * 1_000
-        let old = model.messages.filter { $0.sentAt + period < on.now && $0.visibleAt == nil && $0.hold == nil }
+        let old = model.messages.filter { model.isPastRetention($0, on.now) && $0.visibleAt == nil && $0.hold == nil }
         let taken = on.queue.takeExpired(now: on.now, limit: limit)
         check(taken.map(\.sequence) == old.prefix(limit).map(\.sequence), "retention took others")
         for handle in taken {
@@ -311,6 +333,7 @@ private final class ModelRun {
             pass(100_000)
             let before = handles.count
             receive(10, seconds: 30)
+            while !held.isEmpty { finishHeld() }
             for handle in handles[before...] {
                 check(on.delete(handle) == .write(handle.sequence), "a fresh handle was refused")
                 if let index = model.index(handle.sequence) { model.messages.remove(at: index) }

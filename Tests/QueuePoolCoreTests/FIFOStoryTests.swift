@@ -352,6 +352,8 @@ import Testing
         on.wait(61)
         on.finish(on.queue.takeExpired(now: on.now), isDurable: false, isExpiry: true)
         on.wait(5)
+        attributes.retentionSeconds = 120
+        on.queue.setAttributes(attributes, now: on.now)
         let taken = on.take()
         #expect(taken.map(\.receiveCount) == [1])
         #expect(taken.map(\.firstReceivedAt) == [on.now])

@@ -50,7 +50,12 @@ struct QueueModel {
         message.sentAt + Int64(attributes.delaySeconds) * 1_000 > now
     }
 
-    /// The messages of a group that may be delivered now: from the oldest until the first that is not available.
+    func isPastRetention(_ message: ModelMessage, _ now: Timestamp) -> Bool {
+        message.sentAt + Int64(attributes.retentionSeconds) * 1_000 < now
+    }
+
+    /// The messages of a group that may be delivered now: from the oldest until the first that is not available;
+    /// those past retention leave instead.
     func deliverable(_ group: Int, _ now: Timestamp) -> [ModelMessage] {
         Array(messages.filter { $0.group == group }.prefix { isAvailable($0, now) })
     }

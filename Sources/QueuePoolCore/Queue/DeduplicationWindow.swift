@@ -12,6 +12,19 @@ import DequeModule
 // rebuild touches no key. Nothing is ever taken out of a table: a number that has left the line is dead, and a table
 // that fills up is rebuilt from its live ones, a 256th of all at a time.
 
+/// Which deduplication keys count at a moment.
+package struct DeduplicationBound: Sendable {
+    /// The newest message that was there when the queue was opened.
+    let lastRestored: SequenceNumber
+    /// The lowest sequence number that counts: of those that were there, and of later ones.
+    let oldestRestored: SequenceNumber
+    let oldest: SequenceNumber
+
+    package func counts(_ sequence: SequenceNumber) -> Bool {
+        sequence >= (sequence <= lastRestored ? oldestRestored : oldest)
+    }
+}
+
 /// Deduplication keys by the sequence number of the message that brought them first.
 struct DeduplicationWindow: Sendable {
     private struct Item: Sendable {
@@ -26,17 +39,19 @@ struct DeduplicationWindow: Sendable {
     private var oldest = 0
     private var next = 0
     private var tables = Array(repeating: KeyTable(), count: DeduplicationWindow.tableCount)
+    private var lastRestored = SequenceNumber(rawValue: 0)
+    private var gapMilliseconds: Int64 = 0
 
     /// The message that brought `key` first, if that was within the interval before `now`.
     func first(_ key: Hash128, now: Timestamp) -> SequenceNumber? {
-        let bound = DeduplicationWindow.oldest(now)
+        let bound = bound(now)
         let table = DeduplicationWindow.table(of: key)
         var position = tables[table].start(key)
         while let distance = tables[table].distance(position, from: oldest) {
             // A key whose interval has passed may be here a second time.
             if distance < next - oldest, tables[table].mayHold(key, position) {
                 let item = self[oldest + distance]
-                if item.key == key, item.sequence >= bound { return item.sequence }
+                if item.key == key, bound.counts(item.sequence) { return item.sequence }
             }
             position = tables[table].after(position)
         }
@@ -57,13 +72,26 @@ struct DeduplicationWindow: Sendable {
 
     /// Forgets what is older than the interval; at most `limit` keys a call, so that no caller waits for a large sweep.
     mutating func expire(now: Timestamp, limit: Int = 16_384) {
-        let bound = DeduplicationWindow.oldest(now)
+        let bound = bound(now)
         var left = limit
-        while left > 0, oldest < next, self[oldest].sequence < bound {
+        while left > 0, oldest < next, !bound.counts(self[oldest].sequence) {
             oldest += 1
             left -= 1
             if oldest & (1 << DeduplicationWindow.chunkBits - 1) == 0 { chunks.removeFirst() }
         }
+    }
+
+    /// Takes note of an opening: what was restored counts as if no time had passed since `newest`.
+    mutating func reopen(newest: SequenceNumber, now: Timestamp) {
+        lastRestored = newest
+        gapMilliseconds = newest.rawValue > 0 ? max(0, now - newest.sentAt) : 0
+    }
+
+    /// Which keys count at `now`.
+    func bound(_ now: Timestamp) -> DeduplicationBound {
+        DeduplicationBound(
+            lastRestored: lastRestored, oldestRestored: DeduplicationWindow.oldest(now + -gapMilliseconds),
+            oldest: DeduplicationWindow.oldest(now))
     }
 
     mutating func removeAll() { self = DeduplicationWindow() }

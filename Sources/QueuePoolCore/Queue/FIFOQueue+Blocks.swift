@@ -58,6 +58,7 @@ extension FIFOQueue {
         blocks[block].live -= 1
         guard blocks[block].live == 0 else { return }
         blocks[block].places = []
+        if blocks[block].firstDeletionRow > 0 { pinCount -= 1 }
         drop(cached: block)
         finishedRows.append(blocks[block].row)
         popEmptyBlocks()
@@ -90,6 +91,9 @@ extension FIFOQueue {
         defer { finishedRows = [] }
         return finishedRows
     }
+
+    /// Blocks that hold messages.
+    package var blockCount: Int { blockOrder.count - emptyBlocks }
 
     /// Rows that hold messages.
     package func blockRows() -> [Int64] { blockOrder.lazy.filter { blocks[$0].live > 0 }.map { blocks[$0].row } }
@@ -124,7 +128,7 @@ extension FIFOQueue {
     /// Messages older than the retention period, oldest first; those in flight are left until they are visible again.
     /// - Returns: handles by which `finishDelete` can take them out once their deletion is written; they are held.
     package mutating func takeExpired(now: Timestamp, limit: Int = 1_000) -> [ReceiptHandle] {
-        let oldest = SequenceNumber(firstOf: now + -Int64(attributes.retentionSeconds) * 1_000)
+        let oldest = oldestKept(now)
         var handles: [ReceiptHandle] = []
         for block in blockOrder {
             if blocks[block].first >= oldest || handles.count >= limit { break }
@@ -141,7 +145,8 @@ extension FIFOQueue {
         return delivery != noPlace && (deliveries[delivery].heapIndex != noPlace || deliveries[delivery].isHeld)
     }
 
-    private mutating func hold(_ place: UInt32, _ now: Timestamp) -> ReceiptHandle? {
+    /// Holds a message that retention drops; `nil` if it is in flight.
+    mutating func hold(_ place: UInt32, _ now: Timestamp) -> ReceiptHandle? {
         var delivery = entries[place].delivery
         if isInFlight(place) { return nil }
         if delivery == noPlace {

@@ -69,8 +69,13 @@ extension FIFOQueue {
     /// Takes out a message whose deletion is durable.
     mutating func remove(_ place: UInt32, deletionRow: Int64, now: Timestamp) {
         let block = entries[place].block
-        if blocks[block].firstDeletionRow == 0 { blocks[block].firstDeletionRow = deletionRow }
         unlink(place, now: now)
+        guard blocks[block].live > 0, blocks[block].firstDeletionRow == 0 else { return }
+        blocks[block].firstDeletionRow = deletionRow
+        // Rows grow from deletion to deletion, so the pins are in order.
+        pins.append(Pin(block: block, row: blocks[block].row, deletionRow: deletionRow))
+        pinCount += 1
+        if pins.count > 2 * pinCount + 1_024 { pins = pins.filter(isHolding) }
     }
 
     /// Sets when a message in flight becomes visible, counted from now.

@@ -22,6 +22,15 @@ package struct ReceiveDecision: Sendable {
     package var received: [ReceivedEntry] = []
     /// Messages whose next delivery would exceed the redrive policy's count: held until they are moved.
     package var toDeadLetter: [ReceivedEntry] = []
+    /// Messages older than the retention period that the receive met: held until their deletion is written.
+    package var expired: [ReceiptHandle] = []
+
+    /// At most so many leave in one receive: it holds the index's lock, and whoever asked for one message waits for it.
+    package static let deadLettersMax = 10
+    package static let expiredMax = 100
+
+    var hasRoomForDeadLetter: Bool { toDeadLetter.count < ReceiveDecision.deadLettersMax }
+    var hasRoomForExpired: Bool { expired.count < ReceiveDecision.expiredMax }
 }
 
 extension FIFOQueue {
@@ -40,6 +49,7 @@ extension FIFOQueue {
         }
         var served: [UInt32] = []
         var left = min(limit, QueueLimits.inFlightMax - inFlightCount)
+        if left > 0 { letGo(now, &decision) }
         while left > 0, ready.first != noPlace {
             let group = ready.first
             ready.remove(group, &groups)
@@ -55,17 +65,50 @@ extension FIFOQueue {
         return decision
     }
 
+    /// Takes out what must leave before its group can be served. The followers have their turn when that is durable.
+    private mutating func letGo(_ now: Timestamp, _ decision: inout ReceiveDecision) {
+        while leaving.first != noPlace {
+            let group = leaving.first
+            let place = holdExpired(groups[group].head, now, &decision)
+            // Who finds no room waits in front of the line: for the next receive, or for upkeep.
+            if place != noPlace, isAvailable(place, now), isPastRetention(place, now) { break }
+            if place == groups[group].head, isSpent(place), !holdSpent(place, &decision) { break }
+            refresh(group, now)
+        }
+    }
+
+    /// Holds a group's messages that are past retention, as many as there is room for.
+    /// - Returns: the first one that it left, or `noPlace`.
+    private mutating func holdExpired(
+        _ head: UInt32, _ now: Timestamp, _ decision: inout ReceiveDecision
+    ) -> UInt32 {
+        var place = head
+        // Followers are younger, so whoever is past retention stands in front.
+        while place != noPlace, decision.hasRoomForExpired, isAvailable(place, now), isPastRetention(place, now) {
+            if let handle = hold(place, now) { decision.expired.append(handle) }
+            place = entries[place].next
+        }
+        return place
+    }
+
+    /// - Returns: whether there was room.
+    private mutating func holdSpent(_ place: UInt32, _ decision: inout ReceiveDecision) -> Bool {
+        guard decision.hasRoomForDeadLetter else { return false }
+        deliveries[entries[place].delivery].isHeld = true
+        deliveries[entries[place].delivery].isLeaving = true
+        heldCount += 1
+        decision.toDeadLetter.append(receivedEntry(place))
+        return true
+    }
+
     private mutating func serve(
         _ group: UInt32, limit: Int, _ visibility: Int64, _ now: Timestamp, _ decision: inout ReceiveDecision
     ) -> Int {
         var count = 0
-        var place = groups[group].head
-        while count < limit, place != noPlace, isAvailable(place, now) {
-            if let redrive = attributes.redrive, deliveryCount(place) >= redrive.maxReceiveCount {
-                deliveries[entries[place].delivery].isHeld = true
-                deliveries[entries[place].delivery].isLeaving = true
-                heldCount += 1
-                decision.toDeadLetter.append(receivedEntry(place))
+        var place = holdExpired(groups[group].head, now, &decision)
+        while count < limit, place != noPlace, isAvailable(place, now), !isPastRetention(place, now) {
+            if isSpent(place) {
+                _ = holdSpent(place, &decision)
                 break
             }
             deliver(place, visibility, now)
@@ -74,11 +117,6 @@ extension FIFOQueue {
             place = entries[place].next
         }
         return count
-    }
-
-    private func deliveryCount(_ place: UInt32) -> Int {
-        let delivery = entries[place].delivery
-        return delivery == noPlace ? 0 : Int(deliveries[delivery].receiveCount)
     }
 
     private mutating func deliver(_ place: UInt32, _ visibility: Int64, _ now: Timestamp) {
@@ -121,8 +159,8 @@ extension FIFOQueue {
         for handle in handles {
             guard let place = place(of: handle), entries[place].delivery != noPlace else { return nil }
             let delivery = deliveries[entries[place].delivery]
-            guard delivery.gave(handle), delivery.heapIndex != noPlace, !delivery.isHeld,
-                !delivery.isChanged
+            guard delivery.gave(handle), delivery.heapIndex != noPlace, !delivery.isHeld, !delivery.isChanged,
+                !isPastRetention(place, now)
             else { return nil }
             places.append(place)
         }

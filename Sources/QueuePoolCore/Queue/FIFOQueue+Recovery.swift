@@ -88,20 +88,39 @@ extension FIFOQueue {
         return count
     }
 
-    /// Rows to rewrite so that deletion rows older than `row` can go, at most `limit` of them.
-    /// - Complexity: O(blocks); meant for once in a thousand commits.
-    package func blocksPinning(deletionsBefore row: Int64, limit: Int) -> [(row: Int64, live: [DirectoryEntry])] {
-        blockOrder.lazy.filter {
-            self.blocks[$0].live > 0 && self.blocks[$0].firstDeletionRow > 0 && self.blocks[$0].firstDeletionRow < row
+    /// Rows to rewrite so that deletion rows older than `row` can go: at most `limit` of them, or about `bytesMax`.
+    package func blocksPinning(
+        deletionsBefore row: Int64, limit: Int, bytesMax: Int = .max
+    ) -> [(row: Int64, live: [DirectoryEntry])] {
+        var found: [(row: Int64, live: [DirectoryEntry])] = []
+        var bytes = 0
+        for pin in pins {
+            if pin.deletionRow >= row || found.count >= limit || bytes >= bytesMax { break }
+            guard isHolding(pin) else { continue }
+            found.append((pin.row, liveDirectory(pin.block)))
+            bytes += Int(blocks[pin.block].byteCount)
         }
-        .prefix(limit).map { (self.blocks[$0].row, self.liveDirectory($0)) }
+        return found
     }
 
     /// The oldest deletion row that some block still needs; `nil` if none is needed.
-    /// - Complexity: O(blocks).
-    package func oldestNeededDeletionRow() -> Int64? {
-        blockOrder.lazy.filter { blocks[$0].live > 0 }.map { blocks[$0].firstDeletionRow }.filter { $0 > 0 }.min()
+    package mutating func oldestNeededDeletionRow() -> Int64? {
+        while let front = pins.first, !isHolding(front) { pins.removeFirst() }
+        return pins.first?.deletionRow
     }
+
+    func isHolding(_ pin: Pin) -> Bool {
+        let block = blocks[pin.block]
+        return block.row == pin.row && block.live > 0 && block.firstDeletionRow == pin.deletionRow
+    }
+
+    /// Takes note of an opening at `now`, once everything is restored. Ids from before it count as if no time had passed
+    /// since the newest message: nobody knows how long the queue was closed, only what the wall clock says, and a clock
+    /// that was set forward must not let a repeated send through (I3). So they count for at most five minutes of running.
+    package mutating func reopen(now: Timestamp) { window.reopen(newest: lastSequence, now: now) }
+
+    /// Which deduplication ids count at `now`.
+    package func deduplicationBound(_ now: Timestamp) -> DeduplicationBound { window.bound(now) }
 
     /// Takes note that a row was rewritten to hold only `directory`.
     package mutating func rewrote(row: Int64, directory: [DirectoryEntry], body: [UInt8]) {
@@ -115,7 +134,9 @@ extension FIFOQueue {
         }
         blocks[block].byteCount = UInt32(body.count)
         // A message deleted while its row was rewritten is in the new row too: its deletion must be kept.
-        if !places.contains(nil) { blocks[block].firstDeletionRow = 0 }
+        guard !places.contains(nil), blocks[block].firstDeletionRow > 0 else { return }
+        blocks[block].firstDeletionRow = 0
+        pinCount -= 1
     }
 
     private func liveDirectory(_ block: UInt32) -> [DirectoryEntry] {

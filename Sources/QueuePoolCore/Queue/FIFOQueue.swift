@@ -12,7 +12,8 @@ import HeapModule
 // Order (I2) is the rule that fits every recording of SQS: walk a group from its oldest undeleted message, deliver
 // until the first one that is in flight or delayed, stop there. A group is "ready" when its oldest message can be
 // delivered; ready groups stand in a line, the one served goes to its end, so groups take turns. A message leaves its
-// group only when its deletion is durable. Source: SQS developer guide, "FIFO delivery logic", and recorded behaviour.
+// group only when its deletion is durable. A message older than the retention period is never delivered, whether upkeep
+// has come to it or not; it and one that was received too often leave a few at a time. Source: SQS developer guide, "FIFO delivery logic", and recorded behaviour.
 
 /// One FIFO queue's messages, groups, timeouts and deduplication window.
 package struct FIFOQueue: Sendable {
@@ -27,7 +28,10 @@ package struct FIFOQueue: Sendable {
     var groups = Slab<Group>()
     var blocks = Slab<Block>()
     var groupPlaces: [UInt64: UInt32] = [:]
-    var ready = ReadyLine()
+    var ready = GroupLine(standing: .ready)
+    /// Groups whose oldest message must leave: a line of their own, so that a receive that may take a few of them out
+    /// does not walk over all the others again.
+    var leaving = GroupLine(standing: .leaving)
     var timeouts = TimeoutHeap()
     /// Groups whose oldest message is delayed, by the time at which it no longer is; entries may be stale.
     var delayed: Heap<DelayedHead> = []
@@ -40,6 +44,10 @@ package struct FIFOQueue: Sendable {
     var finishedRows: [Int64] = []
     /// Blocks of `blockOrder` that have no message left.
     var emptyBlocks = 0
+    /// Blocks that need deletion rows, by the oldest row that each needs; may name blocks that need none any more.
+    var pins: Deque<Pin> = []
+    /// Blocks that need one.
+    var pinCount = 0
 
     package internal(set) var messageCount = 0
     package internal(set) var heldCount = 0
@@ -103,15 +111,18 @@ package struct FIFOQueue: Sendable {
     /// Entries in the heap of delayed groups, stale ones among them.
     var delayedHeadCount: Int { delayed.count }
 
-    package var hasReadyGroup: Bool { ready.first != noPlace }
+    /// Whether a receive would find something to do: a message to deliver, or one that must leave first.
+    package var hasReadyGroup: Bool { ready.first != noPlace || leaving.first != noPlace }
 
     // MARK: - Attributes
 
     package mutating func setAttributes(_ new: QueueAttributes, now: Timestamp) {
-        let delayChanged = new.delaySeconds != attributes.delaySeconds
+        // All three act on messages already in the queue.
+        let actsOnHeads =
+            new.delaySeconds != attributes.delaySeconds || new.retentionSeconds != attributes.retentionSeconds
+            || new.redrive?.maxReceiveCount != attributes.redrive?.maxReceiveCount
         attributes = new
-        // A FIFO queue's delay acts on messages already in the queue.
-        guard delayChanged else { return }
+        guard actsOnHeads else { return }
         // What was noted for the old delay is void; and those who become ready together stand in line by age.
         delayed = []
         let byAge = groupPlaces.values.sorted { entries[groups[$0].head].sequence < entries[groups[$1].head].sequence }
@@ -134,17 +145,50 @@ package struct FIFOQueue: Sendable {
         entry.sequence.sentAt + Int64(attributes.delaySeconds) * 1_000
     }
 
-    /// Puts a group into the line, or takes it out, by the state of its oldest message.
+    /// Whether a message must be deleted instead of delivered.
+    func isPastRetention(_ place: UInt32, _ now: Timestamp) -> Bool { entries[place].sequence < oldestKept(now) }
+
+    /// The lowest sequence number that retention keeps.
+    func oldestKept(_ now: Timestamp) -> SequenceNumber {
+        SequenceNumber(firstOf: now + -Int64(attributes.retentionSeconds) * 1_000)
+    }
+
+    /// Whether a message was received as often as the redrive policy allows, and must be moved instead of delivered.
+    func isSpent(_ place: UInt32) -> Bool {
+        guard let redrive = attributes.redrive, entries[place].delivery != noPlace else { return false }
+        return Int(deliveries[entries[place].delivery].receiveCount) >= redrive.maxReceiveCount
+    }
+
+    private func standing(_ head: UInt32, _ now: Timestamp) -> Standing {
+        guard head != noPlace, isAvailable(head, now) else { return .none }
+        return isPastRetention(head, now) || isSpent(head) ? .leaving : .ready
+    }
+
+    /// Puts a group into the line where it belongs by the state of its oldest message.
     mutating func refresh(_ place: UInt32, _ now: Timestamp) {
         let head = groups[place].head
-        let canServe = head != noPlace && isAvailable(head, now)
-        if canServe != groups[place].isReady {
-            if canServe { ready.append(place, &groups) } else { ready.remove(place, &groups) }
+        let standing = standing(head, now)
+        if standing != groups[place].standing {
+            leaveLine(place)
+            switch standing {
+            case .none: break
+            case .ready: ready.append(place, &groups)
+            case .leaving: leaving.append(place, &groups)
+            }
         }
-        guard head != noPlace, !canServe, attributes.delaySeconds > 0 else { return }
+        guard head != noPlace, standing == .none, attributes.delaySeconds > 0 else { return }
         let entry = entries[head]
         if availableAt(entry) > now {
             delayed.insert(DelayedHead(at: availableAt(entry), group: place, head: entry.sequence))
+        }
+    }
+
+    /// Takes a group out of the line in which it stands.
+    mutating func leaveLine(_ place: UInt32) {
+        switch groups[place].standing {
+        case .none: break
+        case .ready: ready.remove(place, &groups)
+        case .leaving: leaving.remove(place, &groups)
         }
     }
 

@@ -47,15 +47,26 @@ struct Delivery: Sendable {
     }
 }
 
+/// In which line a group stands.
+enum Standing: Sendable {
+    /// In none: its oldest message is in flight, held or delayed.
+    case none
+    /// Its oldest message can be delivered.
+    case ready
+    /// Its oldest message could be delivered, but must leave instead: it is older than the retention period, or was
+    /// received too often.
+    case leaving
+}
+
 /// One message group that has messages.
 struct Group: Sendable {
     var hash: UInt64
     var head: UInt32
     var tail: UInt32
-    /// Neighbours in the line of groups that can be served.
-    var nextReady = noPlace
-    var previousReady = noPlace
-    var isReady = false
+    /// Neighbours in the line in which it stands.
+    var nextInLine = noPlace
+    var previousInLine = noPlace
+    var standing = Standing.none
 }
 
 /// The messages of one commit: one row of the shard's log.
@@ -76,24 +87,34 @@ struct Block: Sendable {
     var body: [UInt8]?
 }
 
+/// A block that needs deletion rows of the log, since some of its messages are gone and others are not.
+struct Pin: Sendable {
+    let block: UInt32
+    let row: Int64
+    /// The oldest row that it needs.
+    let deletionRow: Int64
+}
+
 /// A doubly linked line of groups, first in first out.
-struct ReadyLine: Sendable {
+struct GroupLine: Sendable {
     private(set) var first = noPlace
     private(set) var last = noPlace
+    /// What a group in this line is told by.
+    let standing: Standing
 
     mutating func append(_ group: UInt32, _ groups: inout Slab<Group>) {
-        groups[group].isReady = true
-        groups[group].nextReady = noPlace
-        groups[group].previousReady = last
-        if last == noPlace { first = group } else { groups[last].nextReady = group }
+        groups[group].standing = standing
+        groups[group].nextInLine = noPlace
+        groups[group].previousInLine = last
+        if last == noPlace { first = group } else { groups[last].nextInLine = group }
         last = group
     }
 
     mutating func remove(_ group: UInt32, _ groups: inout Slab<Group>) {
-        let (previous, next) = (groups[group].previousReady, groups[group].nextReady)
-        if previous == noPlace { first = next } else { groups[previous].nextReady = next }
-        if next == noPlace { last = previous } else { groups[next].previousReady = previous }
-        groups[group].isReady = false
+        let (previous, next) = (groups[group].previousInLine, groups[group].nextInLine)
+        if previous == noPlace { first = next } else { groups[previous].nextInLine = next }
+        if next == noPlace { last = previous } else { groups[next].previousInLine = previous }
+        groups[group].standing = .none
     }
 }
 

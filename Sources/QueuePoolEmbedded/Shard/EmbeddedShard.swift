@@ -63,6 +63,7 @@ package final class EmbeddedShard: Shard {
                 limit: command.limit, visibilityMilliseconds: Int64(seconds) * 1_000, attemptID: command.attemptID,
                 now: time)
         }
+        if !decision.expired.isEmpty { _ = post(.expire(decision.expired)) }
         if decision.toDeadLetter.isEmpty, decision.received.allSatisfy({ $0.body != nil }) {
             completion(.success(decision.received.compactMap { entry in entry.body.map { entry.message(in: $0) } }))
         } else if !post(.load(decision, completion)) {

@@ -24,14 +24,6 @@ package enum ShardOpenError: Error, Hashable, CustomStringConvertible {
     }
 }
 
-/// The log's rows that the index does not know: kept by the writer.
-struct LogBooks: Sendable {
-    /// Rows of keys whose blocks are gone, with the newest sequence number in each; oldest first.
-    var keyRows: [(row: Int64, newest: SequenceNumber)] = []
-    /// Rows of deletions, oldest first.
-    var deletionRows: [Int64] = []
-}
-
 /// The rebuilding of an index from its log.
 struct LogRecovery {
     var index: FIFOQueue
@@ -63,7 +55,8 @@ struct LogRecovery {
             restore(block.keys)
         case LogKind.keys:
             guard let keys = LogEncoding.keys(head) else { return damaged(row) }
-            books.keyRows.append((row, keys.map(\.sequence).max() ?? SequenceNumber(rawValue: 0)))
+            books.keyRows.append(
+                LogBooks.KeyRow(row: row, newest: keys.map(\.sequence).max() ?? SequenceNumber(rawValue: 0)))
             restore(keys)
         case LogKind.deletions:
             guard let deletions = LogEncoding.deletions(head) else { return damaged(row) }

@@ -21,9 +21,8 @@ struct ShardTurn {
     /// The rows that were written, blocks first.
     var rows: [Int64] = []
     var deletionRow: Int64 = 0
-    /// Rows of finished blocks that were deleted with it, and the row that keeps their keys.
-    var droppedRows = 0
-    var keyRow: (row: Int64, newest: SequenceNumber)?
+    /// What upkeep took out of the log with it.
+    var slice = LogSlice()
 
     /// What sends are answered whatever becomes of the rest.
     private var sendFailure: ShardError?

@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import DequeModule
 import Dispatch
 import QueuePoolCore
 import Synchronization
@@ -15,26 +16,28 @@ import Synchronization
 final class ShardWriter: @unchecked Sendable {
     private static let blockMessagesMax = 256
     private static let blockBytesMax = 256 << 10
-    private static let maintenanceMilliseconds: Int64 = 1_000
 
     let shard: EmbeddedShard
     let store: Store
-    private let identity: LogIdentity
+    let identity: LogIdentity
     var books: LogBooks
-    /// Rows of blocks that have no message left, to be deleted with the next commit.
-    var finishedRows: [Int64] = []
     /// Whether the last commit failed, so that a change is told once.
     private var isFailing = false
-    private var deletionRowsAtLastSweep = 0
-    private var maintainedAt: Timestamp
+    /// Upkeep has more to do than it did in the last turn. Like everything here, touched by one turn at a time.
+    var hasMoreUpkeep = false
+    /// Blocks that hold messages, as of the last turn.
+    var blockCount = 0
+    var maintainedAt: Timestamp
 
     init(shard: EmbeddedShard, store: Store, identity: LogIdentity, books: LogBooks) {
         self.shard = shard
         self.store = store
         self.identity = identity
         self.books = books
-        finishedRows = shard.index.withLock { $0.takeFinishedRows() }
         maintainedAt = shard.now()
+        (blockCount, self.books.finishedRows) = shard.index.withLock { index in
+            (index.blockCount, Deque(index.takeFinishedRows()))
+        }
     }
 
     /// Asks for a turn unless one is coming.
@@ -57,6 +60,7 @@ final class ShardWriter: @unchecked Sendable {
         shard.inbox.withLock { inbox in
             if !inbox.operations.isEmpty { return .anotherTurn }
             if inbox.isClosed { return .end }
+            if hasMoreUpkeep { return .anotherTurn }
             inbox.isScheduled = false
             return .rest
         }
@@ -86,6 +90,7 @@ final class ShardWriter: @unchecked Sendable {
                 }
             case .delete(let handles, let completion): turn.deletes.append((handles, completion))
             case .finishMove(let handles, let isStored): turn.moves.append((handles, isStored))
+            case .expire(let handles): turn.expired.append(contentsOf: handles)
             case .load(let decision, let completion): load(decision, completion)
             case .purge(let completion):
                 // A purge divides what came before it from what comes after.
@@ -100,7 +105,7 @@ final class ShardWriter: @unchecked Sendable {
     // MARK: - One commit
 
     /// A commit of this shard's alone.
-    private func commit(_ turn: consuming ShardTurn) {
+    func commit(_ turn: consuming ShardTurn) {
         if !turn.isEmpty { store.commit([(self, judged(turn))]) }
     }
 
@@ -121,7 +126,8 @@ final class ShardWriter: @unchecked Sendable {
         let now = shard.now()
         let isReady = shard.index.withLock { index in
             turn.publish(&index, isDurable: failure == nil, now)
-            finishedRows.append(contentsOf: index.takeFinishedRows())
+            books.finishedRows.append(contentsOf: index.takeFinishedRows())
+            blockCount = index.blockCount
             return index.hasReadyGroup
         }
         shard.counters.moved.wrappingAdd(failure == nil ? turn.movedCount : 0, ordering: .relaxed)
@@ -132,8 +138,7 @@ final class ShardWriter: @unchecked Sendable {
 
     private func take(note turn: inout ShardTurn) {
         shard.counters.commits.wrappingAdd(1, ordering: .relaxed)
-        finishedRows.removeFirst(turn.droppedRows)
-        if let keyRow = turn.keyRow { books.keyRows.append(keyRow) }
+        books.note(turn.slice)
         if !turn.deletions.isEmpty, let row = turn.rows.last {
             turn.deletionRow = row
             books.deletionRows.append(row)
@@ -162,38 +167,20 @@ final class ShardWriter: @unchecked Sendable {
                     shard: identity.number, kind: LogKind.deletions,
                     head: LogEncoding.encode(deletions: turn.deletions)))
         }
-        turn.droppedRows = finishedRows.count
-        turn.keyRow = try drop(finishedRows, shard.now())
-    }
-
-    /// Deletes blocks that have no message left; their keys stay in the log until their five minutes are over.
-    private func drop(
-        _ rows: [Int64], _ now: Timestamp
-    ) throws(DatabaseError) -> (row: Int64, newest: SequenceNumber)? {
-        let oldest = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
-        var keys: [(key: Hash128, sequence: SequenceNumber)] = []
-        let log = store.file
-        for row in rows {
-            if let head = try log.head(row: row), let block = LogEncoding.blockHead(head) {
-                keys.append(contentsOf: block.keys.lazy.filter { $0.sequence >= oldest })
-            }
-            try log.delete(row: row)
-        }
-        guard let newest = keys.map(\.sequence).max() else { return nil }
-        let head = LogEncoding.encode(keys: keys)
-        return (try log.append(shard: identity.number, kind: LogKind.keys, head: head), newest)
+        let now = shard.now()
+        let needs = shard.index.withLock { LogNeeds(&$0, now) }
+        turn.slice = books.isSliceDue(needs) ? try deleteSlice(needs) : LogSlice()
     }
 
     // MARK: - Purge
 
     private func purge(_ completion: @Sendable (Result<Int, ShardError>) -> Void) {
         let rows =
-            shard.index.withLock { $0.blockRows() } + finishedRows + books.keyRows.map(\.row) + books.deletionRows
+            shard.index.withLock { $0.blockRows() } + books.rows
         let failure = store.transactMakingRoom { (log) throws(DatabaseError) in
             for row in rows { try log.delete(row: row) }
         }
         if let failure { return completion(.failure(failure)) }
-        finishedRows = []
         books = LogBooks()
         completion(.success(shard.index.withLock { $0.removeAll() }))
     }
@@ -217,89 +204,5 @@ final class ShardWriter: @unchecked Sendable {
                 start = end
             } while start < states.count
         }
-    }
-
-    // MARK: - Maintenance
-
-    /// Once a second: retention, old keys, deletion rows that nobody needs.
-    func maintain() {
-        let now = shard.now()
-        guard now - maintainedAt >= ShardWriter.maintenanceMilliseconds, store.brokenBy == nil else { return }
-        maintainedAt = now
-        expire(now)
-        if books.deletionRows.count >= deletionRowsAtLastSweep + 1_024 {
-            rewritePinned(now)
-            deletionRowsAtLastSweep = books.deletionRows.count
-        }
-        sweep(now)
-        deletionRowsAtLastSweep = min(deletionRowsAtLastSweep, books.deletionRows.count)
-    }
-
-    private func expire(_ now: Timestamp) {
-        let handles = shard.index.withLock { index in
-            index.advance(to: now)
-            return index.takeExpired(now: now)
-        }
-        guard !handles.isEmpty else { return }
-        var turn = ShardTurn()
-        turn.expired = handles
-        commit(turn)
-    }
-
-    /// Rewrites blocks that keep old deletion rows alive, so that they hold live messages only.
-    private func rewritePinned(_ now: Timestamp) {
-        let newest = books.deletionRows.last ?? 0
-        let pinned = shard.index.withLock { $0.blocksPinning(deletionsBefore: newest, limit: 256) }
-        let oldest = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
-        var rewritten: [(row: Int64, directory: [DirectoryEntry], body: [UInt8])] = []
-        let failure = store.transact { (log) throws(DatabaseError) in
-            for (row, live) in pinned {
-                guard let head = try log.head(row: row), let block = LogEncoding.blockHead(head),
-                    let body = try log.body(row: row)
-                else { continue }
-                let (directory, compact) = ShardWriter.compacted(live, body)
-                let keys = block.keys.filter { $0.sequence >= oldest }
-                try log.replace(row: row, head: LogEncoding.encode(directory: directory, keys: keys), body: compact)
-                rewritten.append((row, directory, compact))
-            }
-        }
-        guard failure == nil else { return }
-        shard.index.withLock { index in
-            for item in rewritten { index.rewrote(row: item.row, directory: item.directory, body: item.body) }
-        }
-    }
-
-    private static func compacted(_ live: [DirectoryEntry], _ body: [UInt8]) -> ([DirectoryEntry], [UInt8]) {
-        var compact: [UInt8] = []
-        compact.reserveCapacity(live.reduce(0) { $0 + Int($1.length) })
-        let directory = live.map { entry in
-            var moved = entry
-            moved.offset = UInt32(compact.count)
-            compact.append(contentsOf: body[Int(entry.offset)..<Int(entry.offset + entry.length)])
-            return moved
-        }
-        return (directory, compact)
-    }
-
-    /// Removes rows of keys past their interval and deletion rows that no block needs.
-    private func sweep(_ now: Timestamp) {
-        let oldest = SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
-        let keyRows = books.keyRows.prefix { $0.newest < oldest }.prefix(1_000).map(\.row)
-        // Finished blocks go in the same transaction as the deletions that only they still needed.
-        let finished = finishedRows
-        let needed = shard.index.withLock { $0.oldestNeededDeletionRow() }
-        let deletionRows = books.deletionRows.prefix { $0 < needed ?? .max }.prefix(4_096)
-        guard keyRows.count + deletionRows.count + finished.count > 0 else { return }
-        var keyRow: (row: Int64, newest: SequenceNumber)?
-        let failure = store.transact { (log) throws(DatabaseError) in
-            for row in keyRows { try log.delete(row: row) }
-            for row in deletionRows { try log.delete(row: row) }
-            keyRow = try drop(finished, now)
-        }
-        guard failure == nil else { return }
-        finishedRows.removeFirst(finished.count)
-        if let keyRow { books.keyRows.append(keyRow) }
-        books.keyRows.removeFirst(keyRows.count)
-        books.deletionRows.removeFirst(deletionRows.count)
     }
 }

@@ -1,0 +1,129 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import QueuePoolCore
+import Synchronization
+
+// What is due by time or by the number of rows: retention, old keys, deletion rows that nobody needs. Once a second, and
+// again in the next turn while there is more to do; between two slices the writer takes what senders have posted.
+
+extension ShardWriter {
+    private static let periodMilliseconds: Int64 = 1_000
+    private static let expiredMax = 1_000
+    private static let rewrittenMax = 64
+    private static let rewrittenBytesMax = 2 << 20
+
+    /// One slice of what is due.
+    func maintain() {
+        let now = shard.now()
+        let isTimely = now - maintainedAt >= ShardWriter.periodMilliseconds
+        let isRewriteDue = books.isRewriteDue(blockCount: blockCount)
+        guard isTimely || hasMoreUpkeep || isRewriteDue else { return }
+        hasMoreUpkeep = false
+        guard store.brokenBy == nil else { return }
+        if isTimely { maintainedAt = now }
+        // What fails is tried again in a second, not at once.
+        let hasMoreToExpire = expire(now)
+        let hasMoreToRewrite = isRewriteDue && rewritePinned(now)
+        let hasMoreToSweep = sweep(now)
+        hasMoreUpkeep = hasMoreToExpire || hasMoreToRewrite || hasMoreToSweep
+    }
+
+    /// - Returns: whether there may be more.
+    private func expire(_ now: Timestamp) -> Bool {
+        let (handles, before) = shard.index.withLock { index in
+            index.advance(to: now)
+            return (index.takeExpired(now: now, limit: ShardWriter.expiredMax), index.expiredCount)
+        }
+        guard !handles.isEmpty else { return false }
+        var turn = ShardTurn()
+        turn.expired = handles
+        commit(turn)
+        return handles.count == ShardWriter.expiredMax && shard.index.withLock { $0.expiredCount } > before
+    }
+
+    /// Rewrites blocks that keep the older half of the deletion rows alive, so that they hold live messages only.
+    /// - Returns: whether there may be more.
+    private func rewritePinned(_ now: Timestamp) -> Bool {
+        let middle = books.deletionRows[books.deletionRows.count / 2]
+        let (pinned, bound) = shard.index.withLock { index in
+            let pinned = index.blocksPinning(
+                deletionsBefore: middle, limit: ShardWriter.rewrittenMax, bytesMax: ShardWriter.rewrittenBytesMax)
+            return (pinned, index.deduplicationBound(now))
+        }
+        guard !pinned.isEmpty else { return false }
+        var rewritten: [(row: Int64, directory: [DirectoryEntry], body: [UInt8])] = []
+        let failure = store.transact { (log) throws(DatabaseError) in
+            for (row, live) in pinned {
+                guard let head = try log.head(row: row), let block = LogEncoding.blockHead(head),
+                    let body = try log.body(row: row)
+                else { continue }
+                let (directory, compact) = ShardWriter.compacted(live, body)
+                let keys = block.keys.filter { bound.counts($0.sequence) }
+                try log.replace(row: row, head: LogEncoding.encode(directory: directory, keys: keys), body: compact)
+                rewritten.append((row, directory, compact))
+            }
+        }
+        guard failure == nil else { return false }
+        shard.index.withLock { index in
+            for item in rewritten { index.rewrote(row: item.row, directory: item.directory, body: item.body) }
+        }
+        return !rewritten.isEmpty
+    }
+
+    private static func compacted(_ live: [DirectoryEntry], _ body: [UInt8]) -> ([DirectoryEntry], [UInt8]) {
+        var compact: [UInt8] = []
+        compact.reserveCapacity(live.reduce(0) { $0 + Int($1.length) })
+        let directory = live.map { entry in
+            var moved = entry
+            moved.offset = UInt32(compact.count)
+            compact.append(contentsOf: body[Int(entry.offset)..<Int(entry.offset + entry.length)])
+            return moved
+        }
+        return (directory, compact)
+    }
+
+    /// Removes blocks that have no message left, rows of keys that no longer count, deletion rows that no block needs.
+    /// - Returns: whether there may be more.
+    private func sweep(_ now: Timestamp) -> Bool {
+        let needs = shard.index.withLock { LogNeeds(&$0, now) }
+        guard
+            !books.finishedRows.isEmpty || !books.keyRowsToDelete(needs).isEmpty
+                || !books.deletionRowsToDelete(needs, finished: 0).isEmpty
+        else { return false }
+        var slice = LogSlice()
+        let failure = store.transact { (_) throws(DatabaseError) in slice = try deleteSlice(needs) }
+        guard failure == nil else { return false }
+        books.note(slice)
+        return slice.isFull || !books.finishedRows.isEmpty
+    }
+
+    /// Deletes rows, a bounded number; in a transaction. The keys of the blocks among them that still count move to one
+    /// row of their own in the same transaction.
+    func deleteSlice(_ needs: LogNeeds) throws(DatabaseError) -> LogSlice {
+        var slice = LogSlice()
+        var keys: [(key: Hash128, sequence: SequenceNumber)] = []
+        let log = store.file
+        for row in books.finishedRows.prefix(LogBooks.finishedMax) where keys.count < LogBooks.keysMax {
+            if let head = try log.head(row: row), let block = LogEncoding.blockHead(head) {
+                keys.append(contentsOf: block.keys.lazy.filter { needs.bound.counts($0.sequence) })
+            }
+            try log.delete(row: row)
+            slice.finished += 1
+        }
+        let keyRows = books.keyRowsToDelete(needs)
+        for item in keyRows { try log.delete(row: item.row) }
+        slice.keyRows = keyRows.count
+        let deletionRows = books.deletionRowsToDelete(needs, finished: slice.finished)
+        for row in deletionRows { try log.delete(row: row) }
+        slice.deletionRows = deletionRows.count
+        if let newest = keys.map(\.sequence).max() {
+            let row = try log.append(
+                shard: identity.number, kind: LogKind.keys, head: LogEncoding.encode(keys: keys))
+            slice.keyRow = LogBooks.KeyRow(row: row, newest: newest)
+        }
+        return slice
+    }
+}
