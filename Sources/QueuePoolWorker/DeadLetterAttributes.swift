@@ -12,16 +12,18 @@ enum DeadLetterAttributes {
         PoolName(pool)?.deadLetterQueueName ?? pool
     }
 
-    /// The message's own attributes and the reason. A message has at most ten: the reason has four of them, and what does
+    /// The message's own attributes and the reason. A message has at most ten: the reason has five of them, and what does
     /// not fit beside it is left out, Content-Type last of all: without it an email could not be delivered any more.
-    static func attributes(_ message: WorkMessage, _ reason: DeadLetterReason) -> [MessageAttribute] {
+    /// - Parameter pool: where the message came from.
+    static func attributes(_ message: WorkMessage, _ reason: DeadLetterReason, pool: String) -> [MessageAttribute] {
         let why = [
-            MessageAttribute(name: "queuepool.reason", text: reason.reason),
-            MessageAttribute(name: "queuepool.error-class", text: reason.errorClass),
-            MessageAttribute(name: "queuepool.attempts", text: String(reason.attempts), dataType: "Number"),
-            MessageAttribute(name: "queuepool.failed-at", text: timestamp()),
+            MessageAttribute(name: WorkerAttributes.pool, text: pool),
+            MessageAttribute(name: WorkerAttributes.reason, text: reason.reason),
+            MessageAttribute(name: WorkerAttributes.errorClass, text: reason.errorClass),
+            MessageAttribute(name: WorkerAttributes.attempts, text: String(reason.attempts), dataType: "Number"),
+            MessageAttribute(name: WorkerAttributes.failedAt, text: timestamp()),
         ]
-        let own = message.attributes.filter { !$0.name.hasPrefix("queuepool.") }
+        let own = message.attributes.filter { !$0.name.hasPrefix(WorkerAttributes.prefix) }
             .sorted { ($0.name == "Content-Type" ? "" : $0.name) < ($1.name == "Content-Type" ? "" : $1.name) }
         return why + own.prefix(QueueLimits.attributesMax - why.count)
     }

@@ -206,7 +206,7 @@ public struct Worker: Service {
         let isStored: Bool
         do throws(WorkerQueueError) {
             try await queue.send(
-                message, attributes: DeadLetterAttributes.attributes(message, reason),
+                message, attributes: DeadLetterAttributes.attributes(message, reason, pool: options.pool),
                 to: DeadLetterAttributes.queue(ofPool: options.pool))
             isStored = true
         } catch { isStored = false }

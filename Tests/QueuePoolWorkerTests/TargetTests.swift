@@ -73,11 +73,11 @@ import Testing
         let own = (0..<10).map { MessageAttribute(name: "own\($0)", text: "x") }
         let message = WorkMessage(id: "id", handle: "h", group: "g", attributes: own)
         let reason = DeadLetterReason(reason: "permanent-failure", errorClass: "smtp-550", attempts: 1)
-        let names = DeadLetterAttributes.attributes(message, reason).map(\.name)
+        let names = DeadLetterAttributes.attributes(message, reason, pool: "emails.fifo").map(\.name)
         #expect(names.count == 10)
         #expect(
-            names.prefix(4) == [
-                "queuepool.reason", "queuepool.error-class", "queuepool.attempts", "queuepool.failed-at",
+            names.prefix(5) == [
+                "queuepool.pool", "queuepool.reason", "queuepool.error-class", "queuepool.attempts", "queuepool.failed-at",
             ])
     }
 }

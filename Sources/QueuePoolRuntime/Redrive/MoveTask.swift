@@ -6,9 +6,15 @@ package import QueuePoolCore
 import Synchronization
 
 // Redrive: messages of a dead-letter queue go back to where they came from, or to a queue of the caller's choice. Order
-// within a group is kept: the source is read shard after shard, ten at a time, a message is deleted there only when it is
-// stored at its destination, and the first failure ends the task. A message that was stored but not yet deleted when the
-// task broke off is caught as a duplicate if the task is started again within five minutes.
+// within a group is kept: the source is read shard after shard, ten at a time; a message is deleted there only when it is
+// stored at its destination, and once one of a group was not stored, those behind it are not sent either. What fails for
+// now is tried again for half a minute; then the task ends as failed and gives back what it holds, the last message of a
+// group first. A message whose home is not known is left where it is, and the task goes on with the others. A message
+// that was stored but not yet deleted when the task broke off is caught as a duplicate if the task is started again within
+// five minutes.
+//
+// Where a message came from is in its record if this server moved it, and in the attribute `queuepool.pool` if a worker
+// gave it up.
 
 /// One redrive.
 package final class MoveTask: Sendable {
@@ -29,27 +35,42 @@ package final class MoveTask: Sendable {
     }
 
     package let handle: String
-    package let source: Pool
+    package let source: PoolName
     /// `nil`: each message's own source.
-    package let destination: Pool?
+    package let destination: PoolName?
+    /// Until it has run: a task is kept long after its end, and the pools are not to be kept with it.
+    private let pools: Mutex<(source: Pool, destination: Pool?)?>
     /// 1...500, or `nil` for as fast as it goes.
     package let perSecondMax: Int?
     package let startedAt: Timestamp
     private let state: Mutex<Report>
-    private let home: @Sendable (ShardTag) -> Pool?
+    private let homes: Homes
     private let clock: any RuntimeClock
 
-    /// - Parameter home: the pool in which a shard's ids were given.
+    /// Finds the pool that a message came from.
+    package struct Homes: Sendable {
+        let byTag: @Sendable (ShardTag) -> Pool?
+        let byName: @Sendable (String) -> Pool?
+
+        /// - Parameters:
+        ///   - byTag: the pool in which a shard's ids were given.
+        ///   - byName: the pool of a name.
+        package init(byTag: @escaping @Sendable (ShardTag) -> Pool?, byName: @escaping @Sendable (String) -> Pool?) {
+            self.byTag = byTag
+            self.byName = byName
+        }
+    }
+
     package init(
-        handle: String, source: Pool, destination: Pool?, perSecondMax: Int?, clock: any RuntimeClock,
-        home: @escaping @Sendable (ShardTag) -> Pool?
+        handle: String, source: Pool, destination: Pool?, perSecondMax: Int?, clock: any RuntimeClock, homes: Homes
     ) {
         self.handle = handle
-        self.source = source
-        self.destination = destination
+        self.source = source.name
+        self.destination = destination?.name
+        pools = Mutex((source, destination))
         self.perSecondMax = perSecondMax
         self.clock = clock
-        self.home = home
+        self.homes = homes
         startedAt = clock.now()
         let waiting = source.snapshot.shards.reduce(0) { $0 + $1.shard.counts().backlog }
         state = Mutex(Report(toMove: waiting))
@@ -67,60 +88,150 @@ package final class MoveTask: Sendable {
         }
     }
 
-    /// Moves until the source is empty, something fails, or it is cancelled.
+    /// Moves until the source is empty, something fails for good, or it is cancelled.
     package func run() async {
-        for shard in source.snapshot.shards {
+        var homeless = 0
+        var failure: String?
+        let shards = pools.withLock { $0 }?.source.snapshot.shards ?? []
+        for shard in shards where failure == nil {
             while report.status == .running {
-                let messages = await receive(from: shard)
+                let messages: [ReceivedMessage]
+                switch await receive(from: shard) {
+                case .success(let received): messages = received
+                case .failure(let error):
+                    failure = "the source could not be read (\(error.reason))"
+                    messages = []
+                }
                 if messages.isEmpty { break }
-                if let reason = await move(messages, from: shard) { return finish(.failed, reason) }
-                state.withLock { $0.moved += messages.count }
+                let outcome = await move(messages, from: shard)
+                state.withLock { $0.moved += outcome.moved }
+                homeless += outcome.homeless
+                failure = outcome.failure
+                if failure != nil { break }
                 if let perSecondMax {
-                    await pause(milliseconds: Int64(messages.count) * 1_000 / Int64(max(1, perSecondMax)))
+                    await pause(milliseconds: Int64(outcome.moved) * 1_000 / Int64(max(1, perSecondMax)))
                 }
             }
         }
-        finish(report.status == .cancelling ? .cancelled : .completed, nil)
+        if failure == nil, homeless > 0 { failure = "\(homeless) messages do not say which queue they came from" }
+        pools.withLock { $0 = nil }
+        finish(failure)
     }
 
-    private func finish(_ status: Status, _ reason: String?) {
+    private func finish(_ failure: String?) {
         state.withLock { report in
-            report.status = status
-            report.failureReason = reason
+            report.status = failure != nil ? .failed : report.status == .cancelling ? .cancelled : .completed
+            report.failureReason = failure
         }
     }
 
-    private func receive(from shard: PoolShard) async -> [ReceivedMessage] {
-        await withCheckedContinuation { continuation in
-            shard.shard.receive(ReceiveCommand(limit: 10, visibilitySeconds: 60)) { result in
-                continuation.resume(returning: (try? result.get()) ?? [])
+    /// Tries again for a while: a shard that does not answer is not an empty one.
+    private func receive(from shard: PoolShard) async -> Result<[ReceivedMessage], ShardError> {
+        var delay = MoveTask.firstDelay
+        while true {
+            let result = await withCheckedContinuation { continuation in
+                shard.shard.receive(
+                    ReceiveCommand(limit: 10, visibilitySeconds: MoveTask.visibilitySeconds)
+                ) { continuation.resume(returning: $0) }
+            }
+            guard case .failure = result, delay <= MoveTask.lastDelay, report.status == .running else { return result }
+            await pause(milliseconds: delay)
+            delay *= 2
+        }
+    }
+
+    private struct Outcome {
+        var moved = 0
+        var homeless = 0
+        var failure: String?
+    }
+
+    /// Delays after failures: 0.25 s, doubled up to 16 s, some half a minute in all.
+    private static let firstDelay: Int64 = 250
+    private static let lastDelay: Int64 = 16_000
+    /// Longer than all tries together.
+    private static let visibilitySeconds = 120
+
+    private func move(_ messages: [ReceivedMessage], from shard: PoolShard) async -> Outcome {
+        var outcome = Outcome()
+        var left: [(message: ReceivedMessage, target: Pool)] = []
+        // Behind a message that stays, its group stays.
+        var stays: Set<[UInt8]> = []
+        for message in messages {
+            let group = message.withView { Array($0.group) }
+            if !stays.contains(group), let target = target(of: message) {
+                left.append((message, target))
+            } else {
+                stays.insert(group)
+                outcome.homeless += 1
             }
         }
+        var delay = MoveTask.firstDelay
+        var stored: [ReceivedMessage] = []
+        while !left.isEmpty {
+            let results = await send(left)
+            stored += zip(left, results).filter { $1 == nil }.map(\.0.message)
+            let failed = zip(left, results).compactMap { entry, error in error.map { (entry: entry, error: $0) } }
+            left = failed.map(\.entry)
+            guard let first = failed.first else { break }
+            guard first.error.root.isRetryable, delay <= MoveTask.lastDelay else {
+                outcome.failure = "the destination did not take a message (\(first.error.root.reason))"
+                break
+            }
+            await pause(milliseconds: delay)
+            delay *= 2
+        }
+        if let error = await delete(stored, from: shard) {
+            outcome.failure = outcome.failure ?? "a moved message could not be deleted (\(error.reason))"
+        }
+        outcome.moved = stored.count
+        await giveBack(left.map(\.message), to: shard)
+        return outcome
     }
 
-    /// - Returns: why it failed, or `nil`.
-    private func move(_ messages: [ReceivedMessage], from shard: PoolShard) async -> String? {
-        var rest = messages[...]
+    /// Sends, each target's messages as one request, in order.
+    /// - Returns: why each was not stored; `nil` if it was.
+    private func send(_ entries: [(message: ReceivedMessage, target: Pool)]) async -> [ShardError?] {
+        var errors = [ShardError?](repeating: nil, count: entries.count)
+        var rest = Array(entries.indices)
         while let first = rest.first {
-            guard let target = target(of: first) else { return "AWS.SimpleQueueService.NonExistentQueue" }
-            let run = rest.prefix { self.target(of: $0) === target }
-            rest = rest.dropFirst(run.count)
-            let isStored = await withCheckedContinuation { continuation in
-                target.send(run.map { $0.redriven() }) { results in
-                    continuation.resume(returning: results.allSatisfy { (try? $0.get()) != nil })
-                }
+            let target = entries[first].target
+            let places = rest.filter { entries[$0].target === target }
+            rest.removeAll { entries[$0].target === target }
+            let results = await withCheckedContinuation { continuation in
+                target.send(places.map { entries[$0].message.redriven() }) { continuation.resume(returning: $0) }
             }
-            guard isStored else { return "InternalError" }
+            for (place, result) in zip(places, results) {
+                if case .failure(let error) = result { errors[place] = error }
+            }
         }
+        return errors
+    }
+
+    private func delete(_ messages: [ReceivedMessage], from shard: PoolShard) async -> ShardError? {
+        guard !messages.isEmpty else { return nil }
         let outcomes = await withCheckedContinuation { continuation in
             shard.shard.delete(messages.map(\.handle)) { continuation.resume(returning: $0) }
         }
-        let isDeleted = outcomes.allSatisfy { if case .deleted = $0 { true } else { false } }
-        return isDeleted ? nil : "InternalError"
+        for outcome in outcomes { if case .failed(let error) = outcome { return error } }
+        return nil
+    }
+
+    private func giveBack(_ messages: [ReceivedMessage], to shard: PoolShard) async {
+        guard !messages.isEmpty else { return }
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            shard.shard.changeVisibility(messages.reversed().map { ($0.handle, 0) }) { _ in continuation.resume() }
+        }
     }
 
     private func target(of message: ReceivedMessage) -> Pool? {
-        destination ?? message.withView { $0.origin }.flatMap { home($0.messageID.shard) }
+        if let destination = pools.withLock({ $0?.destination }) { return destination }
+        return message.withView { view in
+            if let origin = view.origin, let home = homes.byTag(origin.messageID.shard) { return home }
+            guard view.hasAttributes else { return nil }
+            let name = view.attributes.first { $0.name == WorkerAttributes.pool }
+            return name.flatMap { homes.byName(String(decoding: $0.value, as: UTF8.self)) }
+        }
     }
 
     private func pause(milliseconds: Int64) async {
@@ -136,7 +247,8 @@ extension ReceivedMessage {
         withView { view in
             let record = MessageRecord(
                 group: Array(view.group), deduplicationID: Array(view.deduplicationID), body: view.body,
-                attributes: view.attributes, systemAttributes: view.systemAttributes, bodyMD5: view.bodyMD5)
+                attributes: view.attributes.filter { !$0.name.hasPrefix(WorkerAttributes.prefix) },
+                systemAttributes: view.systemAttributes, bodyMD5: view.bodyMD5)
             return OutgoingMessage(record: record, groupHash: XXHash64.hash(view.group))
         }
     }

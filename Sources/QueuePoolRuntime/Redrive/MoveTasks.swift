@@ -13,16 +13,23 @@ package final class MoveTasks: Sendable {
     package init() {}
 
     /// Starts a redrive unless one of the same source runs.
+    /// - Parameter ended: called when it is over, on any thread.
     /// - Returns: whether it was started.
-    package func start(_ task: MoveTask) -> Bool {
+    package func start(
+        _ task: MoveTask, ended: @escaping @Sendable (MoveTask.Report) -> Void = { _ in }
+    ) -> Bool {
         let isStarted = tasks.withLock { tasks in
-            let known = tasks[task.source.name.text] ?? []
+            let known = tasks[task.source.text] ?? []
             if known.contains(where: { [.running, .cancelling].contains($0.report.status) }) { return false }
-            tasks[task.source.name.text] = Array(([task] + known).prefix(MoveTasks.keptMax))
+            tasks[task.source.text] = Array(([task] + known).prefix(MoveTasks.keptMax))
             return true
         }
-        if isStarted { Task.detached { await task.run() } }
-        return isStarted
+        guard isStarted else { return false }
+        Task.detached {
+            await task.run()
+            ended(task.report)
+        }
+        return true
     }
 
     /// Redrives of a source, newest first.

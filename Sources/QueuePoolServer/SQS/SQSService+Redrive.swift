@@ -10,7 +10,12 @@ extension SQSService {
     func startMessageMoveTask(_ body: UnsafeRawBufferPointer, _ reply: Reply) throws(SQSError) {
         let request = try StartMessageMoveTaskRequest(body)
         let source = try pool(arn: request.sourceArn, "SourceArn")
-        guard registry.pools.contains(where: { $0.attributes.redrive?.deadLetterQueue == source.name.text }) else {
+        // By a redrive policy, or by its name the place where workers put what they give up.
+        let isDeadLetterQueue = registry.pools.contains {
+            $0.attributes.redrive?.deadLetterQueue == source.name.text
+                || $0.name.deadLetterQueueName == source.name.text
+        }
+        guard isDeadLetterQueue else {
             throw SQSError(.invalidParameterValue, "Source queue must be configured as a Dead Letter Queue.")
         }
         var destination: Pool?
@@ -18,7 +23,9 @@ extension SQSService {
         let handle = MessageID(high: .random(in: .min ... .max), low: .random(in: .min ... .max)).description
         let task = MoveTask(
             handle: handle, source: source, destination: destination, perSecondMax: request.maxPerSecond,
-            clock: registry.clock, home: { [registry] in registry.pool(ofTag: $0) })
+            clock: registry.clock,
+            homes: MoveTask.Homes(
+                byTag: { [registry] in registry.pool(ofTag: $0) }, byName: { [registry] in registry.pool($0) }))
         guard moves.start(task) else {
             throw SQSError(
                 .invalidParameterValue,
@@ -43,7 +50,7 @@ extension SQSService {
             let report = task.report
             return MoveTaskState(
                 handle: task.handle, status: MoveTaskState.Status(rawValue: report.status.rawValue) ?? .failed,
-                sourceArn: request.sourceArn, destinationArn: task.destination.map { naming.arn($0.name.text) },
+                sourceArn: request.sourceArn, destinationArn: task.destination.map { naming.arn($0.text) },
                 maxPerSecond: task.perSecondMax, moved: report.moved, toMove: report.toMove,
                 failureReason: report.failureReason, startedAtMilliseconds: task.startedAt.milliseconds)
         }
