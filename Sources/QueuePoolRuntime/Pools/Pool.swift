@@ -57,7 +57,10 @@ package final class Pool: Sendable {
         hub = LongPollHub(clock: clock, shards: shards.map(\.index)) { byIndex[$0]?.nextVisibleAt() }
         let hub = self.hub
         watch = ShardWatch(clock: clock, shards: shards) { hub.wake($0) }
-        for shard in shards { shard.shard.onReady { hub.wake(shard.index) } }
+        for shard in shards {
+            // Weakly: the hub asks the shards, and both would hold each other for ever.
+            shard.shard.onReady { [weak hub, index = shard.index] in hub?.wake(index) }
+        }
     }
 
     package var snapshot: Snapshot { state.withLock { $0 } }

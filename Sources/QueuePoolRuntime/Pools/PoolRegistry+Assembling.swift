@@ -25,12 +25,13 @@ extension PoolRegistry {
             clock: clock)
         for shard in shards {
             shard.shard.setDeadLetterSink(sink(for: pool))
-            shard.shard.onEvent { [report, weak pool] event in
+            // By name: a shard that held its own PoolShard would never be freed.
+            shard.shard.onEvent { [report, weak pool, name = shard.name] event in
                 guard let pool else { return }
                 report(
                     PoolEvent(
                         pool: pool.name, epoch: pool.snapshot.topology.epoch,
-                        kind: .shard(name: shard.name, event)))
+                        kind: .shard(name: name, event)))
             }
         }
         return pool
@@ -106,7 +107,8 @@ extension PoolRegistry {
         }
     }
 
-    func install(_ pool: Pool) {
+    /// - Parameter old: a pool of the same name, which this one follows: a name that both have is found at every moment.
+    func install(_ pool: Pool, replacing old: Pool? = nil) {
         let shards = pool.snapshot.shards
         let counts = shards.map { $0.shard.counts() }
         let messages = counts.reduce(0) { $0 + $1.backlog + $1.inFlight + $1.delayed }
@@ -115,6 +117,7 @@ extension PoolRegistry {
                 pool: pool.name, epoch: pool.snapshot.topology.epoch,
                 kind: .opened(shards: shards.count, messages: messages)))
         state.withLock { state in
+            if let old { PoolRegistry.forget(old, &state) }
             state.pools[pool.name.text] = pool
             state.targets[pool.name.text] = QueueTarget(pool: pool, shard: nil)
             for shard in shards {
@@ -124,15 +127,14 @@ extension PoolRegistry {
         }
     }
 
-    func uninstall(_ pool: Pool) {
-        let shards = pool.snapshot.shards
-        state.withLock { state in
-            state.pools[pool.name.text] = nil
-            state.targets[pool.name.text] = nil
-            for shard in shards {
-                state.targets[shard.name] = nil
-                state.poolsByTag[shard.shard.tag] = nil
-            }
+    func uninstall(_ pool: Pool) { state.withLock { PoolRegistry.forget(pool, &$0) } }
+
+    private static func forget(_ pool: Pool, _ state: inout State) {
+        state.pools[pool.name.text] = nil
+        state.targets[pool.name.text] = nil
+        for shard in pool.snapshot.shards {
+            state.targets[shard.name] = nil
+            state.poolsByTag[shard.shard.tag] = nil
         }
     }
 }

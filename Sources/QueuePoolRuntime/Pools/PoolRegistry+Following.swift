@@ -74,9 +74,25 @@ extension PoolRegistry {
         let pool = try assemble(
             definition, held: Dictionary(held.map { ($0.index, $0) }) { first, _ in first })
         for shard in pool.snapshot.shards { shard.shard.setAttributes(meaning(definition.attributes)) }
-        uninstall(old)
-        install(pool)
-        state.withLock { $0.retired += before.shards.filter { !kept.contains($0.index) } }
+        install(pool, replacing: old)
+        let gone = before.shards.filter { !kept.contains($0.index) }
+        state.withLock { $0.retired += gone }
         old.hub.close()
+        for shard in gone { closeWhenIdle(shard) }
+    }
+
+    private static let idleCheckMilliseconds: Int64 = 100
+
+    /// Closes a shard that the pool has no more, once nothing waits for it; what is under way then, closing finishes. Not
+    /// on the queue of changes, which a shard that answers late must not hold up.
+    private func closeWhenIdle(_ shard: PoolShard) {
+        clock.schedule(at: clock.now() + PoolRegistry.idleCheckMilliseconds) { [weak self] in
+            guard let self, !self.state.withLock({ $0.isClosed }) else { return }
+            guard shard.sender.waitingEntries == 0 else { return self.closeWhenIdle(shard) }
+            DispatchQueue.global().async {
+                shard.shard.close()
+                self.state.withLock { $0.retired.removeAll { $0 === shard } }
+            }
+        }
     }
 }

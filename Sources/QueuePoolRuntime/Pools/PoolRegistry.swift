@@ -172,7 +172,11 @@ package final class PoolRegistry: Sendable {
             let names = [definition.name.text] + definition.topology.shards.map(\.name)
             let taken = state.withLock { state in names.first { state.targets[$0] != nil } }
             if let taken { throw .nameTaken(taken) }
-            let pool = try assemble(definition)
+            let pool: Pool
+            do throws(RegistryError) { pool = try assemble(definition) } catch {
+                removeShards(of: definition)
+                throw error
+            }
             do throws(ControlStoreError) {
                 var stored = definition
                 stored.version = try store.save(definition)
@@ -188,10 +192,13 @@ package final class PoolRegistry: Sendable {
 
     /// Closes and removes the shards of a pool that did not come to be. What cannot be removed goes at the next start.
     private func discard(_ pool: Pool) {
-        let definition = pool.snapshot.definition
-        for shard in pool.snapshot.shards {
-            shard.shard.close()
-            try? factory(of: definition)?.remove(name: shard.name, address: definition.addresses[shard.index])
+        for shard in pool.snapshot.shards { shard.shard.close() }
+        removeShards(of: pool.snapshot.definition)
+    }
+
+    private func removeShards(of definition: PoolDefinition) {
+        for entry in definition.topology.shards {
+            try? factory(of: definition)?.remove(name: entry.name, address: definition.addresses[entry.index])
         }
     }
 
