@@ -78,6 +78,10 @@ struct Routes: Sendable {
             let pool = try pool(context)
             return Answer(status: 200, contentType: "application/json", body: PoolDocuments.one(pool)).response
         }
+        router.delete("/v1/pools/:pool") { _, context in
+            let pool = try pool(context)
+            return await Routes.reply { admin.remove(pool, reply: $0) }
+        }
         router.post("/v1/pools/:pool/purge") { _, context in
             let pool = try pool(context)
             return await Routes.reply { admin.purge(pool, reply: $0) }

@@ -119,9 +119,9 @@ def test_changes_at_the_same_moment_are_all_kept(servers, request, count):
 
 
 def refused(server):
-    """What a server that must not start says."""
+    """What a server that must not start says: its last line."""
     assert server.popen.wait(20) == 78, server.text()
-    return server.text()
+    return server.text().splitlines()[-1]
 
 
 def test_a_pool_is_served_from_the_directory_it_was_made_in(servers, tmp_path):
@@ -170,3 +170,44 @@ def test_a_deletion_is_finished_by_the_server_that_has_the_files(servers, tmp_pa
     first = servers(*control, name="first", pools=())
     assert second.post("/v1/pools", json={"name": "emails.fifo", "shards": 2}).status_code == 201
     assert first.get("/v1/pools/emails.fifo").status_code == 404 and held(second, "emails.fifo") == 0
+
+
+def test_pools_that_are_deleted_take_no_memory(servers):
+    server = servers(pools=())
+    sizes = []
+    for _ in range(12):
+        assert server.post("/v1/pools", json={"name": "emails.fifo", "shards": 4}).status_code == 201
+        fill(server, "emails.fifo", 2_000)
+        server.answer("DeleteQueue", {"QueueUrl": "emails.fifo"})
+        sizes.append(server.status_bytes("VmRSS"))
+    assert sizes[-1] < 1.5 * sizes[1], [size >> 20 for size in sizes]
+
+
+def redrive(queue):
+    return {"RedrivePolicy": json.dumps(
+        {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:000000000000:{queue}", "maxReceiveCount": 1})}
+
+
+def test_messages_that_are_given_up_do_not_go_in_a_circle(servers):
+    server = servers(pools=())
+    for name in ("a.fifo", "b.fifo", "c.fifo"):
+        server.answer("CreateQueue", {"QueueName": name, "Attributes": {"FifoQueue": "true"}})
+    for source, target in (("a.fifo", "b.fifo"), ("b.fifo", "c.fifo")):
+        server.answer("SetQueueAttributes", {"QueueUrl": source, "Attributes": redrive(target)})
+    for source, target, way in (("c.fifo", "a.fifo", "c.fifo to a.fifo to b.fifo to c.fifo"),
+                                ("c.fifo", "c.fifo", "its own dead-letter queue"), ("b.fifo", "a.fifo", "b.fifo to a.fifo to")):
+        answer = server.action("SetQueueAttributes", {"QueueUrl": source, "Attributes": redrive(target)})
+        assert answer.status_code == 400 and way in answer.text, answer.text
+
+
+def test_a_dead_letter_queue_is_deleted_after_its_sources(servers):
+    server = servers(pools=("emails.fifo=2",))
+    answer = server.action("DeleteQueue", {"QueueUrl": "emails-dlq.fifo"})
+    assert answer.status_code == 400 and "of emails.fifo" in answer.text
+    answer = server.session.delete(server.url + "/v1/pools/emails-dlq.fifo", timeout=30)
+    assert answer.status_code == 409 and "emails.fifo" in answer.json()["detail"]
+    for name in ("emails.fifo", "emails-dlq.fifo"):
+        answer = server.session.delete(f"{server.url}/v1/pools/{name}", timeout=30)
+        assert (answer.status_code, answer.content) == (204, b"")
+        answer = server.session.delete(f"{server.url}/v1/pools/{name}", timeout=30)
+        assert answer.status_code == 404 and answer.headers["Content-Type"] == "application/problem+json"

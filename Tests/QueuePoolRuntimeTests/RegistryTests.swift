@@ -199,3 +199,18 @@ struct RegistryOwnershipTests {
         #expect(registry.pools.isEmpty && stage.shards.files.isEmpty)
     }
 }
+
+@Suite("Ways of messages that are given up")
+struct RegistryRedriveTests {
+    @Test func `a way that leads back is found, whatever its length`() {
+        #expect(PoolRegistry.circle(of: "a", to: "a", [:]) == ["a", "a"])
+        #expect(PoolRegistry.circle(of: "a", to: "b", ["b": "a"]) == ["a", "b", "a"])
+        #expect(PoolRegistry.circle(of: "a", to: "b", ["b": "c", "c": "a"]) == ["a", "b", "c", "a"])
+    }
+
+    @Test func `a way that ends is no circle, nor is one beside it`() {
+        #expect(PoolRegistry.circle(of: "a", to: "b", [:]) == nil)
+        #expect(PoolRegistry.circle(of: "a", to: "b", ["a": "c", "c": "a"]) == nil)
+        #expect(PoolRegistry.circle(of: "a", to: "b", ["b": "c", "c": "b"]) == nil)
+    }
+}

@@ -23,6 +23,8 @@ package enum RegistryError: Error, Sendable {
     /// An embedded pool of another data directory, which was last at `owner`, as far as that is known; this server's is
     /// `here`.
     case foreign(pool: String, owner: String?, here: String)
+    /// Messages that are received too often go to it from these pools.
+    case isDeadLetterQueue(of: [String])
     /// The change itself said no, with its own reason.
     case refused(any Error)
 }
@@ -258,6 +260,9 @@ package final class PoolRegistry: Sendable {
     /// Removes a pool, its shards and every message in them; blocks.
     package func remove(_ pool: Pool) throws(RegistryError) {
         try serially { () throws(RegistryError) in
+            // Without it they would have nowhere to go, and come back for ever.
+            let sources = try redrivesStored().filter { $0.value == pool.name.text && $0.key != $0.value }.keys
+            if !sources.isEmpty { throw .isDeadLetterQueue(of: sources.sorted()) }
             let marked = try modify(pool) { $0.isDeleting = true }
             retire(pool)
             try finishDeletion(of: marked)

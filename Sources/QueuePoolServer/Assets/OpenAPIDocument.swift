@@ -318,6 +318,37 @@ package enum OpenAPIDocument {
                   "$ref": "#/components/parameters/pool"
                 }
               ],
+              "delete": {
+                "operationId": "deletePool",
+                "tags": [
+                  "pools"
+                ],
+                "summary": "Delete a pool and every message in it",
+                "responses": {
+                  "204": {
+                    "description": "The pool is gone."
+                  },
+                  "404": {
+                    "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "409": {
+                    "description": "Other pools name it as their dead-letter queue.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
+              },
               "get": {
                 "operationId": "showPool",
                 "tags": [

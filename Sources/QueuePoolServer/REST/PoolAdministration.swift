@@ -43,6 +43,16 @@ struct PoolAdministration: Sendable {
         }
     }
 
+    /// `DELETE /v1/pools/{pool}`
+    func remove(_ pool: Pool, reply: @escaping Reply) {
+        DispatchQueue.global().async {
+            do throws(RegistryError) {
+                try registry.remove(pool)
+                reply(Answer(status: 204, contentType: "application/json", body: []))
+            } catch { reply(Problem(error).answer) }
+        }
+    }
+
     /// The pool of that name, made with its dead-letter queue if it is not there; blocks.
     /// - Returns: whether it was made.
     func ensure(_ name: PoolName, shards: Int, quota: Int?) throws(Problem) -> (pool: Pool, isNew: Bool) {
@@ -134,6 +144,10 @@ extension Problem {
         case .closed:
             self.init(
                 "closing", status: 503, title: "The server is stopping", detail: "Try again.", retryAfterSeconds: 1)
+        case .isDeadLetterQueue(let sources):
+            self.init(
+                "dead-letter-queue", status: 409, title: "The pool is a dead-letter queue",
+                detail: "Messages go to it from \(sources.joined(separator: ", ")): change or delete these first.")
         case .foreign(let pool, _, _):
             self.init(
                 "foreign-pool", status: 409, title: "The pool is another server's",

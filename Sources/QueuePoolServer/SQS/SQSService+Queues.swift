@@ -17,9 +17,9 @@ extension SQSService {
         guard let name = PoolName(request.name) else { throw .invalidQueueName }
         let shards = try shardCount(request)
         try SQSService.settleScope(&attributes, request.attributes, shards, request.name)
-        try checkRedrive(attributes, of: request.name)
         let settled = attributes
         SQSService.blocking(reply) { [self] () throws(SQSError) in
+            try checkRedrive(settled, of: request.name)
             if let target = registry.target(request.name) {
                 return try existing(target, settled, request)
             }
@@ -52,8 +52,18 @@ extension SQSService {
             "DeduplicationScope", "A pool of \(shards) shards has messageGroup; queue needs a pool of one shard.")
     }
 
+    /// Blocks.
     private func checkRedrive(_ attributes: QueueAttributeSet, of queue: String) throws(SQSError) {
         guard let redrive = attributes.redrive else { return }
+        let circle: [String]?
+        do throws(RegistryError) {
+            circle = try registry.redriveCircle(of: queue, to: redrive.deadLetterQueue)
+        } catch { throw SQSError(error) }
+        if let circle {
+            throw .invalid(
+                "RedrivePolicy", redrive.deadLetterQueue,
+                "Messages would move in a circle: \(circle.joined(separator: " to ")).")
+        }
         guard let target = registry.target(redrive.deadLetterQueue), target.shard == nil else {
             throw .invalid(
                 "RedrivePolicy", redrive.deadLetterQueue, "Dead letter target does not exist.")
@@ -241,6 +251,11 @@ extension SQSError {
         case .store: self.init(.serviceUnavailable, "The control store failed: nothing was changed.")
         case .shard(let name, let reason): self.init(.internalFailure, "Shard \(name): \(reason).")
         case .closed: self.init(.serviceUnavailable, "The server is stopping.")
+        case .isDeadLetterQueue(let sources):
+            self.init(
+                .unsupportedOperation,
+                "The queue is the dead-letter queue of \(sources.joined(separator: ", ")): change their RedrivePolicy first."
+            )
         case .foreign(let pool, _, _): self.init(.internalFailure, "\(pool) is served by another server.")
         case .refused(let reason): self = reason as? SQSError ?? SQSError(.internalFailure, "The change was refused.")
         }

@@ -118,7 +118,8 @@ private func makeRegistry(
     var directory: DataDirectory?
     if factories[.embedded] != nil { directory = try dataDirectory(settings, shards) }
     return PoolRegistry(
-        store: store, factories: factories, options: options, clock: clock, directory: directory, meaning: { queueAttributes(of: $0) },
+        store: store, factories: factories, options: options, clock: clock, directory: directory,
+        meaning: { queueAttributes(of: $0) },
         report: { log($0, to: logger) })
 }
 
@@ -160,8 +161,8 @@ private func describe(_ error: any Error) -> String {
     if case RegistryError.foreign(let pool, let owner, let here) = error {
         return owner == here
             ? "the files of \(pool) in \(here) are gone: those there were made anew"
-            : "the pool \(pool) is in the data directory \(owner ?? "of another server"), and this server's is \(here); "
-                + "a control store that both share has embedded pools of one of them only"
+            : "the pool \(pool) is in the data directory \(owner ?? "of another server"), "
+                + "and this server's is \(here); a control store that both share has embedded pools of one of them only"
     }
     guard let problem = error as? QueuePoolServer.Problem else { return "\(error)" }
     return problem.title + ". " + problem.detail
