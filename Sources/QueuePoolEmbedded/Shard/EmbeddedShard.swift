@@ -23,17 +23,17 @@ package final class EmbeddedShard: Shard {
     package let tag: ShardTag
     package var storesBatchesWhole: Bool { true }
 
-    let now: @Sendable () -> Timestamp
+    let clock: ShardClock
     let index: Mutex<FIFOQueue>
     let inbox = Mutex(ShardInbox())
     let stopped = DispatchSemaphore(value: 0)
     let counters = ShardCounters()
     private let callbacks = Mutex(ShardCallbacks())
 
-    init(name: String, index: consuming FIFOQueue, now: @escaping @Sendable () -> Timestamp) {
+    init(name: String, index: consuming FIFOQueue, clock: ShardClock) {
         self.name = name
         tag = index.tag
-        self.now = now
+        self.clock = clock
         self.index = Mutex(index)
     }
 
@@ -128,8 +128,11 @@ package final class EmbeddedShard: Shard {
         return index.withLock { index in
             index.advance(to: time)
             return index.nextVisibleAt
-        }
+        }.map(clock.wallTime)
     }
+
+    /// The shard's time.
+    func now() -> Timestamp { clock.now() }
 
     package func onReady(_ notify: @escaping @Sendable () -> Void) { callbacks.withLock { $0.ready = notify } }
 

@@ -192,7 +192,8 @@ final class ShardWriter: @unchecked Sendable {
         let now = shard.now()
         let (states, last) = shard.index.withLock { index in
             index.advance(to: now)
-            return (index.deliveryStates(), index.highestSequence)
+            // The stop's own time is the newest that the shard had.
+            return (index.deliveryStates(), max(index.highestSequence, SequenceNumber(firstOf: now)))
         }
         // A failure here only forgets receive counts, which a crash would have forgotten too.
         _ = store.transact { (log) throws(DatabaseError) in

@@ -168,7 +168,7 @@ final class Store: @unchecked Sendable {
             recovery = try self.recovery(of: identity, options)
         } catch { throw .store(file: path, error) }
         if let row = recovery.damagedRow { throw .damagedRow(row) }
-        recovery.finish(attributes)
+        let clock = recovery.finish(attributes, wall: options.now)
         do throws(DatabaseError) {
             let rows = recovery.deliveryRows
             // So that a later crash does not bring them back.
@@ -176,7 +176,7 @@ final class Store: @unchecked Sendable {
                 try file.commit { () throws(DatabaseError) in for row in rows { try file.delete(row: row) } }
             }
         } catch { throw .store(file: path, error) }
-        let shard = EmbeddedShard(name: name, index: recovery.index, now: options.now)
+        let shard = EmbeddedShard(name: name, index: recovery.index, clock: clock)
         let writer = ShardWriter(shard: shard, store: self, identity: identity, books: recovery.books)
         shard.setWriter { writer.poke() }
         line.withLock { line in
