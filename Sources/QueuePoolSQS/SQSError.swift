@@ -88,6 +88,8 @@ extension SQSError {
             self.init(.serviceUnavailable, "Too many requests wait for this shard. Try again.")
         case .storageFull:
             self.init(.serviceUnavailable, "The shard's disk has no room: nothing was stored.")
+        case .storageFailed(ShardError.codeOfMovedFile):
+            self.init(.serviceUnavailable, "The shard's file was moved or removed: nothing was acknowledged.")
         case .storageFailed(let code):
             self.init(.internalFailure, "The shard's file could not be written (SQLite result code \(code)).")
         case .closed:

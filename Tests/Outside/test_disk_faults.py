@@ -5,10 +5,12 @@
 """What an operator's hand and a broken disk do to the files of a server."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
 from conftest import wait_until
+from errors import assert_problem
 
 POOL = "emails.fifo"
 
@@ -78,3 +80,41 @@ def test_after_a_failed_flush_nothing_is_acknowledged_until_a_restart(servers, t
     assert set(acknowledged) <= {m["MessageId"] for m in again.drain(POOL)}
     again.send(POOL, group, "taken")
     again.stop()
+
+
+@pytest.mark.parametrize("mishap", ["moved", "removed"])
+def test_a_data_directory_that_is_gone_ends_sends(servers, mishap):
+    """What would be acknowledged now is lost when the server ends."""
+    server = servers(pools=(POOL + "=2",))
+    acknowledged = [server.send(POOL, f"g{i % 5}", str(i))["id"] for i in range(20)]
+    away = server.data.with_name("away")
+    if mishap == "moved":
+        server.data.rename(away)
+    else:
+        shutil.rmtree(server.data)
+
+    def refusals():
+        answers = []
+        for i in range(8):
+            answers.append(server.post(f"/v1/pools/{POOL}/messages", json={"group": f"g{i}", "body": "late"}))
+            if answers[-1].status_code == 202:
+                acknowledged.append(answers[-1].json()["id"])
+        return answers if all(answer.status_code == 503 for answer in answers) else None
+
+    for refusal in wait_until(refusals, seconds=5, what="that sends are refused"):
+        problem = assert_problem(refusal, 503)
+        assert "moved or removed" in problem["title"], problem
+    sqs = server.action("SendMessage", {
+        "QueueUrl": POOL, "MessageBody": "x", "MessageGroupId": "g0", "MessageDeduplicationId": "s"})
+    assert sqs.status_code == 503 and "moved or removed" in sqs.text, sqs.text
+    ready = assert_problem(server.get("/readyz"), 503)
+    assert "moved or removed" in ready["detail"], ready
+    assert server.get("/healthz").status_code == 200
+    lines = [line for line in server.text().splitlines() if "Sends are refused" in line]
+    assert len(lines) == 1 and "moved or removed" in lines[0], lines
+    server.kill9()
+    if mishap == "moved":
+        away.rename(server.data)
+        again = servers(pools=(POOL + "=2",), port=server.port)
+        assert set(acknowledged) == {m["MessageId"] for m in again.drain(POOL)}
+        again.stop()

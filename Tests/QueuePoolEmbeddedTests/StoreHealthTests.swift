@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CFaultyVFS
+import Foundation
 import QueuePoolCore
 import Testing
 
@@ -54,6 +55,47 @@ struct StoreHealthTests {
             }
             #expect(health.problem == problem)
         }
+    }
+
+    /// What somebody may do to the files of a running server.
+    enum Mishap: CaseIterable {
+        case moved, removed, replaced, logRemoved
+    }
+
+    private func commit(_ mishap: Mishap, _ disk: FaultyDisk) throws {
+        let files = FileManager.default
+        switch mishap {
+        case .moved: try files.moveItem(atPath: disk.folder("own"), toPath: disk.folder("away"))
+        case .removed: try files.removeItem(atPath: disk.folder("own"))
+        case .replaced:
+            try files.copyItem(atPath: disk.store(0), toPath: disk.folder("copy"))
+            guard rename(disk.folder("copy"), disk.store(0)) == 0 else { throw CocoaError(.fileWriteUnknown) }
+        case .logRemoved: try files.removeItem(atPath: disk.store(0) + "-wal")
+        }
+    }
+
+    @Test("a file that is not where it was takes no sends", arguments: Mishap.allCases)
+    func moved(_ mishap: Mishap) async throws {
+        let disk = try FaultyDisk()
+        let factory = try disk.factory()
+        let shard = try factory.open(name: "a-0000.fifo", attributes: QueueAttributes())
+        _ = try await shard.put("1")
+        for store in factory.stores { store.pokeAll() }
+        _ = try await shard.put("2")
+        #expect(factory.storageProblem == nil)
+        try commit(mishap, disk)
+        for store in factory.stores { store.pokeAll() }
+        await #expect(throws: ShardError.storageFailed(code: ShardError.codeOfMovedFile)) {
+            try await shard.put("refused")
+        }
+        #expect(factory.storageProblem?.contains("moved or removed") == true)
+        shard.close()
+        guard mishap == .moved else { return }
+        try FileManager.default.moveItem(atPath: disk.folder("away"), toPath: disk.folder("own"))
+        let again = try disk.open()
+        #expect(try await again.get().map(\.body) == ["1", "2"])
+        _ = try await again.put("taken")
+        again.close()
     }
 
     @Test("deletes and purges find room after sends filled the disk")

@@ -44,6 +44,7 @@ import Testing
     @Test func `the server's own faults are the receiver's`() {
         #expect(SQSError(ShardError.storageFull).queryErrorHeader == "ServiceUnavailable;Receiver")
         #expect(SQSError(ShardError.storageFailed(code: 10)).status == 500)
+        #expect(SQSError(ShardError.storageFailed(code: ShardError.codeOfMovedFile)).status == 503)
         #expect(
             SQSError(ShardError.quotaExceeded(retryAfterMilliseconds: 3)).queryErrorHeader == "RequestThrottled;Sender")
     }

@@ -62,6 +62,9 @@ package enum ShardError: Error, Hashable, Sendable {
     /// An earlier entry of the same group in the same request failed, for this reason. This one was not sent.
     indirect case earlierEntryFailed(ShardError)
 
+    /// The code of `storageFailed` when the file was moved or removed: SQLITE_READONLY_DBMOVED.
+    package static let codeOfMovedFile: Int32 = 1_032
+
     /// Whether the same request with the same deduplication id may succeed later.
     package var isRetryable: Bool {
         switch self {
@@ -76,6 +79,7 @@ package enum ShardError: Error, Hashable, Sendable {
         case .quotaExceeded: "quota-exceeded"
         case .overloaded: "overloaded"
         case .storageFull: "storage-full"
+        case .storageFailed(ShardError.codeOfMovedFile): "storage-moved"
         case .storageFailed: "storage-failed"
         case .closed: "closing"
         case .unavailable: "unavailable"

@@ -53,6 +53,8 @@ final class LogFile {
     let database: Database
     /// The folder with the file.
     let directory: String
+    /// The file and its log, as they were at open.
+    private let marks: [String: FileMark]
     private let insertRow: Statement
     private let deleteRow: Statement
     private let selectHead: Statement
@@ -103,6 +105,7 @@ final class LogFile {
         let newest = try database.prepare("SELECT max(id) FROM log")
         nextRow = try newest.next("find the newest row") ? newest.integer(0) + 1 : 1
         newest.reset()
+        marks = LogFile.marks([path, path + "-wal"])
         walPages = .allocate(capacity: 1)
         walPages.initialize(to: 0)
         sqlite3_wal_hook(
@@ -234,6 +237,19 @@ final class LogFile {
             brokenBy = error
             throw error
         }
+    }
+
+    /// Closes the file for writes if it, or its log, is not at its path any more. What is written to a file that was
+    /// removed is gone when the process ends.
+    func checkPlace() {
+        guard brokenBy == nil, LogFile.marks(marks.keys) != marks else { return }
+        brokenBy = DatabaseError(code: ShardError.codeOfMovedFile, operation: "find the file where it was")
+    }
+
+    private static func marks(_ paths: some Sequence<String>) -> [String: FileMark] {
+        var marks: [String: FileMark] = [:]
+        for path in paths { marks[path] = SystemFile.mark(of: path) }
+        return marks
     }
 
     private func checkUsable() throws(DatabaseError) { if let brokenBy { throw brokenBy } }

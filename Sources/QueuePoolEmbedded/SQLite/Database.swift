@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CQueuePoolSQLite
+import QueuePoolCore
 
 // One connection, used by one thread at a time: the shard's writer, or whoever opens or inspects a file before a
 // writer exists. SQLite is opened in multi-thread mode (SQLITE_OPEN_NOMUTEX), which asks for exactly that and takes no
@@ -20,8 +21,10 @@ package struct DatabaseError: Error, Hashable, CustomStringConvertible {
     var isFailedWrite: Bool { code == SQLITE_IOERR | (3 << 8) }
     /// The file's state is unknown from here on: a failed flush may have dropped pages, or the file is damaged.
     package var isFatal: Bool {
-        code == DatabaseError.failedFlush || code & 0xFF == SQLITE_CORRUPT || code & 0xFF == SQLITE_NOTADB
+        code == DatabaseError.failedFlush || code & 0xFF == SQLITE_CORRUPT || code & 0xFF == SQLITE_NOTADB || isMoved
     }
+    /// Another file is at the path, or none: what is written goes where nobody will look for it.
+    var isMoved: Bool { code == ShardError.codeOfMovedFile }
     /// Whether a COMMIT that failed with it has surely not happened: SQLite wrote no commit frame, or gave the frames up.
     var leavesCommitUndone: Bool {
         isFull || isFailedWrite || code & 0xFF == SQLITE_BUSY || code & 0xFF == SQLITE_NOMEM

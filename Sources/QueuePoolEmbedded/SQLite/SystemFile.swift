@@ -4,6 +4,12 @@
 
 import Glibc
 
+/// What tells a file from every other one, whatever its path is.
+struct FileMark: Hashable {
+    let device: UInt64
+    let number: UInt64
+}
+
 /// Calls to the file system that SQLite does not make for us.
 enum SystemFile {
     /// Puts on stable storage which files a directory has.
@@ -12,6 +18,13 @@ enum SystemFile {
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
         return fsync(descriptor) == 0
+    }
+
+    /// Which file is at a path; `nil` if there is none.
+    static func mark(of path: String) -> FileMark? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return FileMark(device: UInt64(status.st_dev), number: UInt64(status.st_ino))
     }
 
     /// Bytes that may still be written on the file system of a path, and how many it has in all.

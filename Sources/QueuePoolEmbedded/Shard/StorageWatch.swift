@@ -6,7 +6,7 @@ import Synchronization
 
 /// What changed about the stores of a directory that is worth a line in the log.
 package enum StorageEvent: Hashable, Sendable {
-    /// A store stopped taking sends. Full disks are told once for all stores.
+    /// A store stopped taking sends. Full disks and moved directories are told once for all stores.
     case began(file: String, StoreProblem)
     /// The disk has room again.
     case roomAgain
@@ -29,12 +29,14 @@ final class StorageWatch: Sendable {
     func set(_ problem: StoreProblem?, of file: String) {
         let event = problems.withLock { problems -> StorageEvent? in
             let wasFull = problems.values.contains(.full)
+            let wasMoved = problems.values.contains(.moved)
             problems[file] = problem
             let isFull = problems.values.contains(.full)
             switch problem {
             case nil: return wasFull && !isFull ? .roomAgain : nil
             case .full: return wasFull ? nil : .began(file: file, .full)
-            case .moved?, .broken?: return problem.map { .began(file: file, $0) }
+            case .moved: return wasMoved ? nil : .began(file: file, .moved)
+            case .broken?: return problem.map { .began(file: file, $0) }
             }
         }
         if let event { report(event) }

@@ -10,7 +10,8 @@ extension Store {
 
     /// Once a second: whether the file is where it was, and whether there is room.
     func look() {
-        if let error = file.brokenBy { return note(.broken(code: error.code)) }
+        file.checkPlace()
+        if let error = file.brokenBy { return note(error.isMoved ? .moved : .broken(code: error.code)) }
         guard let room = file.room() else { return }
         note(.looked(room))
         // Not at the price of sends.

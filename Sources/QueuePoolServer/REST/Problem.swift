@@ -66,6 +66,11 @@ package struct Problem: Error, Hashable, Sendable {
             self.init(
                 "storage-full", status: 503, title: "The shard's disk is full",
                 detail: "Nothing was stored. The same request succeeds once the disk has room.", retryAfterSeconds: 5)
+        case .storageFailed(ShardError.codeOfMovedFile):
+            self.init(
+                "storage-moved", status: 503, title: "The shard's file was moved or removed",
+                detail: "Nothing was acknowledged. The same request succeeds once the data directory is back and the "
+                    + "server was started anew.", retryAfterSeconds: 5)
         case .storageFailed(let code):
             self.init(
                 "storage-failed", status: 500, title: "The shard's file could not be written",
