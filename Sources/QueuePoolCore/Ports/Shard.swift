@@ -186,8 +186,9 @@ extension Shard {
     }
 }
 
-/// Where a shard sends messages that were received too often; it may be called on any thread.
+/// Where a shard sends messages that were received too often; it may be called on any thread, and answers for each
+/// message, in order.
 package typealias DeadLetterSink =
     @Sendable (
-        _ messages: [OutgoingMessage], _ completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+        _ messages: [OutgoingMessage], _ completion: @escaping @Sendable ([Result<SendReceipt, ShardError>]) -> Void
     ) -> Void

@@ -47,9 +47,12 @@ extension FIFOQueue {
     }
 
     /// Ends what `beginDelete` (or a move to the dead-letter queue) began.
-    /// - Parameter isDurable: whether the deletion was written; if not, the message is as before.
+    /// - Parameters:
+    ///   - isDurable: whether the deletion was written; if not, the message is as before.
+    ///   - until: when a message that was not deleted may be looked at again; `nil`: when its timeout ends.
     package mutating func finishDelete(
-        _ handle: ReceiptHandle, isDurable: Bool, isExpiry: Bool = false, deletionRow: Int64, now: Timestamp
+        _ handle: ReceiptHandle, isDurable: Bool, isExpiry: Bool = false, deletionRow: Int64, now: Timestamp,
+        until: Timestamp? = nil
     ) {
         guard let place = place(of: handle), entries[place].delivery != noPlace else { return }
         let delivery = entries[place].delivery
@@ -62,6 +65,7 @@ extension FIFOQueue {
         deliveries[delivery].isHeld = false
         deliveries[delivery].isLeaving = false
         heldCount -= 1
+        if let until { deliveries[delivery].visibleAt = until }
         if deliveries[delivery].visibleAt > now { timeouts.insert(delivery, &deliveries) }
         refresh(entries[place].group, now)
     }

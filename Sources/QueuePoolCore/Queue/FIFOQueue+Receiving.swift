@@ -65,6 +65,14 @@ extension FIFOQueue {
         return decision
     }
 
+    /// What must leave, without a receive: a slice of it, held like a receive holds it.
+    /// - Important: call `advance(to:)` first.
+    package mutating func takeLeaving(now: Timestamp) -> ReceiveDecision {
+        var decision = ReceiveDecision()
+        letGo(now, &decision)
+        return decision
+    }
+
     /// Takes out what must leave before its group can be served. The followers have their turn when that is durable.
     private mutating func letGo(_ now: Timestamp, _ decision: inout ReceiveDecision) {
         while leaving.first != noPlace {

@@ -39,18 +39,21 @@ extension FIFOQueue {
 
     /// Every message that was received at least once, to be written at a clean stop.
     package func deliveryStates() -> [DeliveryState] {
-        var states: [DeliveryState] = []
-        for block in blockOrder {
-            for place in livePlaces(block) where entries[place].delivery != noPlace {
-                let delivery = deliveries[entries[place].delivery]
-                states.append(
-                    DeliveryState(
-                        sequence: entries[place].sequence, receiveCount: delivery.receiveCount,
-                        visibleAt: delivery.visibleAt, receivedAt: delivery.receivedAt,
-                        firstReceivedAt: delivery.firstReceivedAt, incarnation: delivery.incarnation))
-            }
-        }
-        return states
+        blockOrder.flatMap { livePlaces($0).compactMap(deliveryState) }
+    }
+
+    /// The same of some messages, to be written before they are moved elsewhere.
+    package func deliveryStates(of handles: [ReceiptHandle]) -> [DeliveryState] {
+        handles.compactMap { place(of: $0).flatMap(deliveryState) }
+    }
+
+    private func deliveryState(_ place: UInt32) -> DeliveryState? {
+        guard entries[place].delivery != noPlace else { return nil }
+        let delivery = deliveries[entries[place].delivery]
+        return DeliveryState(
+            sequence: entries[place].sequence, receiveCount: delivery.receiveCount, visibleAt: delivery.visibleAt,
+            receivedAt: delivery.receivedAt, firstReceivedAt: delivery.firstReceivedAt,
+            incarnation: delivery.incarnation)
     }
 
     /// Takes up a delivery from before a clean restart.

@@ -12,7 +12,7 @@ enum ShardOperation: Sendable {
     /// Fetch the bodies of what a receive handed out.
     case load(ReceiveDecision, @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
     /// Delete what was moved to the dead-letter queue, or let go of what could not be.
-    case finishMove([ReceiptHandle], isStored: Bool)
+    case finishMove([(handle: ReceiptHandle, isStored: Bool)])
     /// Delete what a receive found to be older than the retention period.
     case expire([ReceiptHandle])
     case purge(@Sendable (Result<Int, ShardError>) -> Void)

@@ -8,8 +8,8 @@ import QueuePoolCore
 struct ShardTurn {
     var sends: [(messages: [OutgoingMessage], completion: @Sendable (Result<[SendReceipt], ShardError>) -> Void)] = []
     var deletes: [(handles: [ReceiptHandle], completion: @Sendable ([DeleteOutcome]) -> Void)] = []
-    /// Ends of moves to the dead-letter queue; the handles are held.
-    var moves: [(handles: [ReceiptHandle], isStored: Bool)] = []
+    /// Messages that are stored in the dead-letter queue; held.
+    var moves: [ReceiptHandle] = []
     /// Handles of messages that retention drops; held.
     var expired: [ReceiptHandle] = []
 
@@ -60,10 +60,8 @@ struct ShardTurn {
                     return decision
                 })
         }
-        for (handles, isStored) in moves where isStored {
-            deletions.append(contentsOf: handles.map(\.sequence))
-            movedCount += handles.count
-        }
+        deletions.append(contentsOf: moves.map(\.sequence))
+        movedCount += moves.count
         deletions.append(contentsOf: expired.map(\.sequence))
     }
 
@@ -87,10 +85,10 @@ struct ShardTurn {
                 }
             }
         }
-        for (handles, isStored) in moves {
-            for handle in handles {
-                index.finishDelete(handle, isDurable: isStored && isDurable, deletionRow: deletionRow, now: now)
-            }
+        for handle in moves {
+            index.finishDelete(
+                handle, isDurable: isDurable, deletionRow: deletionRow, now: now,
+                until: now + DeadLetterMoves.firstPause)
         }
         for handle in expired {
             index.finishDelete(handle, isDurable: isDurable, isExpiry: true, deletionRow: deletionRow, now: now)
@@ -99,16 +97,13 @@ struct ShardTurn {
 
     /// What of it operators should read in the log.
     func events(isDurable: Bool) -> [ShardEvent] {
-        let moved = moves.filter { $0.isStored && isDurable }.flatMap { $0.handles.map(ShardTurn.messageID) }
-        let failed = moves.filter { !$0.isStored || !isDurable }.flatMap { $0.handles.map(ShardTurn.messageID) }
         var events: [ShardEvent] = []
-        if !moved.isEmpty { events.append(.movedToDeadLetter(moved)) }
-        if !failed.isEmpty { events.append(.deadLetterFailed(failed)) }
+        if isDurable, !moves.isEmpty { events.append(.movedToDeadLetter(moves.map(ShardTurn.messageID))) }
         if isDurable, !expired.isEmpty { events.append(.expired(expired.count)) }
         return events
     }
 
-    private static func messageID(_ handle: ReceiptHandle) -> MessageID {
+    static func messageID(_ handle: ReceiptHandle) -> MessageID {
         MessageID(shard: handle.shard, sequence: handle.sequence)
     }
 

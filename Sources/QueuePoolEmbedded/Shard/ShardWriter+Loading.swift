@@ -5,7 +5,7 @@
 import QueuePoolCore
 import Synchronization
 
-// Bodies that are not in memory, and moves to the dead-letter queue, which need bodies too.
+// Bodies that are not in memory.
 
 extension ShardWriter {
     /// Fetches what a receive handed out and starts the moves that it asked for.
@@ -28,7 +28,7 @@ extension ShardWriter {
         completion(.success(messages))
     }
 
-    private func find(
+    func find(
         _ entry: ReceivedEntry, _ bodies: inout [Int64: [UInt8]]
     ) -> Result<ReceivedMessage?, ShardError> {
         if let body = entry.body { return .success(entry.message(in: body)) }
@@ -43,25 +43,6 @@ extension ShardWriter {
             shard.index.withLock { $0.keep(body, row: place.row, for: entry.handle) }
             return .success(entry.message(place, in: body))
         } catch { return .failure(.storageFailed(code: error.code)) }
-    }
-
-    /// Stores copies in the dead-letter queue first and deletes here afterwards: a crash in between leaves a message in
-    /// both, never in neither.
-    private func move(_ entries: [ReceivedEntry], _ bodies: inout [Int64: [UInt8]]) {
-        let handles = entries.map(\.handle)
-        let messages = entries.compactMap { entry -> OutgoingMessage? in
-            guard case .success(let found?) = find(entry, &bodies) else { return nil }
-            return found.deadLetter()
-        }
-        let shard = self.shard
-        guard messages.count == entries.count, let sink = shard.deadLetterSink else {
-            _ = shard.post(.finishMove(handles, isStored: false))
-            return
-        }
-        sink(messages) { result in
-            let isStored = (try? result.get()) != nil
-            _ = shard.post(.finishMove(handles, isStored: isStored))
-        }
     }
 }
 

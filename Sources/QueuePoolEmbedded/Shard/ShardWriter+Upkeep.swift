@@ -23,7 +23,10 @@ extension ShardWriter {
         guard isTimely || hasMoreUpkeep || isRewriteDue else { return }
         hasMoreUpkeep = false
         guard store.brokenBy == nil else { return }
-        if isTimely { maintainedAt = now }
+        if isTimely {
+            maintainedAt = now
+            resumeMoves(now)
+        }
         // What fails is tried again in a second, not at once.
         let hasMoreToExpire = expire(now)
         let hasMoreToRewrite = isRewriteDue && rewritePinned(now)

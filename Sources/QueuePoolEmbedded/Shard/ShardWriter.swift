@@ -21,6 +21,8 @@ final class ShardWriter: @unchecked Sendable {
     let store: Store
     let identity: LogIdentity
     var books: LogBooks
+    var moves = DeadLetterMoves()
+    var moveNotes: [MoveNote] = []
     /// Whether the last commit failed, so that a change is told once.
     private var isFailing = false
     /// Upkeep has more to do than it did in the last turn. Like everything here, touched by one turn at a time.
@@ -89,7 +91,7 @@ final class ShardWriter: @unchecked Sendable {
                     turn.sends.append((messages, completion))
                 }
             case .delete(let handles, let completion): turn.deletes.append((handles, completion))
-            case .finishMove(let handles, let isStored): turn.moves.append((handles, isStored))
+            case .finishMove(let results): finishMove(results, &turn)
             case .expire(let handles): turn.expired.append(contentsOf: handles)
             case .load(let decision, let completion): load(decision, completion)
             case .purge(let completion):
@@ -130,6 +132,7 @@ final class ShardWriter: @unchecked Sendable {
             blockCount = index.blockCount
             return index.hasReadyGroup
         }
+        if !turn.moves.isEmpty { settleMoves(turn.moves, isDurable: failure == nil) }
         shard.counters.moved.wrappingAdd(failure == nil ? turn.movedCount : 0, ordering: .relaxed)
         turn.answer(failure)
         report(turn, failure)
@@ -176,12 +179,14 @@ final class ShardWriter: @unchecked Sendable {
 
     private func purge(_ completion: @Sendable (Result<Int, ShardError>) -> Void) {
         let rows =
-            shard.index.withLock { $0.blockRows() } + books.rows
+            shard.index.withLock { $0.blockRows() } + books.rows + moveNotes.map(\.row)
         let failure = store.transactMakingRoom { (log) throws(DatabaseError) in
             for row in rows { try log.delete(row: row) }
         }
         if let failure { return completion(.failure(failure)) }
         books = LogBooks()
+        moves = DeadLetterMoves()
+        moveNotes = []
         completion(.success(shard.index.withLock { $0.removeAll() }))
     }
 

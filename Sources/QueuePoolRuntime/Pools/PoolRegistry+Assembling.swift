@@ -92,18 +92,9 @@ extension PoolRegistry {
     func sink(for pool: Pool) -> DeadLetterSink {
         { [weak self, weak pool] messages, completion in
             guard let name = pool?.snapshot.attributes.redrive?.deadLetterQueue, let target = self?.pool(name) else {
-                return completion(.failure(.closed))
+                return completion(messages.map { _ in .failure(.closed) })
             }
-            target.send(messages) { results in
-                var receipts: [SendReceipt] = []
-                for result in results {
-                    switch result {
-                    case .success(let receipt): receipts.append(receipt)
-                    case .failure(let error): return completion(.failure(error))
-                    }
-                }
-                completion(.success(receipts))
-            }
+            target.send(messages, completion: completion)
         }
     }
 

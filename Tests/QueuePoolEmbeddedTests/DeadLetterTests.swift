@@ -1,0 +1,129 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import Synchronization
+import Testing
+
+@testable import QueuePoolEmbedded
+
+/// A dead-letter queue that notes what it is sent, and answers as told.
+private final class DeadLetters: Sendable {
+    enum Answer { case stored, refused, silent }
+
+    private let state = Mutex<(ids: [String], answer: Answer)>(([], .stored))
+
+    init(_ answer: Answer) { state.withLock { $0.answer = answer } }
+
+    var ids: [String] { state.withLock { $0.ids } }
+
+    func set(_ answer: Answer) { state.withLock { $0.answer = answer } }
+
+    var sink: DeadLetterSink {
+        { [self] messages, completion in
+            let answer = state.withLock { state in
+                state.ids += messages.map { $0.record.withView { String(decoding: $0.deduplicationID, as: UTF8.self) } }
+                return state.answer
+            }
+            switch answer {
+            case .silent: break
+            case .refused: completion(messages.map { _ in .failure(.closed) })
+            case .stored:
+                completion(
+                    messages.map { _ in
+                        .success(
+                            SendReceipt(
+                                messageID: MessageID(high: 1, low: 1), sequence: SequenceNumber(rawValue: 1),
+                                isDuplicate: false))
+                    })
+            }
+        }
+    }
+}
+
+@Suite("Moves to the dead-letter queue of an embedded shard")
+struct DeadLetterTests {
+    private func attributes() -> QueueAttributes {
+        var attributes = QueueAttributes()
+        attributes.visibilityTimeoutSeconds = 0
+        attributes.redrive = RedrivePolicy(deadLetterQueue: "dead.fifo", maxReceiveCount: 1)
+        return attributes
+    }
+
+    private func open(_ disk: FaultyDisk, _ letters: DeadLetters, _ name: String = "own") throws -> any Shard {
+        let shard = try disk.open(name)
+        shard.setAttributes(attributes())
+        shard.setDeadLetterSink(letters.sink)
+        return shard
+    }
+
+    /// Turns until something came about; each send is a turn of the store.
+    private func turns(_ shard: any Shard, _ disk: FaultyDisk, until isDone: () -> Bool) async throws {
+        for _ in 0..<200 where !isDone() {
+            disk.pass(seconds: 2)
+            _ = try await shard.put("turn")
+            await Task.yield()
+        }
+    }
+
+    @Test("delete what was stored there")
+    func stored() async throws {
+        let disk = try FaultyDisk()
+        let letters = DeadLetters(.stored)
+        let shard = try open(disk, letters)
+        let id = try #require(try await shard.put("spent").first).messageID.description
+        #expect(try await shard.get(1).map(\.body) == ["spent"])
+        #expect(try await shard.get(1).isEmpty)
+        try await turns(shard, disk) { shard.counts().movedToDeadLetter == 1 }
+        #expect(letters.ids == [id])
+        #expect(shard.counts().movedToDeadLetter == 1)
+        shard.close()
+    }
+
+    @Test("are taken up again after a crash between the two writes, before anybody receives the message")
+    func crash() async throws {
+        let disk = try FaultyDisk()
+        let before = DeadLetters(.silent)
+        let shard = try open(disk, before)
+        let id = try #require(try await shard.put("spent").first).messageID.description
+        _ = try await shard.get(1)
+        #expect(try await shard.get(1).isEmpty)
+        #expect(before.ids == [id])
+        try disk.losePower(to: "next")
+
+        let after = DeadLetters(.stored)
+        let next = try open(disk, after, "next")
+        #expect(try await next.get(1).isEmpty, "a spent message was delivered after the crash")
+        try await turns(next, disk) { next.counts().movedToDeadLetter == 1 }
+        // The same id: the dead-letter queue stores no copy.
+        #expect(after.ids == [id])
+        next.close()
+
+        let last = try open(disk, after, "next")
+        try await turns(last, disk) { false }
+        #expect(after.ids == [id], "what was moved is moved no more")
+        last.close()
+        shard.close()
+    }
+
+    @Test("to a queue that takes nothing are tried ever less often, and hold up their own group only")
+    func refused() async throws {
+        let disk = try FaultyDisk()
+        let letters = DeadLetters(.refused)
+        let shard = try open(disk, letters)
+        let events = Mutex(0)
+        shard.onEvent { event in if case .deadLetterFailed = event { events.withLock { $0 += 1 } } }
+        _ = try await shard.put("spent")
+        _ = try await shard.get(1)
+        for _ in 0..<1_000 { #expect(try await shard.get(1).isEmpty) }
+        #expect(letters.ids.count == 1, "receives made it try again")
+        #expect(events.withLock { $0 } == 1)
+        letters.set(.stored)
+        disk.pass(seconds: 2)
+        #expect(try await shard.get(1).isEmpty)
+        try await turns(shard, disk) { shard.counts().movedToDeadLetter == 1 }
+        #expect(shard.counts().movedToDeadLetter == 1)
+        shard.close()
+    }
+}
