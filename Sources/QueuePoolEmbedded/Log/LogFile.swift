@@ -66,7 +66,9 @@ final class LogFile {
     /// Pages in the WAL, told by SQLite after each commit.
     private let walPages: UnsafeMutablePointer<Int32>
     private(set) var nextRow: Int64
-    private(set) var identities: [String: LogIdentity]
+    var identities: [String: LogIdentity]
+    /// Shards whose rows are being removed, by number, each with the last row that was looked at.
+    var leaving: [Int64: Int64]
     private var isOpen = true
 
     /// Opens a file, or makes it.
@@ -87,6 +89,7 @@ final class LogFile {
             CREATE TABLE IF NOT EXISTS shards (
                 number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, tag INTEGER NOT NULL, key0 INTEGER NOT NULL,
                 key1 INTEGER NOT NULL);
+            CREATE TABLE IF NOT EXISTS leaving (number INTEGER PRIMARY KEY);
             CREATE TABLE IF NOT EXISTS log (
                 id INTEGER PRIMARY KEY, shard INTEGER NOT NULL, kind INTEGER NOT NULL, head BLOB, body BLOB);
             """)
@@ -94,6 +97,7 @@ final class LogFile {
         let total = min(SystemFile.room(at: directory)?.total ?? .max, SystemFile.fileBytesMax)
         checkpointPages = Int32(max(16, min(LogFile.checkpointPagesMax, total / 32 / LogFile.pageBytes)))
         identities = try LogFile.identities(database)
+        leaving = try LogFile.leaving(database)
         insertRow = try database.prepare("INSERT INTO log (id, shard, kind, head, body) VALUES (?, ?, ?, ?, ?)")
         deleteRow = try database.prepare("DELETE FROM log WHERE id = ?")
         selectHead = try database.prepare("SELECT head FROM log WHERE id = ?")
@@ -142,62 +146,6 @@ final class LogFile {
         let isOurs = try select.next("read the format") && select.integer(0) == formatVersion
         select.reset()
         guard isOurs else { throw DatabaseError(code: SQLITE_MISMATCH, operation: "read a file of another format") }
-    }
-
-    private static func identities(_ database: Database) throws(DatabaseError) -> [String: LogIdentity] {
-        var found: [String: LogIdentity] = [:]
-        let select = try database.prepare("SELECT number, name, tag, key0, key1 FROM shards")
-        while try select.next("read the shards") {
-            found[select.text(1)] = LogIdentity(
-                number: select.integer(0), tag: ShardTag(rawValue: UInt64(bitPattern: select.integer(2))),
-                deduplicationHash: SipHash128(
-                    key0: UInt64(bitPattern: select.integer(3)), key1: UInt64(bitPattern: select.integer(4))))
-        }
-        return found
-    }
-
-    // MARK: - Shards
-
-    /// The shard's identity, made if it has none yet; on stable storage when this returns.
-    func identity(of name: String, random: () -> UInt64) throws(DatabaseError) -> LogIdentity {
-        if let known = identities[name] { return known }
-        let identity = LogIdentity(
-            number: (identities.values.map(\.number).max() ?? 0) + 1, tag: ShardTag(rawValue: random()),
-            deduplicationHash: SipHash128(key0: random(), key1: random()))
-        try commit { () throws(DatabaseError) in
-            let insert = try database.prepare(
-                "INSERT INTO shards (number, name, tag, key0, key1) VALUES (?, ?, ?, ?, ?)")
-            insert.bind(1, identity.number)
-            insert.bind(2, name)
-            insert.bind(3, Int64(bitPattern: identity.tag.rawValue))
-            insert.bind(4, Int64(bitPattern: identity.deduplicationHash.key0))
-            insert.bind(5, Int64(bitPattern: identity.deduplicationHash.key1))
-            try insert.run("add a shard")
-        }
-        identities[name] = identity
-        return identity
-    }
-
-    /// Removes a shard and everything of it. Reads the whole file.
-    func remove(_ name: String) throws(DatabaseError) {
-        guard let identity = identities[name] else { return }
-        try commit { () throws(DatabaseError) in
-            for table in ["log WHERE shard", "shards WHERE number"] {
-                let delete = try database.prepare("DELETE FROM \(table) = ?")
-                delete.bind(1, identity.number)
-                try delete.run("remove a shard")
-            }
-        }
-        identities[name] = nil
-    }
-
-    /// The shards, with how many rows each has. Reads the whole index of rows, and no body.
-    func rows() throws(DatabaseError) -> [String: Int] {
-        var found = identities.mapValues { _ in 0 }
-        let rows = try database.prepare(
-            "SELECT name, count(*) FROM log JOIN shards ON shards.number = log.shard GROUP BY log.shard")
-        while try rows.next("count rows") { found[rows.text(0)] = Int(rows.integer(1)) }
-        return found
     }
 
     // MARK: - Transactions
@@ -252,7 +200,7 @@ final class LogFile {
         return marks
     }
 
-    private func checkUsable() throws(DatabaseError) { if let brokenBy { throw brokenBy } }
+    func checkUsable() throws(DatabaseError) { if let brokenBy { throw brokenBy } }
 
     private func flush() throws(DatabaseError) {
         let code = queuepool_sqlite_flush_wal(database.handle)
@@ -320,23 +268,6 @@ final class LogFile {
         guard try statement.next("read a row") else { return nil }
         defer { statement.reset() }
         return statement.bytes(0)
-    }
-
-    /// Visits the head of every row, or of one shard's, oldest first. Bodies stay on disk.
-    func scan(
-        only shard: Int64? = nil,
-        _ visit: (
-            _ shard: Int64, _ row: Int64, _ kind: Int64, _ head: [UInt8], _ bodyBytes: Int
-        ) throws(DatabaseError) -> Void
-    ) throws(DatabaseError) {
-        try checkUsable()
-        // length() of a blob is answered from the row's header; the overflow pages of the body are not read.
-        let rows = try database.prepare(
-            "SELECT id, kind, head, length(body), shard FROM log \(shard.map { "WHERE shard = \($0)" } ?? "") ORDER BY id"
-        )
-        while try rows.next("scan the log") {
-            try visit(rows.integer(4), rows.integer(0), rows.integer(1), rows.bytes(2), Int(rows.integer(3)))
-        }
     }
 
     // MARK: - Checkpoints

@@ -71,14 +71,21 @@ package final class CommitPool: Sendable {
 
     /// Runs what waits for the disk; another thread may take the processor meanwhile.
     func waiting<E>(_ body: () throws(E) -> Void) throws(E) {
+        beginWaiting()
+        defer { endWaiting() }
+        try body()
+    }
+
+    /// The thread is about to wait for the disk, or for whoever has a store's file.
+    func beginWaiting() {
         let mustWake = state.withLock { state in
             state.running -= 1
             return state.mustWake(runningMax)
         }
         if mustWake { wake.signal() }
-        defer { state.withLock { $0.running += 1 } }
-        try body()
     }
+
+    func endWaiting() { state.withLock { $0.running += 1 } }
 
     private func run() {
         while true {

@@ -34,6 +34,19 @@ extension Store {
         return body()
     }
 
+    /// The same for what throws.
+    func makingRoom(_ body: () throws(DatabaseError) -> Void) throws(DatabaseError) {
+        var failure: DatabaseError?
+        let isFailed = makingRoom { () -> ShardError? in
+            do throws(DatabaseError) { try body() } catch {
+                failure = error
+                return LogFile.isForRoom(error) ? .storageFull : .storageFailed(code: error.code)
+            }
+            return nil
+        }
+        if isFailed != nil, let failure { throw failure }
+    }
+
     private func note(_ event: StoreHealth.Event) {
         guard health.handle(event) else { return }
         // While there is room for the log's pages in the file, so that deletes have the log.

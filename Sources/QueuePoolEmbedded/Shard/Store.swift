@@ -30,6 +30,8 @@ final class Store: @unchecked Sendable {
     let watch: StorageWatch?
     var health = StoreHealth()
     private let isLookDue = Atomic(false)
+    /// Shards are leaving whose removal nobody waits for.
+    private let hasLeftovers = Atomic(false)
     private let lock = Mutex(())
     private let line = Mutex(Line())
     private var opened: LogFile?
@@ -60,6 +62,17 @@ final class Store: @unchecked Sendable {
         try lock.withLock { (_) throws(E) -> R in try body() }
     }
 
+    /// The same on a thread of the pool's: while somebody else has the file, another thread may use the processor.
+    private func exclusivelyInPool(_ body: () -> Void) {
+        let isDone: Void? = lock.withLockIfAvailable { _ in body() }
+        if isDone != nil { return }
+        pool.beginWaiting()
+        lock.withLock { _ in
+            pool.endWaiting()
+            body()
+        }
+    }
+
     // MARK: - Shards
 
     /// What the file says of itself. Makes the file if there is none.
@@ -83,25 +96,49 @@ final class Store: @unchecked Sendable {
     func open(
         name: String, attributes: QueueAttributes, options: EmbeddedShardOptions
     ) throws(ShardOpenError) -> EmbeddedShard {
-        try exclusively { () throws(ShardOpenError) in
-            do throws(DatabaseError) { try acquire(options) } catch { throw .store(file: path, error) }
-            do throws(ShardOpenError) {
-                return try shard(name, attributes, options)
-            } catch {
-                release()
-                throw error
+        do throws(DatabaseError) {
+            try exclusively { () throws(DatabaseError) in try acquire(options) }
+        } catch { throw .store(file: path, error) }
+        do throws(ShardOpenError) {
+            let found: (identity: LogIdentity, recovery: LogRecovery)
+            do throws(DatabaseError) { found = try recovery(of: name, options) } catch {
+                throw .store(file: path, error)
             }
+            return try exclusively { () throws(ShardOpenError) in
+                try shard(name, attributes, options, found.identity, found.recovery)
+            }
+        } catch {
+            exclusively { release() }
+            throw error
         }
     }
 
-    /// Removes a closed shard and everything in it. Reads the whole file.
+    /// Removes a closed shard and everything in it; what a crash leaves of it is removed after the next opening.
     func remove(name: String) throws(DatabaseError) {
+        try exclusively { () throws(DatabaseError) in try acquire(nil) }
+        defer { exclusively { release() } }
+        var hasMore = true
         try exclusively { () throws(DatabaseError) in
-            try acquire(nil)
-            defer { release() }
             if let number = file.identities[name]?.number { recoveries[number] = nil }
-            try file.remove(name)
+            try makingRoom { () throws(DatabaseError) in try file.beginRemoval(of: name) }
         }
+        // Others use the file in between.
+        while hasMore { hasMore = try exclusively { () throws(DatabaseError) in try removeSlice() } }
+    }
+
+    private func removeSlice() throws(DatabaseError) -> Bool {
+        var hasMore = false
+        try makingRoom { () throws(DatabaseError) in hasMore = try file.removeSlice() }
+        if file.isCheckpointDue { file.checkpoint() }
+        return hasMore
+    }
+
+    /// A slice of what was left of shards whose removal did not come to its end.
+    private func finishRemovals() {
+        guard hasLeftovers.load(ordering: .relaxed) else { return }
+        // What fails is tried again at the next opening.
+        let hasMore = try? removeSlice()
+        hasLeftovers.store(hasMore ?? false, ordering: .relaxed)
     }
 
     /// The shards in the file, with how many rows the log has of each; not counted if all of them are among `names`.
@@ -118,6 +155,7 @@ final class Store: @unchecked Sendable {
         if opened == nil {
             let file = try openFile()
             opened = file
+            hasLeftovers.store(!file.leaving.isEmpty && options != nil, ordering: .relaxed)
             if let options {
                 look()
                 do throws(DatabaseError) { try scan(file, options) } catch {
@@ -146,6 +184,7 @@ final class Store: @unchecked Sendable {
         opened?.checkpoint()
         opened?.close()
         opened = nil
+        hasLeftovers.store(false, ordering: .relaxed)
         recoveries = [:]
         health = StoreHealth()
         watch?.forget(path)
@@ -159,14 +198,10 @@ final class Store: @unchecked Sendable {
     }
 
     private func shard(
-        _ name: String, _ attributes: QueueAttributes, _ options: EmbeddedShardOptions
+        _ name: String, _ attributes: QueueAttributes, _ options: EmbeddedShardOptions, _ identity: LogIdentity,
+        _ recovery: LogRecovery
     ) throws(ShardOpenError) -> EmbeddedShard {
-        let identity: LogIdentity
-        var recovery: LogRecovery
-        do throws(DatabaseError) {
-            identity = try file.identity(of: name, random: options.random)
-            recovery = try self.recovery(of: identity, options)
-        } catch { throw .store(file: path, error) }
+        var recovery = recovery
         if let row = recovery.damagedRow { throw .damagedRow(row) }
         let clock = recovery.finish(attributes, wall: options.now)
         do throws(DatabaseError) {
@@ -186,15 +221,27 @@ final class Store: @unchecked Sendable {
         return shard
     }
 
+    /// Who the shard is, and what the log has of it. Others use the file between two slices of it; nobody writes rows of a
+    /// shard that is not open.
     private func recovery(
-        of identity: LogIdentity, _ options: EmbeddedShardOptions
-    ) throws(DatabaseError) -> LogRecovery {
-        if let found = recoveries.removeValue(forKey: identity.number) { return found }
-        var recovery = LogRecovery(identity, options)
-        try file.scan(only: identity.number) { _, row, kind, head, bodyBytes in
-            recovery.take(row, kind, head, bodyBytes)
+        of name: String, _ options: EmbeddedShardOptions
+    ) throws(DatabaseError) -> (LogIdentity, LogRecovery) {
+        let (identity, found, isNew) = try exclusively { () throws(DatabaseError) in
+            let isNew = file.identities[name] == nil
+            let identity = try file.identity(of: name, random: options.random)
+            return (identity, recoveries.removeValue(forKey: identity.number), isNew)
         }
-        return recovery
+        if let found { return (identity, found) }
+        var recovery = LogRecovery(identity, options)
+        var last: Int64? = isNew ? nil : 0
+        while let after = last {
+            last = try exclusively { () throws(DatabaseError) in
+                try file.scanSlice(of: identity.number, after: after) { _, row, kind, head, bodyBytes in
+                    recovery.take(row, kind, head, bodyBytes)
+                }
+            }
+        }
+        return (identity, recovery)
     }
 
     // MARK: - Turns
@@ -222,10 +269,12 @@ final class Store: @unchecked Sendable {
             line.ready = []
             return taken
         }
-        exclusively {
+        exclusivelyInPool {
+            guard opened != nil else { return }
             if isLookDue.exchange(false, ordering: .relaxed) { look() }
             commit(writers.compactMap { writer in writer.begin().map { (writer, $0) } })
             for writer in writers { writer.maintain() }
+            finishRemovals()
             if file.isCheckpointDue { pool.waiting { file.checkpoint() } }
         }
         var again: [ShardWriter] = []
@@ -238,7 +287,7 @@ final class Store: @unchecked Sendable {
         }
         let isBusy = line.withLock { line in
             line.ready.append(contentsOf: again)
-            line.isScheduled = !line.ready.isEmpty
+            line.isScheduled = !line.ready.isEmpty || hasLeftovers.load(ordering: .relaxed)
             return line.isScheduled
         }
         if isBusy { pool.schedule(self) }
@@ -249,7 +298,7 @@ final class Store: @unchecked Sendable {
             line.members[ObjectIdentifier(writer)] = nil
             if line.members.isEmpty { pool.remove(self) }
         }
-        exclusively {
+        exclusivelyInPool {
             writer.writeDeliveries()
             release()
         }

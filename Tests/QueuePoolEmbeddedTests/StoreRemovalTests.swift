@@ -1,0 +1,103 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import CFaultyVFS
+import QueuePoolCore
+import Testing
+
+@testable import QueuePoolEmbedded
+
+@Suite("Removal of what a store holds")
+struct StoreRemovalTests {
+    private func fill(_ shard: any Shard, _ count: Int) async throws {
+        let large = String(repeating: "x", count: 200_000)
+        for number in 0..<count { _ = try await shard.put("\(number)" + large) }
+    }
+
+    private func rows(_ disk: FaultyDisk, _ name: String = "own") throws -> (leaving: Int64, log: Int64) {
+        let database = try Database(path: disk.store(0, in: name), vfs: disk.vfs)
+        try database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        func count(_ table: String) throws -> Int64 {
+            let statement = try database.prepare("SELECT count(*) FROM \(table)")
+            defer { statement.finalize() }
+            return try statement.next("count") ? statement.integer(0) : -1
+        }
+        return (try count("leaving"), try count("log"))
+    }
+
+    @Test("goes in slices, and leaves other shards' messages alone")
+    func slices() async throws {
+        let disk = try FaultyDisk()
+        let factory = try disk.factory()
+        let (old, kept) = (
+            try factory.open(name: "old-0000.fifo", attributes: QueueAttributes()),
+            try factory.open(name: "a-0000.fifo", attributes: QueueAttributes())
+        )
+        _ = try await kept.put("1")
+        try await fill(old, 30)
+        _ = try await kept.put("2")
+        old.close()
+        kept.close()
+        let file = try LogFile(path: disk.store(0), vfs: disk.vfs)
+        try file.beginRemoval(of: "old-0000.fifo")
+        var count = 1
+        while try file.removeSlice() { count += 1 }
+        file.close()
+        #expect(count > 30 * 200_000 / LogFile.sliceBytesMax, "slices: \(count)")
+        let again = try disk.open()
+        #expect(try await again.get().map(\.body) == ["1", "2"])
+        again.close()
+        #expect(try rows(disk).leaving == 0)
+    }
+
+    @Test("goes on after a loss of power, and the name is free at once")
+    func resumed() async throws {
+        let disk = try FaultyDisk()
+        let factory = try disk.factory()
+        let (old, kept) = (
+            try factory.open(name: "old-0000.fifo", attributes: QueueAttributes()),
+            try factory.open(name: "a-0000.fifo", attributes: QueueAttributes())
+        )
+        try await fill(old, 30)
+        _ = try await kept.put("1")
+        old.close()
+        // The third flush: the mark and one slice are on stable storage.
+        disk.fail(FAULTY_SYNC, of: FAULTY_WAL, nth: 3)
+        #expect(throws: ShardOpenError.self) { try factory.remove(name: "old-0000.fifo") }
+        try disk.losePower(to: "cut")
+        kept.close()
+        let next = try disk.factory("cut")
+        let again = try next.open(name: "old-0000.fifo", attributes: QueueAttributes())
+        #expect(again.counts().backlog == 0)
+        _ = try await again.put("new")
+        // Each turn takes a slice while some are left.
+        for _ in 0..<20 {
+            for store in next.stores { store.pokeAll() }
+            _ = try await again.put("more")
+        }
+        #expect(try await again.get().map(\.body) == ["new", "more"])
+        again.close()
+        let (leaving, log) = try rows(disk, "cut")
+        #expect(leaving == 0 && log < 10, "\(leaving) shards are leaving, \(log) rows are left")
+    }
+
+    @Test("a shard that is opened again while its store is open has its messages")
+    func reopened() async throws {
+        let disk = try FaultyDisk()
+        let factory = try disk.factory()
+        let (old, kept) = (
+            try factory.open(name: "old-0000.fifo", attributes: QueueAttributes()),
+            try factory.open(name: "a-0000.fifo", attributes: QueueAttributes())
+        )
+        for number in 0..<700 {
+            _ = try await kept.put("\(number)")
+            if number % 100 == 0 { _ = try await old.put("\(number)") }
+        }
+        old.close()
+        let again = try factory.open(name: "old-0000.fifo", attributes: QueueAttributes())
+        #expect(try await again.get().map(\.body) == (0..<7).map { "\($0 * 100)" })
+        again.close()
+        kept.close()
+    }
+}
