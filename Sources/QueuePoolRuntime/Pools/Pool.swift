@@ -156,6 +156,7 @@ package final class Pool: Sendable {
             if !look.isFirst {
                 search.startedAt = clock.now()
                 search.passesOver = true
+                search.triesIll = !look.isLast
             }
             let round = Pool.round(&search, look, isFar: isFar, deadline: deadline, waitSeconds: waitSeconds)
             ReceiveRound(round, search, watch: watch, clock: clock) { [self] answer in

@@ -22,6 +22,8 @@ final class ReceiveRound: Sendable {
         var startedAt: Timestamp
         /// Whether shards that are ill are passed over.
         var passesOver: Bool
+        /// Whether it has the time to try an ill shard again: not a last look.
+        var triesIll = true
     }
 
     struct Answer: Sendable {
@@ -116,7 +118,9 @@ final class ReceiveRound: Sendable {
         {
             return
         }
-        if search.passesOver, ask.patience == .look, let refusal = watch.refusal(of: shard.index) {
+        if search.passesOver, ask.patience == .look,
+            let refusal = watch.refusal(of: shard.index, tries: self.triesIll())
+        {
             return state.withLock { state in
                 state.round.passedOver(ask, isFailure: refusal.failure != nil)
                 state.failure = state.failure ?? refusal.failure
@@ -139,6 +143,9 @@ final class ReceiveRound: Sendable {
             answered(ask, shard, result, retryAt: retryAt)
         }
     }
+
+    /// A receiver that has something is answered; it does not try on others' account.
+    private func triesIll() -> Bool { search.triesIll && state.withLock { $0.answer.messages.isEmpty } }
 
     private func note(
         _ result: Result<[ReceivedMessage], ShardError>, of shard: ShardIndex, _ patience: ReceiveCommand.Patience

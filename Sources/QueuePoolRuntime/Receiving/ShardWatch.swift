@@ -31,13 +31,15 @@ final class ShardWatch: Sendable {
 
     // MARK: - Health
 
+    /// - Parameter tries: whether this receiver has the time to find out if an ill shard is well again.
     /// - Returns: `nil` if a receiver may look at the shard, else why not and when it is worth a look.
-    func refusal(of shard: ShardIndex) -> (failure: ShardError?, retryAt: Timestamp)? {
+    func refusal(of shard: ShardIndex, tries: @autoclosure () -> Bool) -> (failure: ShardError?, retryAt: Timestamp)? {
         guard hasIll.load(ordering: .acquiring) else { return nil }
         let now = clock.now()
         return state.withLock { state in
-            if state.health.mayAsk(shard, now: now) { return nil }
-            return (state.health.failure(of: shard), state.health.retryAt(of: shard) ?? now)
+            let retryAt = state.health.retryAt(of: shard)
+            if retryAt == nil || tries(), state.health.mayAsk(shard, now: now) { return nil }
+            return (state.health.failure(of: shard), max(now, state.health.retryAt(of: shard) ?? now))
         }
     }
 
