@@ -81,7 +81,10 @@ def fault(document, schema, value, at="$", closed=True):
 def check_answer(document, operation, answer):
     responses = operation["responses"]
     assert str(answer.status_code) in responses, f"{answer.status_code} is not documented: {answer.text[:200]}"
-    content = resolve(document, responses[str(answer.status_code)])["content"]
+    content = resolve(document, responses[str(answer.status_code)]).get("content")
+    if content is None:
+        assert answer.content == b"", f"a body is not documented for {answer.status_code}"
+        return
     kind = answer.headers["Content-Type"].split(";")[0]
     assert kind in content, f"{kind} is not documented for {answer.status_code}"
     schema = content[kind]["schema"]
@@ -100,7 +103,12 @@ def schemas(document):
 def test_every_documented_example_is_answered_as_documented(document, server):
     asked = 0
     for path, method, operation in operations(document):
-        url = server.url + path.replace("{pool}", "emails.fifo")
+        pool = "emails.fifo"
+        if method == "delete":
+            # The others need theirs.
+            pool = "documented-delete.fifo"
+            assert server.post("/v1/pools", json={"name": pool, "shards": 1}).status_code == 201
+        url = server.url + path.replace("{pool}", pool)
         bodies = resolve(document, operation.get("requestBody", {})).get("content", {None: {}})
         for kind, body in bodies.items():
             for example in body.get("examples", {"none": {}}).values() or [{}]:
