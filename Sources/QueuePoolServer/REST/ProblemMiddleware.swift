@@ -53,7 +53,7 @@ enum RouteTable {
         case (0, _, _): return ["GET", "POST"]
         case (1, "healthz", _), (1, "readyz", _), (1, "metrics", _), (1, "openapi.json", _): return ["GET"]
         case (2, "v1", "pools"): return ["GET", "POST"]
-        case (3, "v1", _) where parts[1] == "pools": return ["GET"]
+        case (3, "v1", _) where parts[1] == "pools": return ["GET", "DELETE"]
         case (4, "v1", "messages"), (4, "v1", "emails"), (4, "v1", "purge"):
             return parts[1] == "pools" ? ["POST"] : []
         default: return []
