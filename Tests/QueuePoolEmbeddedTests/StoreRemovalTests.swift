@@ -100,4 +100,53 @@ struct StoreRemovalTests {
         again.close()
         kept.close()
     }
+
+    private func purge(_ shard: any Shard) async throws -> Int {
+        try await withCheckedContinuation { done in shard.purge { done.resume(returning: $0) } }.get()
+    }
+
+    @Test("a purge is answered after its last slice; what was sent after it stays")
+    func purged() async throws {
+        let disk = try FaultyDisk()
+        let shard = try disk.open()
+        try await fill(shard, 30)
+        async let second = withCheckedContinuation { done in
+            shard.purge { result in
+                shard.send([letter("after")]) { _ in }
+                done.resume(returning: result)
+            }
+        }
+        #expect(try await second.get() == 30)
+        try disk.losePower(to: "cut")
+        _ = try await shard.put("last")
+        #expect(try await shard.get().map(\.body) == ["after", "last"])
+        shard.close()
+        let left = try disk.open("cut")
+        #expect(try await left.get().map(\.body).allSatisfy { $0 == "after" })
+        left.close()
+    }
+
+    @Test("a purge that power cut short leaves a part, and nothing that was deleted comes back", arguments: 1...3)
+    func purgeCut(_ nth: Int) async throws {
+        let disk = try FaultyDisk()
+        let shard = try disk.open()
+        try await fill(shard, 30)
+        let first = try await shard.get(5)
+        for message in first { #expect(await shard.drop(message.handle)) }
+        disk.fail(FAULTY_SYNC, of: FAULTY_WAL, nth: nth)
+        let answer = try? await purge(shard)
+        #expect((answer == nil) == (disk.failures > 0))
+        try disk.losePower(to: "cut")
+        shard.close()
+        disk.pass(seconds: 31)
+        let left = try disk.open("cut")
+        let bodies = Set(try await left.get().map(\.body))
+        #expect(bodies.isDisjoint(with: first.map(\.body)))
+        if answer != nil { #expect(bodies.isEmpty) }
+        _ = try await left.put("after")
+        #expect(try await purge(left) <= 26)
+        #expect(try await left.get().isEmpty)
+        left.close()
+        #expect(try rows(disk, "cut").log <= 1)
+    }
 }

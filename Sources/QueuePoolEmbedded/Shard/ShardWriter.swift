@@ -23,6 +23,7 @@ final class ShardWriter: @unchecked Sendable {
     var books: LogBooks
     var moves = DeadLetterMoves()
     var moveNotes: [MoveNote] = []
+    var purges = PurgeLine()
     /// Whether the last commit failed, so that a change is told once.
     private var isFailing = false
     /// Upkeep has more to do than it did in the last turn. Like everything here, touched by one turn at a time.
@@ -60,7 +61,7 @@ final class ShardWriter: @unchecked Sendable {
 
     func endTurn() -> Sequel {
         shard.inbox.withLock { inbox in
-            if !inbox.operations.isEmpty { return .anotherTurn }
+            if !inbox.operations.isEmpty || purges.mustGoOn { return .anotherTurn }
             if inbox.isClosed { return .end }
             if hasMoreUpkeep { return .anotherTurn }
             inbox.isScheduled = false
@@ -173,21 +174,6 @@ final class ShardWriter: @unchecked Sendable {
         let now = shard.now()
         let needs = shard.index.withLock { LogNeeds(&$0, now) }
         turn.slice = books.isSliceDue(needs) ? try deleteSlice(needs) : LogSlice()
-    }
-
-    // MARK: - Purge
-
-    private func purge(_ completion: @Sendable (Result<Int, ShardError>) -> Void) {
-        let rows =
-            shard.index.withLock { $0.blockRows() } + books.rows + moveNotes.map(\.row)
-        let failure = store.transactMakingRoom { (log) throws(DatabaseError) in
-            for row in rows { try log.delete(row: row) }
-        }
-        if let failure { return completion(.failure(failure)) }
-        books = LogBooks()
-        moves = DeadLetterMoves()
-        moveNotes = []
-        completion(.success(shard.index.withLock { $0.removeAll() }))
     }
 
     // MARK: - Stop

@@ -273,7 +273,10 @@ final class Store: @unchecked Sendable {
             guard opened != nil else { return }
             if isLookDue.exchange(false, ordering: .relaxed) { look() }
             commit(writers.compactMap { writer in writer.begin().map { (writer, $0) } })
-            for writer in writers { writer.maintain() }
+            for writer in writers {
+                writer.maintain()
+                writer.purgeSlice()
+            }
             finishRemovals()
             if file.isCheckpointDue { pool.waiting { file.checkpoint() } }
         }
