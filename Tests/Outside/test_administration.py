@@ -211,3 +211,50 @@ def test_a_dead_letter_queue_is_deleted_after_its_sources(servers):
         assert (answer.status_code, answer.content) == (204, b"")
         answer = server.session.delete(f"{server.url}/v1/pools/{name}", timeout=30)
         assert answer.status_code == 404 and answer.headers["Content-Type"] == "application/problem+json"
+
+
+def lines(server, message):
+    """The fields of each line of the log that says this."""
+    found = [json.loads(line) for line in server.text().splitlines() if line.startswith("{")]
+    return [line for line in found if line["message"] == message]
+
+
+def test_who_makes_empties_and_deletes_a_pool_leaves_a_line_with_its_messages(servers):
+    server = servers("--log-format", "json", pools=())
+    server.post("/v1/pools", json={"name": "emails.fifo", "shards": 2})
+    created = {line["pool"]: line["shards"] for line in lines(server, "Pool created")}
+    assert created == {"emails.fifo": "2", "emails-dlq.fifo": "1"}
+    shards = [server.send("emails.fifo", f"g{n}", "secret")["shard"] for n in range(12)]
+    server.answer("PurgeQueue", {"QueueUrl": "emails-0000.fifo"})
+    server.post("/v1/pools/emails.fifo/purge")
+    first, second = lines(server, "Purged")
+    assert (first["shard"], first["messages"]) == ("emails-0000.fifo", str(shards.count("emails-0000.fifo")))
+    assert (second["pool"], second["messages"]) == ("emails.fifo", str(shards.count("emails-0001.fifo")))
+    assert "shard" not in second
+    for n in range(5):
+        server.send("emails.fifo", f"h{n}", "secret")
+    server.session.delete(server.url + "/v1/pools/emails.fifo", timeout=30)
+    [deleted] = lines(server, "Pool deleted")
+    assert (deleted["pool"], deleted["messages"]) == ("emails.fifo", "5")
+    server.answer("DeleteQueue", {"QueueUrl": "emails-dlq.fifo"})
+    assert [line["messages"] for line in lines(server, "Pool deleted")] == ["5", "0"]
+    assert "secret" not in server.text()
+
+
+def test_a_redrive_leaves_a_line_with_its_end(servers):
+    server = servers("--log-format", "json", pools=("emails.fifo=1", "other.fifo=1"))
+    for n in range(3):
+        server.send("emails-dlq.fifo", "g", f"secret{n}")
+    arn = "arn:aws:sqs:us-east-1:000000000000:"
+    server.answer("StartMessageMoveTask", {
+        "SourceArn": arn + "emails-dlq.fifo"})
+    [failed] = wait_until(lambda: lines(server, "Redrive ended"), 20, "the end of the redrive")
+    assert failed["level"] == "warning" and failed["pool"] == "emails-dlq.fifo" and failed["task"]
+    assert (failed["status"], failed["messages"]) == ("FAILED", "0")
+    assert failed["reason"] == "3 messages do not say which queue they came from"
+    wait_until(lambda: server.pool("emails-dlq.fifo")["backlog"] == 3, 10, "messages that were given back")
+    server.answer("StartMessageMoveTask", {
+        "SourceArn": arn + "emails-dlq.fifo", "DestinationArn": arn + "other.fifo"})
+    ended = wait_until(lambda: lines(server, "Redrive ended")[1:], 20, "the end of the redrive")
+    assert [(line["status"], line["messages"], "reason" in line) for line in ended] == [("COMPLETED", "3", False)]
+    assert "secret" not in server.text()

@@ -13,10 +13,12 @@ struct RegistryStage {
     let shards = FakeShardFactory()
     let clock = ManualClock()
 
-    func registry(_ directory: DataDirectory? = nil) -> PoolRegistry {
+    func registry(
+        _ directory: DataDirectory? = nil, report: @escaping @Sendable (PoolEvent) -> Void = { _ in }
+    ) -> PoolRegistry {
         PoolRegistry(
             store: store, factories: [.embedded: shards], options: PoolOptions(), clock: clock, directory: directory,
-            meaning: { _ in QueueAttributes() })
+            meaning: { _ in QueueAttributes() }, report: report)
     }
 
     func name(_ text: String = "emails.fifo") throws -> PoolName { try #require(PoolName(text)) }

@@ -98,15 +98,12 @@ extension PoolRegistry {
         }
     }
 
-    /// - Parameter old: a pool of the same name, which this one follows: a name that both have is found at every moment.
-    func install(_ pool: Pool, replacing old: Pool? = nil) {
+    /// - Parameters:
+    ///   - old: a pool of the same name, which this one follows: a name that both have is found at every moment.
+    ///   - kind: how the pool came to be here; `nil` for one that was in the control store.
+    func install(_ pool: Pool, replacing old: Pool? = nil, as kind: PoolEvent.Kind? = nil) {
         let shards = pool.snapshot.shards
-        let counts = shards.map { $0.shard.counts() }
-        let messages = counts.reduce(0) { $0 + $1.backlog + $1.inFlight + $1.delayed }
-        report(
-            PoolEvent(
-                pool: pool.name, epoch: pool.snapshot.topology.epoch,
-                kind: .opened(shards: shards.count, messages: messages)))
+        report(kind ?? .opened(shards: shards.count, messages: PoolRegistry.messages(of: pool)), of: pool)
         state.withLock { state in
             if let old { PoolRegistry.forget(old, &state) }
             state.pools[pool.name.text] = pool

@@ -61,7 +61,7 @@ extension PoolRegistry {
         case .open(let definition): install(try assemble(definition))
         case .update(let definition): pool(definition.name.text)?.update(definition, meaning(definition.attributes))
         case .replaceShards(let definition): try replaceShards(definition)
-        case .close(let name): if let pool = pool(name.text) { retire(pool) }
+        case .close(let name): if let pool = pool(name.text) { retire(pool, as: .closed) }
         }
     }
 

@@ -36,20 +36,6 @@ package struct QueueTarget: Sendable {
     package let shard: PoolShard?
 }
 
-/// What happened in a pool that is worth a line in the log.
-package struct PoolEvent: Sendable {
-    package enum Kind: Sendable {
-        /// The pool answers; so many messages were found in it.
-        case opened(shards: Int, messages: Int)
-        case removed
-        case shard(name: String, ShardEvent)
-    }
-
-    package let pool: PoolName
-    package let epoch: Epoch
-    package let kind: Kind
-}
-
 /// How pools are set up.
 package struct PoolOptions: Sendable {
     /// Messages and bytes that may wait for one shard.
@@ -187,7 +173,7 @@ package final class PoolRegistry: Sendable {
                 discard(pool)
                 throw .store(error)
             }
-            install(pool)
+            install(pool, as: .created(shards: pool.snapshot.shards.count))
             return pool
         }
     }
@@ -264,15 +250,15 @@ package final class PoolRegistry: Sendable {
             let sources = try redrivesStored().filter { $0.value == pool.name.text && $0.key != $0.value }.keys
             if !sources.isEmpty { throw .isDeadLetterQueue(of: sources.sorted()) }
             let marked = try modify(pool) { $0.isDeleting = true }
-            retire(pool)
+            retire(pool, as: .deleted(messages: PoolRegistry.messages(of: pool)))
             try finishDeletion(of: marked)
         }
     }
 
     /// Ends a pool that is deleted: nobody finds it any more, and what it accepted is finished.
-    func retire(_ pool: Pool) {
+    func retire(_ pool: Pool, as kind: PoolEvent.Kind) {
         uninstall(pool)
-        report(PoolEvent(pool: pool.name, epoch: pool.snapshot.topology.epoch, kind: .removed))
+        report(kind, of: pool)
         pool.hub.close()
         for shard in pool.snapshot.shards { shard.shard.close() }
     }

@@ -93,29 +93,51 @@ package final class MoveTask: Sendable {
         var homeless = 0
         var failure: String?
         let shards = pools.withLock { $0 }?.source.snapshot.shards ?? []
-        for shard in shards where failure == nil {
-            while report.status == .running {
-                let messages: [ReceivedMessage]
-                switch await receive(from: shard) {
-                case .success(let received): messages = received
-                case .failure(let error):
-                    failure = "the source could not be read (\(error.reason))"
-                    messages = []
-                }
-                if messages.isEmpty { break }
-                let outcome = await move(messages, from: shard)
-                state.withLock { $0.moved += outcome.moved }
-                homeless += outcome.homeless
-                failure = outcome.failure
-                if failure != nil { break }
-                if let perSecondMax {
-                    await pause(milliseconds: Int64(outcome.moved) * 1_000 / Int64(max(1, perSecondMax)))
-                }
-            }
+        for shard in shards where failure == nil && report.status == .running {
+            var kept = KeptBack()
+            failure = await moveAll(of: shard, &kept)
+            homeless += kept.handles.count
+            await giveBack(kept.order.compactMap { kept.handles[$0] }, to: shard)
         }
         if failure == nil, homeless > 0 { failure = "\(homeless) messages do not say which queue they came from" }
         pools.withLock { $0 = nil }
         finish(failure)
+    }
+
+    /// Messages of one shard that have nowhere to go. They stay hidden as long as the task reads the shard, or it would
+    /// get the same ones again and again; one whose visibility timeout ended meanwhile is counted once.
+    private struct KeptBack {
+        var order: [MessageID] = []
+        var handles: [MessageID: ReceiptHandle] = [:]
+
+        mutating func add(_ message: ReceivedMessage) {
+            if handles.updateValue(message.handle, forKey: message.messageID) == nil { order.append(message.messageID) }
+        }
+    }
+
+    /// So many that reading on would take longer than they stay hidden.
+    private static let keptBackMax = 10_000
+
+    /// - Returns: why the task cannot go on; `nil` if the shard is empty or the task was cancelled.
+    private func moveAll(of shard: PoolShard, _ kept: inout KeptBack) async -> String? {
+        while report.status == .running {
+            let messages: [ReceivedMessage]
+            switch await receive(from: shard) {
+            case .success(let received): messages = received
+            case .failure(let error): return "the source could not be read (\(error.reason))"
+            }
+            if messages.isEmpty { return nil }
+            let outcome = await move(messages, from: shard, &kept)
+            state.withLock { $0.moved += outcome.moved }
+            if let failure = outcome.failure { return failure }
+            if kept.order.count >= MoveTask.keptBackMax {
+                return "\(kept.order.count) messages and more do not say which queue they came from"
+            }
+            if let perSecondMax {
+                await pause(milliseconds: Int64(outcome.moved) * 1_000 / Int64(max(1, perSecondMax)))
+            }
+        }
+        return nil
     }
 
     private func finish(_ failure: String?) {
@@ -142,7 +164,6 @@ package final class MoveTask: Sendable {
 
     private struct Outcome {
         var moved = 0
-        var homeless = 0
         var failure: String?
     }
 
@@ -152,7 +173,9 @@ package final class MoveTask: Sendable {
     /// Longer than all tries together.
     private static let visibilitySeconds = 120
 
-    private func move(_ messages: [ReceivedMessage], from shard: PoolShard) async -> Outcome {
+    private func move(
+        _ messages: [ReceivedMessage], from shard: PoolShard, _ kept: inout KeptBack
+    ) async -> Outcome {
         var outcome = Outcome()
         var left: [(message: ReceivedMessage, target: Pool)] = []
         // Behind a message that stays, its group stays.
@@ -163,7 +186,7 @@ package final class MoveTask: Sendable {
                 left.append((message, target))
             } else {
                 stays.insert(group)
-                outcome.homeless += 1
+                kept.add(message)
             }
         }
         var delay = MoveTask.firstDelay
@@ -173,19 +196,21 @@ package final class MoveTask: Sendable {
             stored += zip(left, results).filter { $1 == nil }.map(\.0.message)
             let failed = zip(left, results).compactMap { entry, error in error.map { (entry: entry, error: $0) } }
             left = failed.map(\.entry)
-            guard let first = failed.first else { break }
-            guard first.error.root.isRetryable, delay <= MoveTask.lastDelay else {
-                outcome.failure = "the destination did not take a message (\(first.error.root.reason))"
+            guard let first = failed.first, report.status == .running else { break }
+            // Whatever fails for good ends the task, even if the first of them failed only because of another.
+            let error = failed.map(\.error.root).first { !$0.isRetryable } ?? first.error.root
+            guard error.isRetryable, delay <= MoveTask.lastDelay else {
+                outcome.failure = "the destination did not take a message (\(error.reason))"
                 break
             }
             await pause(milliseconds: delay)
             delay *= 2
         }
-        if let error = await delete(stored, from: shard) {
-            outcome.failure = outcome.failure ?? "a moved message could not be deleted (\(error.reason))"
+        if let reason = await delete(stored, from: shard) {
+            outcome.failure = outcome.failure ?? "a moved message could not be deleted (\(reason))"
         }
         outcome.moved = stored.count
-        await giveBack(left.map(\.message), to: shard)
+        await giveBack(left.map(\.message.handle), to: shard)
         return outcome
     }
 
@@ -208,19 +233,41 @@ package final class MoveTask: Sendable {
         return errors
     }
 
-    private func delete(_ messages: [ReceivedMessage], from shard: PoolShard) async -> ShardError? {
-        guard !messages.isEmpty else { return nil }
-        let outcomes = await withCheckedContinuation { continuation in
-            shard.shard.delete(messages.map(\.handle)) { continuation.resume(returning: $0) }
+    /// Tries again for a while: what is stored at its destination and not deleted here would be delivered twice.
+    /// - Returns: why one of them was not deleted.
+    private func delete(_ messages: [ReceivedMessage], from shard: PoolShard) async -> String? {
+        var left = messages.map(\.handle)
+        var delay = MoveTask.firstDelay
+        while !left.isEmpty {
+            let outcomes = await withCheckedContinuation { continuation in
+                shard.shard.delete(left) { continuation.resume(returning: $0) }
+            }
+            var error: ShardError?
+            var failed: [ReceiptHandle] = []
+            for (handle, outcome) in zip(left, outcomes) {
+                if case .expired = outcome { return "the time to delete it was over" }
+                guard case .failed(let reason) = outcome else { continue }
+                failed.append(handle)
+                error = error ?? reason
+            }
+            guard let error else { return nil }
+            guard error.root.isRetryable, delay <= MoveTask.lastDelay else { return error.root.reason }
+            await pause(milliseconds: delay)
+            delay *= 2
+            left = failed
         }
-        for outcome in outcomes { if case .failed(let error) = outcome { return error } }
         return nil
     }
 
-    private func giveBack(_ messages: [ReceivedMessage], to shard: PoolShard) async {
-        guard !messages.isEmpty else { return }
-        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-            shard.shard.changeVisibility(messages.reversed().map { ($0.handle, 0) }) { _ in continuation.resume() }
+    /// The last first: a message that is visible again before the one in front of it would pass it.
+    private func giveBack(_ handles: [ReceiptHandle], to shard: PoolShard) async {
+        var left = handles
+        while !left.isEmpty {
+            let next = left.suffix(QueueLimits.batchEntriesMax).reversed().map { (handle: $0, seconds: 0) }
+            left.removeLast(next.count)
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                shard.shard.changeVisibility(next) { _ in continuation.resume() }
+            }
         }
     }
 

@@ -29,7 +29,7 @@ struct PoolAdministration: Sendable {
     }
 
     func purge(_ pool: Pool, reply: @escaping Reply) {
-        pool.purge { result in
+        registry.purge(pool) { result in
             switch result {
             case .success(let count):
                 var json = JSONWriter(capacity: 32)

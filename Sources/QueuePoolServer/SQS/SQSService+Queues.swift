@@ -224,7 +224,7 @@ extension SQSService {
             return false
         }
         if isTooSoon { throw .purgeInProgress(queue) }
-        target.pool.purge(target.shard) { result in
+        registry.purge(target.pool, target.shard) { result in
             switch result {
             case .success: reply(SQSService.answer { SQSAnswer.empty(to: &$0) })
             case .failure(let error): reply(SQSService.answer(SQSError(error)))

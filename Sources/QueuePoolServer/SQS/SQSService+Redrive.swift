@@ -26,7 +26,7 @@ extension SQSService {
             clock: registry.clock,
             homes: MoveTask.Homes(
                 byTag: { [registry] in registry.pool(ofTag: $0) }, byName: { [registry] in registry.pool($0) }))
-        guard moves.start(task) else {
+        guard registry.start(task, outOf: source, in: moves) else {
             throw SQSError(
                 .invalidParameterValue,
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time."

@@ -15,11 +15,34 @@ func log(_ event: PoolEvent, to logger: Logger) {
         metadata["shards"] = "\(shards)"
         metadata["messages"] = "\(messages)"
         logger.info("Pool opened", metadata: metadata)
-    case .removed: logger.notice("Pool removed", metadata: metadata)
+    case .created(let shards):
+        metadata["shards"] = "\(shards)"
+        metadata["messages"] = "0"
+        logger.notice("Pool created", metadata: metadata)
+    case .deleted(let messages):
+        metadata["messages"] = "\(messages)"
+        logger.notice("Pool deleted", metadata: metadata)
+    case .closed: logger.notice("Pool closed: another server deleted it", metadata: metadata)
+    case .purged(let shard, let messages):
+        if let shard { metadata["shard"] = "\(shard)" }
+        metadata["messages"] = "\(messages)"
+        logger.notice("Purged", metadata: metadata)
+    case .moved(let handle, let report): log(report, of: handle, metadata, to: logger)
     case .shard(let name, let event):
         metadata["shard"] = "\(name)"
         log(event, metadata, to: logger)
     }
+}
+
+/// How a redrive ended. Its reason is made of words of this program and of counts.
+private func log(_ report: MoveTask.Report, of handle: String, _ metadata: Logger.Metadata, to logger: Logger) {
+    var metadata = metadata
+    metadata["task"] = "\(handle)"
+    metadata["status"] = "\(report.status.rawValue)"
+    metadata["messages"] = "\(report.moved)"
+    metadata["waiting-at-start"] = "\(report.toMove)"
+    if let reason = report.failureReason { metadata["reason"] = "\(reason)" }
+    logger.log(level: report.failureReason == nil ? .notice : .warning, "Redrive ended", metadata: metadata)
 }
 
 private func log(_ event: ShardEvent, _ metadata: Logger.Metadata, to logger: Logger) {
