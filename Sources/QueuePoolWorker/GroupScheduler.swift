@@ -9,7 +9,8 @@ package import QueuePoolCore
 // after another, in order, and message k+1 is not begun while k is unfinished or lost (I2); a failing message is tried
 // again in place while its followers are held, so that their receive counts do not climb; when it cannot be delivered it
 // goes to the dead-letter queue and the group goes on (I5, I7); what is held stays invisible to others, and what could
-// not be kept so is dropped undelivered. Pure: events in, effects out, the time is an argument.
+// not be kept so is dropped undelivered. While a shard's deletes fail, nothing more of it is received or delivered: it
+// could not be deleted either, and would be delivered again after every restart. Pure: events in, effects out, the time is an argument.
 //
 // Back-off is exponential with full jitter: a random time up to min(cap, base * 2^(attempt-1)); 0.5 s, 1 s, 2 s, 4 s,
 // 8 s, ... up to 30 s. Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog (2015).
@@ -38,6 +39,8 @@ package struct GroupScheduler: Sendable {
         case extend(shard: Int, [WorkMessage])
         /// Make these visible, in this order.
         case release(shard: Int, [WorkMessage])
+        /// The shard's deletes began to fail, or work again.
+        case deletesFail(shard: Int, Bool)
         /// Break the receives off that are out; each still ends with its event.
         case cancelReceives
         /// Nothing is held or under way any more.
@@ -76,6 +79,8 @@ package struct GroupScheduler: Sendable {
         var failures = 0
         var deletes: Deque<WorkMessage> = []
         var deletesUnderWay: [WorkMessage] = []
+        /// The last batch of deletes had entries that failed.
+        var areDeletesFailing = false
         var held = 0
     }
 
@@ -94,6 +99,11 @@ package struct GroupScheduler: Sendable {
     package private(set) var deliveredCount = 0
     package private(set) var lostCount = 0
     package private(set) var deadLetterCount = 0
+    /// Attempts to delete a message that failed.
+    package private(set) var failedDeleteCount = 0
+
+    /// Messages that were delivered, or are in the dead-letter queue, and are not deleted yet.
+    package var undeletedCount: Int { shards.reduce(0) { $0 + $1.deletes.count + $1.deletesUnderWay.count } }
 
     /// - Parameter seed: of the jitter.
     package init(shardCount: Int, limits: SchedulerLimits, seed: UInt64) {
@@ -206,9 +216,15 @@ package struct GroupScheduler: Sendable {
         }
         lostCount += lost.count
         // The queue delivers a lost message again before its followers: they must not overtake it here.
-        for message in lost { drop(Key(shard: shard, group: message.group)) }
+        for message in lost {
+            let key = Key(shard: shard, group: message.group)
+            if lines[key]?.messages.first?.handle == message.handle { drop(key) }
+        }
         shards[shard].deletes.prepend(contentsOf: failed)
-        return go(now)
+        failedDeleteCount += failed.count
+        guard shards[shard].areDeletesFailing != !failed.isEmpty else { return go(now) }
+        shards[shard].areDeletesFailing.toggle()
+        return [.deletesFail(shard: shard, !failed.isEmpty)] + go(now)
     }
 
     /// Visibility timeouts began anew, but not those of `lost`.
@@ -218,7 +234,11 @@ package struct GroupScheduler: Sendable {
         for group in Set(messages.map(\.group)) {
             let key = Key(shard: shard, group: group)
             lines[key]?.isExtending = false
-            if lost.contains(where: { $0.group == group }) {
+            guard let line = lines[key] else { continue }
+            // A head whose delete is on its way may be gone because the delete came first: the delete's answer tells.
+            let deleting = line.phase == .deleting ? line.messages.first?.handle : nil
+            let held = Set(line.messages.map(\.handle))
+            if lost.contains(where: { held.contains($0.handle) && $0.handle != deleting }) {
                 lostCount += 1
                 drop(key)
             } else {
@@ -277,8 +297,15 @@ package struct GroupScheduler: Sendable {
 
     private mutating func startDeliveries(_ now: Timestamp, _ effects: inout [Effect]) {
         guard stopAt == nil else { return }
+        // Those keep their turn.
+        var passedOver: [Key] = []
+        defer { turns.prepend(contentsOf: passedOver) }
         while delivering < limits.concurrency, let key = turns.popFirst() {
             guard let line = lines[key], line.phase == .waiting, let head = line.messages.first else { continue }
+            guard !shards[key.shard].areDeletesFailing else {
+                passedOver.append(key)
+                continue
+            }
             guard line.visibleAt > now else {
                 drop(key)
                 continue
@@ -292,7 +319,8 @@ package struct GroupScheduler: Sendable {
 
     private mutating func startReceive(_ shard: Int, _ now: Timestamp, _ effects: inout [Effect]) {
         let state = shards[shard]
-        guard !state.isReceiving, state.notBefore <= now, state.held < limits.heldPerShardMax else { return }
+        guard !state.isReceiving, state.notBefore <= now, state.held < limits.heldPerShardMax, !state.areDeletesFailing
+        else { return }
         // Enough waits for its turn already: more would only run out of its visibility timeout.
         guard turns.count < 2 * limits.concurrency else { return }
         shards[shard].isReceiving = true

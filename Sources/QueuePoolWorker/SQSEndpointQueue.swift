@@ -71,8 +71,7 @@ package struct SQSEndpointQueue: WorkerQueue {
         var lost: [WorkMessage] = []
         var failed: [WorkMessage] = []
         for (index, code) in failures where messages.indices.contains(index) {
-            // A handle that ran out cannot delete any more; the queue delivers the message again.
-            if ["InvalidParameterValue", "ReceiptHandleIsInvalid"].contains(code) {
+            if SQSEndpointQueue.lostCodes.contains(code) {
                 lost.append(messages[index])
             } else {
                 failed.append(messages[index])
@@ -81,14 +80,25 @@ package struct SQSEndpointQueue: WorkerQueue {
         return (lost, failed)
     }
 
+    /// A handle that ran out can do nothing any more: the queue delivers the message again. Any other failure says nothing
+    /// of the handle, and the same request may succeed later.
+    private static let lostCodes: Set<String> = [
+        "InvalidParameterValue", "ReceiptHandleIsInvalid", "MessageNotInflight",
+        "AWS.SimpleQueueService.MessageNotInflight",
+    ]
+
     package func changeVisibility(
         _ messages: [WorkMessage], seconds: Int, in queue: String
-    ) async throws(WorkerQueueError) -> [WorkMessage] {
+    ) async throws(WorkerQueueError) -> (lost: [WorkMessage], failed: [WorkMessage]) {
         let failures = try await batch(.changeMessageVisibilityBatch, messages, queue) { json in
             json.key("VisibilityTimeout")
             json.int(seconds)
         }
-        return failures.compactMap { messages.indices.contains($0.index) ? messages[$0.index] : nil }
+        let known = failures.filter { messages.indices.contains($0.index) }
+        return (
+            known.filter { SQSEndpointQueue.lostCodes.contains($0.code) }.map { messages[$0.index] },
+            known.filter { !SQSEndpointQueue.lostCodes.contains($0.code) }.map { messages[$0.index] }
+        )
     }
 
     package func send(

@@ -43,7 +43,7 @@ public struct Worker: Service {
         defer { engine.shutdown() }
         let mailbox = EffectMailbox()
         let stopping = Stopping()
-        await withGracefulShutdownHandler {
+        try await withGracefulShutdownHandler {
             guard let shards = await discover(stopping) else { return }
             logger.info(
                 "Working",
@@ -51,7 +51,7 @@ public struct Worker: Service {
                     "pool": "\(options.pool)", "shards": "\(shards.count)",
                     "targets": "\(targets.map(\.kind).joined(separator: ","))",
                 ])
-            await work(shards, mailbox, stopping)
+            try await work(shards, mailbox, stopping)
         } onGracefulShutdown: {
             stopping.stop()
         }
@@ -81,7 +81,7 @@ public struct Worker: Service {
         isSilent = true
     }
 
-    private func work(_ shards: [String], _ mailbox: EffectMailbox, _ stopping: Stopping) async {
+    private func work(_ shards: [String], _ mailbox: EffectMailbox, _ stopping: Stopping) async throws {
         var limits = SchedulerLimits()
         limits.concurrency = options.concurrency
         limits.visibilityMilliseconds = Int64(options.visibilitySeconds) * 1_000
@@ -121,12 +121,15 @@ public struct Worker: Service {
                 group.cancelAll()
             }
         }
-        let (delivered, lost, dead) = desk.totals
+        let totals = desk.totals
         logger.info(
             "Worker stopped",
             metadata: [
-                "pool": "\(options.pool)", "delivered": "\(delivered)", "lost": "\(lost)", "dead_lettered": "\(dead)",
+                "pool": "\(options.pool)", "delivered": "\(totals.delivered)", "lost": "\(totals.lost)",
+                "dead_lettered": "\(totals.deadLettered)", "failed_deletes": "\(totals.failedDeletes)",
+                "undeleted": "\(totals.undeleted)",
             ])
+        if totals.undeleted > 0 { throw UndeletedMessages(count: totals.undeleted) }
     }
 
     // MARK: - Effects
@@ -154,6 +157,12 @@ public struct Worker: Service {
         case .extend(let shard, let messages): await extend(shard, shards[shard], messages, desk)
         case .release(let shard, let messages):
             await release(messages, shards[shard])
+        case .deletesFail(let shard, true):
+            logger.error(
+                "Deletes fail: nothing more of this shard is received or delivered until they work again",
+                metadata: ["shard": "\(shards[shard])"])
+        case .deletesFail(let shard, false):
+            logger.notice("Deletes work again", metadata: ["shard": "\(shards[shard])"])
         case .finished, .cancelReceives: break
         }
     }
@@ -238,10 +247,12 @@ public struct Worker: Service {
     private func release(_ messages: [WorkMessage], _ name: String) async {
         for batch in Worker.batches(messages) {
             do throws(WorkerQueueError) {
-                let kept = try await queue.changeVisibility(batch, seconds: 0, in: name)
-                if kept.isEmpty { continue }
-                logger.notice(
-                    "Messages were not held any more", metadata: ["shard": "\(name)", "count": "\(kept.count)"])
+                let (lost, failed) = try await queue.changeVisibility(batch, seconds: 0, in: name)
+                if !lost.isEmpty {
+                    logger.notice(
+                        "Messages were not held any more", metadata: ["shard": "\(name)", "count": "\(lost.count)"])
+                }
+                if !failed.isEmpty { throw .refused(code: "entries failed: \(failed.count)") }
             } catch {
                 logger.warning(
                     "Messages could not be given back: they come again when their visibility timeout ends",
@@ -255,7 +266,11 @@ public struct Worker: Service {
         var lost: [WorkMessage] = []
         for batch in Worker.batches(messages) {
             do throws(WorkerQueueError) {
-                lost += try await queue.changeVisibility(batch, seconds: options.visibilitySeconds, in: name)
+                let answer = try await queue.changeVisibility(batch, seconds: options.visibilitySeconds, in: name)
+                lost += answer.lost
+                guard answer.failed.isEmpty || !answer.lost.isEmpty else {
+                    return desk.handle { $0.extensionFailed(shard: shard, messages) }
+                }
             } catch {
                 // Nothing was said about them: they count as held until their time is over.
                 return desk.handle { $0.extensionFailed(shard: shard, messages) }
@@ -281,6 +296,14 @@ public struct Worker: Service {
     }
 }
 
+/// The worker ended with messages that were delivered and could not be deleted: they will be delivered again.
+public struct UndeletedMessages: Error, CustomStringConvertible {
+    public let count: Int
+    public var description: String {
+        "\(count) delivered messages could not be deleted; they will be delivered again"
+    }
+}
+
 /// The scheduler behind its lock, and where its effects go.
 private final class WorkerDesk: Sendable {
     private let scheduler: Mutex<GroupScheduler>
@@ -296,8 +319,10 @@ private final class WorkerDesk: Sendable {
         scheduler.withLock { mailbox.post(event(&$0)) }
     }
 
-    var totals: (delivered: Int, lost: Int, deadLettered: Int) {
-        scheduler.withLock { ($0.deliveredCount, $0.lostCount, $0.deadLetterCount) }
+    var totals: (delivered: Int, lost: Int, deadLettered: Int, failedDeletes: Int, undeleted: Int) {
+        scheduler.withLock {
+            ($0.deliveredCount, $0.lostCount, $0.deadLetterCount, $0.failedDeleteCount, $0.undeletedCount)
+        }
     }
 }
 

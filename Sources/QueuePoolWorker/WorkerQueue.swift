@@ -24,10 +24,10 @@ package protocol WorkerQueue: Sendable {
     func delete(
         _ messages: [WorkMessage], from queue: String
     ) async throws(WorkerQueueError) -> (lost: [WorkMessage], failed: [WorkMessage])
-    /// - Returns: those whose visibility could not be changed any more.
+    /// - Returns: which were lost (they are not held any more), and which failed otherwise.
     func changeVisibility(
         _ messages: [WorkMessage], seconds: Int, in queue: String
-    ) async throws(WorkerQueueError) -> [WorkMessage]
+    ) async throws(WorkerQueueError) -> (lost: [WorkMessage], failed: [WorkMessage])
     func send(
         _ message: WorkMessage, attributes: [MessageAttribute], to queue: String
     ) async throws(WorkerQueueError)

@@ -26,6 +26,8 @@ final class SchedulerStage {
     }
 
     var lost: Int { scheduler.lostCount }
+    var undeleted: Int { scheduler.undeletedCount }
+    var failedDeletes: Int { scheduler.failedDeleteCount }
     var delivered: Int { scheduler.deliveredCount }
     var deadLettered: Int { scheduler.deadLetterCount }
 
@@ -84,6 +86,7 @@ final class SchedulerStage {
             case .delete(_, let messages): "delete " + messages.map(\.id).joined(separator: " ")
             case .extend(_, let messages): "extend " + messages.map(\.id).joined(separator: " ")
             case .release(_, let messages): "release " + messages.map(\.id).joined(separator: " ")
+            case .deletesFail(let shard, let isFailing): "deletes of \(shard) \(isFailing ? "fail" : "work")"
             case .cancelReceives: "cancel receives"
             case .finished: "finished"
             }

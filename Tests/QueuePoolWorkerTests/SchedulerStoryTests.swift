@@ -36,6 +36,7 @@ private struct Story {
             case .delete(_, let messages): "delete " + messages.map(\.id).joined(separator: " ")
             case .extend(_, let messages): "extend " + messages.map(\.id).joined(separator: " ")
             case .release(_, let messages): "release " + messages.map(\.id).joined(separator: " ")
+            case .deletesFail(let shard, let isFailing): "deletes of \(shard) \(isFailing ? "fail" : "work")"
             case .cancelReceives: "cancel receives"
             case .finished: "finished"
             }
@@ -151,8 +152,8 @@ struct SchedulerStoryTests {
         var story = Story()
         _ = story.receive("a1")
         #expect(story.attempt("a1") == ["delete a1"])
-        #expect(story.deleted(failed: ["a1"]) == ["delete a1"])
-        #expect(story.deleted() == [])
+        #expect(story.deleted(failed: ["a1"]) == ["deletes of 0 fail", "delete a1"])
+        #expect(story.deleted() == ["deletes of 0 work"])
     }
 
     @Test func `visibility is extended at half time, of the whole group and once at a time`() {
@@ -214,8 +215,8 @@ struct SchedulerStoryTests {
         _ = story.attempt("a1")
         #expect(story.stop() == ["cancel receives"])
         #expect(story.receiveEnds() == [])
-        #expect(story.deleted(failed: ["a1"]) == ["delete a1"])
-        #expect(story.deleted() == ["finished"])
+        #expect(story.deleted(failed: ["a1"]) == ["deletes of 0 fail", "delete a1"])
+        #expect(story.deleted() == ["deletes of 0 work", "finished"])
     }
 
     @Test func `a stop ends at its deadline`() {

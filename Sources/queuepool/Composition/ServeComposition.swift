@@ -42,8 +42,12 @@ func runServe(_ settings: ServeSettings) async throws {
     }
     var services: [any Service] = [server]
     services.append(contentsOf: try makeWorkers(settings, logger: logger))
+    // One that ends with a failure must not keep the others from finishing what they accepted.
     var configuration = ServiceGroupConfiguration(
-        services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger))
+        services: services.map {
+            ServiceGroupConfiguration.ServiceConfiguration(
+                service: $0, failureTerminationBehavior: .gracefullyShutdownGroup)
+        }, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger))
     configuration.maximumGracefulShutdownDuration = .seconds(settings.limits.drainSeconds)
     do {
         try await ServiceGroup(configuration: configuration).run()

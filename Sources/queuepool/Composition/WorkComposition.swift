@@ -20,7 +20,11 @@ func runWork(_ settings: WorkSettings) async throws {
     var configuration = ServiceGroupConfiguration(
         services: [worker], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
     configuration.maximumGracefulShutdownDuration = .seconds(settings.worker.graceSeconds + 10)
-    try await ServiceGroup(configuration: configuration).run()
+    do {
+        try await ServiceGroup(configuration: configuration).run()
+    } catch let error as UndeletedMessages {
+        throw CommandFailure(error.description, status: ExitStatus.unavailable)
+    }
 }
 
 func makeWorkerService(
