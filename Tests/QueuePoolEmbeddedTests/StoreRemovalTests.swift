@@ -149,4 +149,34 @@ struct StoreRemovalTests {
         left.close()
         #expect(try rows(disk, "cut").log <= 1)
     }
+
+    @Test("a drained file is small after a while, and takes messages again")
+    func shrunk() async throws {
+        let disk = try FaultyDisk()
+        let factory = try disk.factory()
+        let shard = try factory.open(name: "a-0000.fifo", attributes: QueueAttributes())
+        try await fill(shard, 60)
+        let gone = try #require(try await shard.get(1).first)
+        #expect(await shard.drop(gone.handle))
+        #expect(try await purge(shard) == 59)
+        _ = try await shard.put("kept")
+        func byteCount() -> Int64 {
+            ["", "-wal"].reduce(0) { $0 + (SystemFile.byteCount(of: disk.store(0) + $1) ?? 0) }
+        }
+        let before = byteCount()
+        #expect(before > 60 * 200_000, "\(before) bytes: the test tests nothing")
+        for _ in 0...(Store.quietLooksMin + 1) {
+            for store in factory.stores { store.pokeAll() }
+            // A turn that writes nothing.
+            #expect(await shard.drop(gone.handle))
+        }
+        #expect(byteCount() < 1 << 20, "\(byteCount()) bytes of \(before)")
+        try disk.losePower(to: "cut")
+        _ = try await shard.put("after")
+        #expect(try await shard.get().map(\.body) == ["kept", "after"])
+        shard.close()
+        let left = try disk.open("cut")
+        #expect(try await left.get().map(\.body) == ["kept"])
+        left.close()
+    }
 }

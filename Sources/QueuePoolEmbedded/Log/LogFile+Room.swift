@@ -11,7 +11,7 @@ extension LogFile {
         else { return nil }
         let limit = SystemFile.fileBytesMax
         let growth = min(disk.free, max(0, limit - pages * LogFile.pageBytes))
-        return StoreRoom(free: growth + unused * LogFile.pageBytes, total: min(disk.total, limit))
+        return StoreRoom(free: growth + unused * LogFile.pageBytes, total: min(disk.total, limit), growth: growth)
     }
 
     /// Whether a failed write may have failed because the file has no room.

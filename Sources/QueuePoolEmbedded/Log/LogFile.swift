@@ -47,10 +47,11 @@ final class LogFile {
     /// Pages of 16 KiB in the WAL after which they are copied into the file; fewer on a small disk, which must keep room
     /// for them.
     private static let checkpointPagesMax: Int64 = 2_048
-    private let checkpointPages: Int32
+    let checkpointPages: Int32
 
     static let pageBytes: Int64 = 16_384
     let database: Database
+    let path: String
     /// The folder with the file.
     let directory: String
     /// The file and its log, as they were at open.
@@ -74,6 +75,7 @@ final class LogFile {
     /// Opens a file, or makes it.
     /// - Parameter vfs: see `Database`.
     init(path: String, vfs: String? = nil) throws(DatabaseError) {
+        self.path = path
         database = try Database(path: path, vfs: vfs)
         directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         try database.execute(
@@ -153,7 +155,7 @@ final class LogFile {
     /// Why the file takes no more writes: a failed flush may have dropped pages that were written, and a commit that
     /// stands behind such a hole is lost with it. What the file holds is known again when it was opened anew, which
     /// recovers it; so nothing is read here either.
-    private(set) var brokenBy: DatabaseError?
+    var brokenBy: DatabaseError?
 
     /// Runs `body` in a transaction that is on stable storage when this returns, or is not acknowledged. Every write goes
     /// through here, and what a failure means for later ones is decided here only.
@@ -202,7 +204,7 @@ final class LogFile {
 
     func checkUsable() throws(DatabaseError) { if let brokenBy { throw brokenBy } }
 
-    private func flush() throws(DatabaseError) {
+    func flush() throws(DatabaseError) {
         let code = queuepool_sqlite_flush_wal(database.handle)
         guard code == SQLITE_OK else { throw DatabaseError(code: code, operation: "flush the WAL") }
     }
@@ -285,8 +287,10 @@ final class LogFile {
         }
     }
 
-    private static func checkpoint(_ database: Database) throws(DatabaseError) {
-        let code = sqlite3_wal_checkpoint_v2(database.handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+    static func checkpoint(
+        _ database: Database, mode: Int32 = SQLITE_CHECKPOINT_PASSIVE
+    ) throws(DatabaseError) {
+        let code = sqlite3_wal_checkpoint_v2(database.handle, nil, mode, nil, nil)
         guard code == SQLITE_OK else { throw database.error(code, "copy the WAL into the file") }
     }
 

@@ -27,6 +27,12 @@ enum SystemFile {
         return FileMark(device: UInt64(status.st_dev), number: UInt64(status.st_ino))
     }
 
+    /// How long a file is; `nil` if there is none.
+    static func byteCount(of path: String) -> Int64? {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int64(status.st_size) : nil
+    }
+
     /// Bytes that may still be written on the file system of a path, and how many it has in all.
     static func room(at path: String) -> (free: Int64, total: Int64)? {
         var status = statvfs()

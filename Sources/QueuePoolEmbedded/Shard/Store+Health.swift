@@ -12,12 +12,23 @@ extension Store {
     func look() {
         file.checkPlace()
         if let error = file.brokenBy { return note(error.isMoved ? .moved : .broken(code: error.code)) }
+        shrinkWhenQuiet()
         guard let room = file.room() else { return }
         note(.looked(room))
-        // Not at the price of sends.
-        if health.problem == nil, room.free - room.reserve >= 2 * ReserveFile.byteCount(for: room) {
-            reserve?.restore(ReserveFile.byteCount(for: room))
+        // Not at the price of sends, whose log must be able to grow.
+        let byteCount = ReserveFile.byteCount(for: room)
+        if health.problem == nil, min(room.free - room.reserve, room.growth) >= 2 * byteCount {
+            reserve?.restore(byteCount)
         }
+    }
+
+    /// Looks without a new row between them after which a store is quiet.
+    static let quietLooksMin = 10
+
+    private func shrinkWhenQuiet() {
+        quietLooks = file.nextRow == rowAtLook ? quietLooks + 1 : 0
+        rowAtLook = file.nextRow
+        if quietLooks > 0, quietLooks % Store.quietLooksMin == 0 { pool.waiting { file.shrink() } }
     }
 
     /// Runs `body` until it does not fail for lack of room: first sends stop, then the reserve is given up.

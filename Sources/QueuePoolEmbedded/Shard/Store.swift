@@ -29,6 +29,9 @@ final class Store: @unchecked Sendable {
     let reserve: ReserveFile?
     let watch: StorageWatch?
     var health = StoreHealth()
+    /// The log's next row when its file was last looked at, and how many looks found the same.
+    var rowAtLook: Int64 = 0
+    var quietLooks = 0
     private let isLookDue = Atomic(false)
     /// Shards are leaving whose removal nobody waits for.
     private let hasLeftovers = Atomic(false)

@@ -29,6 +29,8 @@ struct StoreRoom: Hashable {
     let free: Int64
     /// What the file may have in all.
     let total: Int64
+    /// Bytes by which the file, or another one, may grow.
+    var growth: Int64 = .max
 
     /// What sends leave alone: enough for the logs of some stores.
     var reserve: Int64 { min(64 << 20, total / 8) }
