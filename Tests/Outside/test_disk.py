@@ -84,7 +84,7 @@ def take_the_rest(mount):
             pass
 
 
-@pytest.mark.parametrize("size", ["192m"])
+@pytest.mark.parametrize("size", ["192m", "8m"])
 def test_a_full_disk_can_be_emptied(tmp_path, size):
     """Sends stop first. Deletes go on until nothing is left, before and after a restart, and sends come back."""
     mount = tmp_path / "data"

@@ -17,7 +17,7 @@ final class ReserveFile: Sendable {
         isHeld = Mutex(stat(path, &status) == 0 && status.st_size > 0)
     }
 
-    static func byteCount(for room: StoreRoom) -> Int64 { min(byteCountMax, room.total / 16) }
+    static func byteCount(for room: StoreRoom) -> Int64 { min(byteCountMax, room.total / 8) }
 
     /// Gives the room to others.
     func release() {

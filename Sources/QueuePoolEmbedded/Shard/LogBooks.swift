@@ -27,6 +27,7 @@ struct LogBooks: Sendable {
     /// Rows of a kind that make a slice due. As many blocks share a row of keys.
     static let due = 64
     static let finishedMax = 512
+    static let finishedMaxWhenFull = 8
     static let keysMax = 16_384
     static let keyRowsMax = 256
     static let deletionRowsMax = 1_024

@@ -109,7 +109,9 @@ extension ShardWriter {
         var slice = LogSlice()
         var keys: [(key: Hash128, sequence: SequenceNumber)] = []
         let log = store.file
-        for row in books.finishedRows.prefix(LogBooks.finishedMax) where keys.count < LogBooks.keysMax {
+        // On a full disk the log has room for a small commit only.
+        let finishedMax = store.refusal == nil ? LogBooks.finishedMax : LogBooks.finishedMaxWhenFull
+        for row in books.finishedRows.prefix(finishedMax) where keys.count < LogBooks.keysMax {
             if let head = try log.head(row: row), let block = LogEncoding.blockHead(head) {
                 keys.append(contentsOf: block.keys.lazy.filter { needs.bound.counts($0.sequence) })
             }
