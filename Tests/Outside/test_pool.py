@@ -7,7 +7,7 @@
 import json
 
 import pytest
-from conftest import ROOT, Queue, wait_until
+from conftest import ROOT, Queue, run, wait_until
 from test_sqs_receiving import background, waiting_receives
 
 POOL = "emails.fifo"
@@ -205,3 +205,48 @@ def test_create_queue_makes_as_many_shards_as_configured(servers, name):
     server = servers("--create-queue-shards", "3")
     server.boto().create_queue(QueueName=name + ".fifo", Attributes={"FifoQueue": "true"})
     assert len(server.pool(name + ".fifo")["shards"]) == 3
+
+
+def test_a_pool_is_deleted_from_the_command_line(servers, name):
+    server = servers(pools=("emails.fifo=2",))
+    server.send(POOL, "g", "x")
+
+    def delete(pool, *arguments, check=1):
+        return run("pool", "delete", pool, "--endpoint", server.url, *arguments, check=check)
+
+    assert "--yes" in delete(POOL, check=64).stderr
+    assert "is not a pool's name" in delete("emails", "--yes", check=64).stderr
+    assert "--control and --endpoint" in delete(POOL, "--yes", "--control", "sqlite:x", check=64).stderr
+    assert "emails.fifo" in delete("emails-dlq.fifo", "--yes").stderr, "it is named by a pool"
+    assert server.pool(POOL)["backlog"] == 1
+    assert delete(POOL, "--yes", check=0).stdout == "deleted emails.fifo\n"
+    assert server.get("/v1/pools/" + POOL).status_code == 404
+    assert "no such pool" in delete(POOL, "--yes").stderr.lower()
+    delete("emails-dlq.fifo", "--yes", check=0)
+    assert server.get("/v1/pools").json()["pools"] == []
+    server.stop()
+    assert "does not answer" in delete(POOL, "--yes", check=69).stderr
+
+
+def test_a_pool_of_files_is_not_deleted_behind_its_servers_back(servers, tmp_path):
+    control = ("--control", f"sqlite:{tmp_path}/control.sqlite")
+    server = servers(*control, pools=("emails.fifo=2",))
+    server.send(POOL, "g", "x")
+    said = run("pool", "delete", POOL, *control, "--yes", check=1).stderr
+    assert "files of a server" in said and "--endpoint" in said
+    assert server.pool(POOL)["backlog"] == 1
+
+
+def test_a_pool_of_queues_is_forgotten_and_its_queues_stay(servers, tmp_path, moto, name):
+    pool, control = name + ".fifo", (
+        "--control", f"sqlite:{tmp_path}/control.sqlite", "--endpoint-url", moto, "--region", "us-east-1")
+    run("pool", "create", pool, "--backend", "sqs", "--shards", 2, *control, check=0)
+    server = servers(*control, pools=())
+    assert server.send(pool, "g", "x")["shard"].startswith(name)
+    assert f"of {pool}" in run("pool", "delete", name + "-dlq.fifo", *control, "--yes", check=1).stderr
+    run("pool", "delete", pool, *control, "--yes", check=0)
+    assert f"no pool {pool}" in run("pool", "delete", pool, *control, "--yes", check=1).stderr
+    wait_until(lambda: server.get("/v1/pools/" + pool).status_code == 404, 10, "a server that forgot the pool")
+    run("pool", "create", pool, "--backend", "sqs", "--shards", 2, *control, check=0)
+    wait_until(lambda: server.get("/v1/pools/" + pool).status_code == 200, 10, "the pool")
+    assert [m["Body"] for m in server.drain(pool)] == ["x"], "the queues kept their messages"

@@ -11,14 +11,14 @@ import QueuePoolSettings
 struct PoolCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pool",
-        abstract: "List, show, create, adopt, verify and purge pools.",
+        abstract: "List, show, create, adopt, verify, purge and delete pools.",
         discussion: """
             Example:
               queuepool pool create emails.fifo --shards 8
               queuepool pool show emails.fifo
               queuepool pool create emails.fifo --backend sqs --shards 16 --control dynamodb:queuepool
             """,
-        subcommands: [List.self, Show.self, Create.self, Adopt.self, Verify.self, Purge.self])
+        subcommands: [List.self, Show.self, Create.self, Adopt.self, Verify.self, Purge.self, Delete.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -133,7 +133,7 @@ struct PoolCommand: AsyncParsableCommand {
     }
 }
 
-private func poolName(_ text: String) throws -> PoolName {
+func poolName(_ text: String) throws -> PoolName {
     guard let name = PoolName(text) else {
         throw ValidationError("'\(text)' is not a pool's name; allowed: 1...75 of A-Z a-z 0-9 - _, then .fifo")
     }
@@ -147,6 +147,7 @@ struct PoolRequest {
     var body: Data?
 
     static func get(_ path: String) -> PoolRequest { PoolRequest(method: "GET", path: path) }
+    static func delete(_ path: String) -> PoolRequest { PoolRequest(method: "DELETE", path: path) }
     static func post(_ path: String, body: Data? = nil) -> PoolRequest {
         PoolRequest(method: "POST", path: path, body: body)
     }
@@ -168,22 +169,24 @@ struct PoolOutput: ParsableArguments {
             print(json ? String(decoding: answer.body, as: UTF8.self) + "\n" : text(value), terminator: "")
         }
     }
+}
 
-    private func perform(_ request: PoolRequest, endpoint: String) async throws -> ClientAnswer {
-        let answer: ClientAnswer
-        do {
-            answer = try await makeHTTPClient().perform(
-                ClientRequest(
-                    method: request.method, url: endpoint + request.path,
-                    contentType: request.body == nil ? nil : "application/json", body: Array(request.body ?? Data()),
-                    timeoutMilliseconds: 30_000))
-        } catch let failure as NoAnswer {
-            throw CommandFailure("the server does not answer: \(failure)", status: ExitStatus.unavailable)
-        }
-        guard (200...299).contains(answer.status) else {
-            let status = answer.status == 429 || answer.status >= 500 ? ExitStatus.unavailable : ExitStatus.failure
-            throw CommandFailure(Problem(of: answer).summary, status: status)
-        }
-        return answer
+/// Asks the server and waits for its answer.
+/// - Throws: `CommandFailure` unless the server did what it was asked for.
+func perform(_ request: PoolRequest, endpoint: String) async throws -> ClientAnswer {
+    let answer: ClientAnswer
+    do {
+        answer = try await makeHTTPClient().perform(
+            ClientRequest(
+                method: request.method, url: endpoint + request.path,
+                contentType: request.body == nil ? nil : "application/json", body: Array(request.body ?? Data()),
+                timeoutMilliseconds: 30_000))
+    } catch let failure as NoAnswer {
+        throw CommandFailure("the server does not answer: \(failure)", status: ExitStatus.unavailable)
     }
+    guard (200...299).contains(answer.status) else {
+        let status = answer.status == 429 || answer.status >= 500 ? ExitStatus.unavailable : ExitStatus.failure
+        throw CommandFailure(Problem(of: answer).summary, status: status)
+    }
+    return answer
 }

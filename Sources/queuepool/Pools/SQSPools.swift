@@ -130,7 +130,8 @@ private func provisioning(
     }
 }
 
-private func onOwnThread(_ body: @escaping @Sendable () throws -> Void) async throws {
+/// Runs a blocking body on a thread of its own.
+func onOwnThread(_ body: @escaping @Sendable () throws -> Void) async throws {
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
         Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
     }
