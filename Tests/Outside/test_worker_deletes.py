@@ -1,0 +1,98 @@
+# This source file is part of the queuepool project
+# Licensed under the Apache License, Version 2.0
+# SPDX-License-Identifier: Apache-2.0
+
+"""A worker whose deletes fail must not go on delivering: everything would come again."""
+
+import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+from conftest import Process, wait_until
+
+POOL = "emails.fifo"
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Passes requests on; while `fails` is set, deletes are answered 503."""
+
+    protocol_version = "HTTP/1.1"
+    target, fails = "", True
+
+    def pass_on(self, method):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.fails and "DeleteMessage" in self.headers.get("X-Amz-Target", ""):
+            return self.answer(503, b'{"__type":"com.amazonaws.sqs#ServiceUnavailable"}',
+                               {"x-amzn-query-error": "ServiceUnavailable;Receiver"})
+        headers = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "content-length")}
+        got = requests.request(method, self.target + self.path, data=body, headers=headers, timeout=40)
+        kept = {key: value for key, value in got.headers.items() if key.lower().startswith(("x-amzn", "content-type"))}
+        self.answer(got.status_code, got.content, kept)
+
+    def do_GET(self):
+        self.pass_on("GET")
+
+    def do_POST(self):
+        self.pass_on("POST")
+
+    def answer(self, status, body, headers):
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def proxied(servers):
+    server = servers(pools=(POOL + "=1",))
+    handler = type("Handler", (Proxy,), {"target": server.url, "fails": True})
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    yield server, f"http://127.0.0.1:{proxy.server_port}", handler
+    proxy.shutdown()
+
+
+def lines(path):
+    return [line for line in path.read_text().splitlines() if line]
+
+
+def start(url, tmp_path, name):
+    output = tmp_path / f"{name}.out"
+    worker = Process(["work", "--endpoint", url, "--pool", POOL, "--deliver", "stdout:"], tmp_path / f"{name}.log",
+                     stdout=open(output, "wb"))
+    return worker, output
+
+
+def test_it_stops_says_so_and_ends_with_a_failure(proxied, tmp_path):
+    server, url, _ = proxied
+    for number in range(200):
+        server.send(POOL, f"g{number % 20}", str(number))
+    worker, output = start(url, tmp_path, "worker")
+    wait_until(lambda: "Deletes fail" in worker.text(), 30, "a line in the log")
+    before = len(lines(output))
+    assert 0 < before < 100
+    wait_until(lambda: server.pool(POOL)["inFlight"] >= before, 10, "messages in flight")
+    worker.popen.send_signal(signal.SIGTERM)
+    assert worker.popen.wait(60) == 69
+    assert worker.text().count("Deletes fail") == 1
+    assert "could not be deleted" in worker.text()
+    assert len(lines(output)) <= before + 20, "it went on delivering"
+
+
+def test_it_goes_on_when_deletes_work_again(proxied, tmp_path):
+    server, url, handler = proxied
+    for number in range(60):
+        server.send(POOL, f"g{number % 6}", str(number))
+    worker, output = start(url, tmp_path, "worker")
+    wait_until(lambda: "Deletes fail" in worker.text(), 30, "a line in the log")
+    handler.fails = False
+    wait_until(lambda: server.pool(POOL)["backlog"] + server.pool(POOL)["inFlight"] == 0, 40, "an empty pool")
+    worker.stop()
+    assert len(lines(output)) == 60, "each once"
