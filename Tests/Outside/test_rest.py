@@ -146,7 +146,8 @@ def test_thousands_of_lines_are_answered_in_order_and_stored_in_order(servers):
 
 def test_a_spoilt_line_is_told_and_the_others_are_sent(server, name):
     good = json.dumps({"group": name, "body": "x"})
-    body = "\n".join([good, "{", json.dumps({"group": name}), good + "\r", '"text"', good])
+    other = json.dumps({"group": name + "-other"})
+    body = "\n".join([good, "{", other, good + "\r", '"text"', good])
     rows = results(server.post(PATH, data=body, headers=NDJSON))
     assert [row["line"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert ["error" in row for row in rows] == [False, True, True, False, True, False]

@@ -130,7 +130,8 @@ def test_a_queue_may_set_a_smaller_limit(sqs, queue):
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"MaximumMessageSize": "1024"})
     with invalid_value("shorter than 1024 bytes"):
         send(sqs, queue, "x" * 1_025)
-    answer = sqs.send_message_batch(QueueUrl=queue, Entries=[entry("big", "x" * 1_025), entry("ok", "x" * 1_024)])
+    answer = sqs.send_message_batch(QueueUrl=queue, Entries=[
+        entry("big", "x" * 1_025, MessageGroupId="other"), entry("ok", "x" * 1_024)])
     assert [e["Id"] for e in answer["Successful"]] == ["ok"]
     failed = answer["Failed"][0]
     assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("big", "InvalidParameterValue", True)
@@ -167,9 +168,9 @@ def test_a_batch_is_answered_by_entry_and_stored_in_order(sqs, queue):
     assert [m["MessageId"] for m in got] == [e["MessageId"] for e in answer["Successful"]]
 
 
-def test_a_spoilt_entry_fails_alone(sqs, queue):
+def test_a_spoilt_entry_fails_with_its_group_alone(sqs, queue):
     answer = sqs.send_message_batch(QueueUrl=queue, Entries=[
-        entry("a", "1"), entry("bad", "\x00"), entry("c", "3"),
+        entry("a", "1"), entry("bad", "\x00", MessageGroupId="other"), entry("c", "3"),
         entry("number", MessageAttributes={"n": text("one", "Number")})])
     assert [e["Id"] for e in answer["Successful"]] == ["a", "c"]
     codes = {e["Id"]: (e["Code"], e["SenderFault"]) for e in answer["Failed"]}
