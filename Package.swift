@@ -129,7 +129,11 @@ let package = Package(
             name: "QueuePoolRuntimeTests", dependencies: ["QueuePoolRuntime", "QueuePoolCore"],
             swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolServerTests", dependencies: ["QueuePoolServer"], swiftSettings: settings),
+            name: "QueuePoolServerTests",
+            dependencies: [
+                "QueuePoolServer", "QueuePoolEmbedded", "QueuePoolRuntime", "QueuePoolCore", "QueuePoolSQS",
+            ],
+            swiftSettings: settings),
         .testTarget(name: "QueuePoolCurlTests", dependencies: ["QueuePoolCurl"], swiftSettings: settings),
         .testTarget(
             name: "QueuePoolAWSTests",

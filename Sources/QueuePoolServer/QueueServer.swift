@@ -65,7 +65,8 @@ package struct QueueServer: Service {
             service: service, limits: options.limits, lives: shared.lives,
             metrics: MetricsPage(registry: registry, requests: counters) {
                 shared.connections.load(ordering: .relaxed)
-            }, whyNotReady: { [storageProblem] in
+            },
+            whyNotReady: { [storageProblem] in
                 readiness.isReady ? storageProblem() : "It is starting or stopping."
             })
         var logger = logger

@@ -97,7 +97,8 @@ import Testing
 
 @Suite struct `Receipt handles in requests` {
     private let handle = ReceiptHandle(
-        shard: ShardTag(rawValue: 0xABCDEF), sequence: SequenceNumber(rawValue: 1 << 60 + 77), receiveCount: 3, incarnation: 5,
+        shard: ShardTag(rawValue: 0xABCDEF), sequence: SequenceNumber(rawValue: 1 << 60 + 77), receiveCount: 3,
+        incarnation: 5,
         place: 9)
 
     @Test func `are read as they were written`() throws {

@@ -77,7 +77,8 @@ import Testing
         #expect(names.count == 10)
         #expect(
             names.prefix(5) == [
-                "queuepool.pool", "queuepool.reason", "queuepool.error-class", "queuepool.attempts", "queuepool.failed-at",
+                "queuepool.pool", "queuepool.reason", "queuepool.error-class", "queuepool.attempts",
+                "queuepool.failed-at",
             ])
     }
 }
