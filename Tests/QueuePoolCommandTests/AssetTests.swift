@@ -16,8 +16,8 @@ struct AssetTests {
         let paths = try #require(try document()["paths"] as? [String: [String: Any]])
         let expected = [
             "/v1/pools/{pool}/messages": ["post"], "/v1/pools/{pool}/emails": ["post"], "/v1/pools": ["get", "post"],
-            "/v1/pools/{pool}": ["get"], "/v1/pools/{pool}/purge": ["post"], "/healthz": ["get"], "/readyz": ["get"],
-            "/metrics": ["get"], "/openapi.json": ["get"], "/": ["get", "post"],
+            "/v1/pools/{pool}": ["get", "delete"], "/v1/pools/{pool}/purge": ["post"], "/healthz": ["get"],
+            "/readyz": ["get"], "/metrics": ["get"], "/openapi.json": ["get"], "/": ["get", "post"],
         ]
         #expect(Set(paths.keys) == Set(expected.keys))
         for (path, methods) in expected {
