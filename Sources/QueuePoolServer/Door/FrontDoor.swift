@@ -2,7 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import NIOCore
 import NIOHTTP1
 import Synchronization
@@ -44,9 +43,6 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private var waiting = ByteBuffer()
     private var context: ChannelHandlerContext?
     private var mailbox: LoopMailbox?
-    /// Gives back what the last answer carried. Kept until the next request, or a close that is none of a reset, shows
-    /// that the answer was read.
-    private var unconfirmed: (@Sendable () -> Void)?
     private var ticker: RepeatedTask?
     private var isAdvancing = false
     private var mustFlush = false
@@ -108,15 +104,6 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         context = nil
         // Last: what waits on this connection's account answers now, and there is nobody to write to.
         life.close()
-    }
-
-    /// A client that left before it read its answer: its system resets the connection when the answer arrives.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let error = error as? IOError, [ECONNRESET, EPIPE].contains(error.errnoCode), let unconfirmed {
-            mailbox?.post(unconfirmed)
-        }
-        unconfirmed = nil
-        context.fireErrorCaught(error)
     }
 
     // MARK: - In
@@ -205,7 +192,6 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
 
     private func handle(_ head: PlainHead) {
         mode = .busy
-        unconfirmed = nil
         closesAfterAnswer = head.closes
         let reply: Reply = { [self, eventLoop = context?.eventLoop, mailbox] result in
             if eventLoop?.inEventLoop == true {
@@ -229,7 +215,6 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         // Not from here: what is given back may be taken for the next client that is gone, and so on down the stack.
         if life.isClosed, let takeBack = answer.takeBack { mailbox?.post(takeBack) }
         guard let context, mode == .busy else { return }
-        if !life.isClosed { unconfirmed = answer.takeBack }
         shared.counters.count(
             status: answer.status,
             error: answer.status == 403 ? answer.headers.first { $0.name == "x-amzn-query-error" }?.value : nil)
