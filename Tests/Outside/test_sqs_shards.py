@@ -68,14 +68,16 @@ def in_order(messages, sent):
     assert by_group == expected
 
 
-def test_messages_go_to_motos_queues_and_come_back_in_order(front, moto, name):
+def test_messages_go_to_motos_queues_and_come_back_each_once(front, moto, name):
     pool = name + ".fifo"
     server = front(moto)
     sent = [(f"g{i % 7}", f"g{i % 7}-{i}") for i in range(120)]
     results = send(server, pool, sent)
     assert {r["shard"] for r in results} == {f"{name}-{i:04}.fifo" for i in range(3)}
     messages = drain(server, pool, len(sent))
-    in_order(messages, sent)
+    # Every one once. Not their order: moto notes which groups are in flight before it waits, so that of two receives
+    # at one queue the one that waited may pass the other. SQS locks a group; test_sqs_order.py has a queue that does.
+    assert sorted((m["Attributes"]["MessageGroupId"], m["Body"]) for m in messages) == sorted(sent)
     assert {m["MessageId"] for m in messages} == {r["id"] for r in results}
     server.stop()
 
