@@ -6,24 +6,23 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
-import requests
 from conftest import run
+from proxy import PassingProxy
 
 REGION = ["--region", "us-east-1"]
 
 
-class FailingProxy(BaseHTTPRequestHandler):
-    """Passes requests on to a service; every so many sends are answered 403, or carried out and answered 500."""
+class FailingProxy(PassingProxy):
+    """Every so many sends are answered 403, or carried out and answered 500."""
 
-    protocol_version = "HTTP/1.1"
-    target, sends, refuse_every, lose_every = "", 0, 5, 7
+    sends, refuse_every, lose_every = 0, 5, 7
     lock = threading.Lock()
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.body()
         refuse = lose = False
         if self.headers.get("X-Amz-Target", "").endswith("SendMessageBatch"):
             with self.lock:
@@ -32,23 +31,10 @@ class FailingProxy(BaseHTTPRequestHandler):
         if refuse:
             return self.answer(403, b'{"__type":"com.amazonaws.sqs#AccessDenied","message":"no"}',
                                {"x-amzn-query-error": "AccessDenied;Sender"})
-        headers = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "content-length")}
-        got = requests.post(self.target + self.path, data=body, headers=headers, timeout=30)
+        status, content, headers = self.pass_on(body)
         if lose:
             return self.answer(500, b'{"__type":"InternalFailure"}', {"x-amzn-query-error": "InternalFailure;Receiver"})
-        kept = {key: value for key, value in got.headers.items() if key.lower().startswith(("x-amzn", "content-type"))}
-        self.answer(got.status_code, got.content, kept)
-
-    def answer(self, status, body, headers):
-        self.send_response(status)
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
+        self.answer(status, content, headers)
 
 
 @pytest.fixture

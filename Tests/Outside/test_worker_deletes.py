@@ -6,47 +6,28 @@
 
 import signal
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
-import requests
 from conftest import Process, wait_until
+from proxy import PassingProxy
 
 POOL = "emails.fifo"
 
 
-class Proxy(BaseHTTPRequestHandler):
-    """Passes requests on; while `fails` is set, deletes are answered 503."""
+class Proxy(PassingProxy):
+    """While `fails` is set, deletes are answered 503."""
 
-    protocol_version = "HTTP/1.1"
-    target, fails = "", True
+    fails = True
 
-    def pass_on(self, method):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    def do_GET(self):
+        body = self.body()
         if self.fails and "DeleteMessage" in self.headers.get("X-Amz-Target", ""):
             return self.answer(503, b'{"__type":"com.amazonaws.sqs#ServiceUnavailable"}',
                                {"x-amzn-query-error": "ServiceUnavailable;Receiver"})
-        headers = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "content-length")}
-        got = requests.request(method, self.target + self.path, data=body, headers=headers, timeout=40)
-        kept = {key: value for key, value in got.headers.items() if key.lower().startswith(("x-amzn", "content-type"))}
-        self.answer(got.status_code, got.content, kept)
+        self.answer(*self.pass_on(body))
 
-    def do_GET(self):
-        self.pass_on("GET")
-
-    def do_POST(self):
-        self.pass_on("POST")
-
-    def answer(self, status, body, headers):
-        self.send_response(status)
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
+    do_POST = do_GET
 
 
 @pytest.fixture
