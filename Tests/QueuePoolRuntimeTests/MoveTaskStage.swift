@@ -1,0 +1,227 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import QueuePoolCore
+import QueuePoolRuntime
+import Synchronization
+import Testing
+
+/// A clock on which nobody waits: whoever asks to be called later is called at once, and then it is that time.
+final class HastyClock: RuntimeClock {
+    private let time = Mutex(Timestamp(milliseconds: 1_800_000_000_000))
+
+    func now() -> Timestamp { time.withLock { $0 } }
+
+    func schedule(at time: Timestamp, _ body: @escaping @Sendable () -> Void) {
+        DispatchQueue.global().async { [self] in
+            self.time.withLock { $0 = max($0, time) }
+            body()
+        }
+    }
+}
+
+/// A FIFO queue in memory whose answers go as the test says.
+final class ScriptedShard: Shard {
+    private struct State {
+        var stored: [(number: Int64, record: MessageRecord)] = []
+        var inFlight: Set<Int64> = []
+        var sent: Int64 = 0
+        var givenBack: [Int64] = []
+        /// One for each call that fails; calls after them go well.
+        var receives: [ShardError] = []
+        var sends: [ShardError] = []
+        var deletions: [ShardError] = []
+        /// Sends fail with this from the message of this body on.
+        var refused: (body: String, error: ShardError)?
+        var onReceive: (@Sendable (Int) -> Void)?
+        var receiveCalls = 0
+    }
+
+    let name: String
+    let tag: ShardTag
+    let storesBatchesWhole = true
+    private let state = Mutex(State())
+
+    init(name: String, tag: UInt64) {
+        self.name = name
+        self.tag = ShardTag(rawValue: tag)
+    }
+
+    func failReceives(_ errors: ShardError...) { state.withLock { $0.receives = errors } }
+    func failSends(_ errors: ShardError...) { state.withLock { $0.sends = errors } }
+    func failDeletions(_ errors: ShardError...) { state.withLock { $0.deletions = errors } }
+    func refuse(_ body: String, _ error: ShardError) { state.withLock { $0.refused = (body, error) } }
+    /// Called with the number of the receive, from 1.
+    func onReceive(_ body: @escaping @Sendable (Int) -> Void) { state.withLock { $0.onReceive = body } }
+
+    /// Bodies of what is stored, in order.
+    var bodies: [String] { state.withLock { $0.stored.map { ScriptedShard.body($0.record) } } }
+    /// Bodies in the order in which they were made visible again.
+    var givenBack: [String] {
+        state.withLock { state in
+            state.givenBack.compactMap { number in
+                state.stored.first { $0.number == number }.map { ScriptedShard.body($0.record) }
+            }
+        }
+    }
+    var inFlight: Int { state.withLock { $0.inFlight.count } }
+
+    func put(_ body: String, group: String, attributes: [MessageAttribute] = []) {
+        let bytes = Array(body.utf8)
+        let record = bytes.withUnsafeBytes {
+            MessageRecord(group: group.utf8, deduplicationID: bytes, body: $0, attributes: attributes)
+        }
+        state.withLock { state in
+            state.sent += 1
+            state.stored.append((state.sent, record))
+        }
+    }
+
+    private static func body(_ record: MessageRecord) -> String {
+        record.withView { String(decoding: $0.body, as: UTF8.self) }
+    }
+    private static func group(_ record: MessageRecord) -> [UInt8] { record.withView { Array($0.group) } }
+
+    func send(
+        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) {
+        let result: Result<[SendReceipt], ShardError> = state.withLock { state in
+            if !state.sends.isEmpty { return .failure(state.sends.removeFirst()) }
+            if let refused = state.refused, messages.contains(where: { ScriptedShard.body($0.record) == refused.body })
+            {
+                return .failure(refused.error)
+            }
+            return .success(
+                messages.map { message in
+                    state.sent += 1
+                    state.stored.append((state.sent, message.record))
+                    let sequence = SequenceNumber(rawValue: state.sent)
+                    return SendReceipt(
+                        messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence, isDuplicate: false)
+                })
+        }
+        completion(result)
+    }
+
+    func receive(
+        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    ) {
+        let (hook, call) = state.withLock { state in
+            state.receiveCalls += 1
+            return (state.onReceive, state.receiveCalls)
+        }
+        hook?(call)
+        let result: Result<[(number: Int64, record: MessageRecord)], ShardError> = state.withLock { state in
+            if !state.receives.isEmpty { return .failure(state.receives.removeFirst()) }
+            let held = Set(state.stored.filter { state.inFlight.contains($0.number) }.map { ScriptedShard.group($0.1) })
+            let taken = state.stored.filter { !held.contains(ScriptedShard.group($0.record)) }.prefix(command.limit)
+            state.inFlight.formUnion(taken.map(\.number))
+            return .success(Array(taken))
+        }
+        completion(
+            result.map { taken in
+                taken.map { one in
+                    let sequence = SequenceNumber(rawValue: one.number)
+                    return ReceivedMessage(
+                        handle: ReceiptHandle(shard: tag, sequence: sequence, receiveCount: 1, place: 0),
+                        messageID: MessageID(shard: tag, sequence: sequence), receiveCount: 1,
+                        firstReceivedAt: Timestamp(milliseconds: 0), storage: one.record.bytes, offset: 0,
+                        length: one.record.bytes.count)
+                }
+            })
+    }
+
+    func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
+        let outcomes: [DeleteOutcome] = state.withLock { state in
+            if !state.deletions.isEmpty {
+                let error = state.deletions.removeFirst()
+                return handles.map { _ in .failed(error) }
+            }
+            let numbers = Set(handles.map(\.sequence.rawValue))
+            state.stored.removeAll { numbers.contains($0.number) }
+            state.inFlight.subtract(numbers)
+            return handles.map { _ in .deleted }
+        }
+        completion(outcomes)
+    }
+
+    func changeVisibility(
+        _ changes: [(handle: ReceiptHandle, seconds: Int)],
+        completion: @escaping @Sendable ([VisibilityDecision]) -> Void
+    ) {
+        #expect(changes.count <= 10 && changes.allSatisfy { $0.seconds == 0 })
+        state.withLock { state in
+            for change in changes where state.inFlight.remove(change.handle.sequence.rawValue) != nil {
+                state.givenBack.append(change.handle.sequence.rawValue)
+            }
+        }
+        completion(changes.map { _ in .changed })
+    }
+
+    func counts() -> ShardCounts {
+        var counts = ShardCounts()
+        counts.backlog = state.withLock { $0.stored.count - $0.inFlight.count }
+        return counts
+    }
+
+    // MARK: - What these tests do not use
+
+    func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) { completion(.success(0)) }
+    func setAttributes(_ attributes: QueueAttributes) {}
+    func nextVisibleAt() -> Timestamp? { nil }
+    func onReady(_ notify: @escaping @Sendable () -> Void) {}
+    func setDeadLetterSink(_ sink: DeadLetterSink?) {}
+    func close() {}
+}
+
+/// A dead-letter queue and a pool to which its messages go back.
+struct MoveTaskStage {
+    let clock = HastyClock()
+    let source = ScriptedShard(name: "emails-dlq-0000.fifo", tag: 1)
+    let home = ScriptedShard(name: "emails-0000.fifo", tag: 2)
+    let sourcePool: Pool
+    let homePool: Pool
+
+    init() throws {
+        sourcePool = try MoveTaskStage.pool("emails-dlq.fifo", source, clock)
+        homePool = try MoveTaskStage.pool("emails.fifo", home, clock)
+    }
+
+    private static func pool(_ text: String, _ shard: ScriptedShard, _ clock: HastyClock) throws -> Pool {
+        let name = try #require(PoolName(text))
+        let definition = PoolDefinition(
+            name: name, topology: try Topology(pool: name, shardCount: 1), attributes: "", createdAt: clock.now(),
+            version: 1)
+        let limits = BatcherLimits(requestEntriesMax: 10, requestBytesMax: 1 << 20)
+        return Pool(
+            definition: definition, attributes: QueueAttributes(),
+            shards: [PoolShard(index: ShardIndex(0), shard: shard, limits: limits, quota: nil, clock: clock)],
+            clock: clock)
+    }
+
+    /// Dead letters named by number, each of a group that is named by `groups`.
+    func fill(_ groups: String) {
+        for (number, group) in groups.enumerated() { put("\(group)\(number)", group: "\(group)") }
+    }
+
+    /// - Parameter isHomeless: whether the message says nowhere where it came from.
+    func put(_ body: String, group: String, isHomeless: Bool = false) {
+        source.put(
+            body, group: group,
+            attributes: isHomeless ? [] : [MessageAttribute(name: WorkerAttributes.pool, text: "emails.fifo")])
+    }
+
+    func task() -> MoveTask {
+        MoveTask(
+            handle: "1", source: sourcePool, destination: nil, perSecondMax: nil, clock: clock,
+            homes: MoveTask.Homes(byTag: { _ in nil }, byName: { [homePool] in $0 == "emails.fifo" ? homePool : nil }))
+    }
+
+    func run() async -> MoveTask.Report {
+        let task = task()
+        await task.run()
+        return task.report
+    }
+}

@@ -1,0 +1,145 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import QueuePoolRuntime
+import Testing
+
+@Suite("Redrives")
+struct MoveTaskTests {
+    private let stage: MoveTaskStage
+
+    init() throws { stage = try MoveTaskStage() }
+
+    @Test func `all messages go home in their order`() async {
+        stage.fill(String(repeating: "abc", count: 10))
+        let all = stage.source.bodies
+        let report = await stage.run()
+        #expect(report.status == .completed && report.moved == 30 && report.toMove == 30)
+        #expect(stage.home.bodies == all && stage.source.bodies.isEmpty)
+    }
+
+    @Test func `what the destination does not take for now is tried again, in order`() async {
+        stage.fill("aabab")
+        let all = stage.source.bodies
+        stage.home.failSends(
+            .unavailable(retryAfterMilliseconds: 1), .storageFull, .overloaded(retryAfterMilliseconds: 9))
+        let start = stage.clock.now()
+        let report = await stage.run()
+        #expect(report.status == .completed && report.failureReason == nil && report.moved == 5)
+        #expect(stage.home.bodies == all && stage.source.bodies.isEmpty)
+        #expect(stage.clock.now() - start == 250 + 500 + 1_000)
+    }
+
+    @Test func `a destination that does not come back ends the task, and what it held goes back last first`() async {
+        stage.fill("aabab")
+        let all = stage.source.bodies
+        stage.home.refuse("a0", .unavailable(retryAfterMilliseconds: 1))
+        let start = stage.clock.now()
+        let report = await stage.run()
+        #expect(report.status == .failed && report.moved == 0)
+        #expect(report.failureReason == "the destination did not take a message (unavailable)")
+        #expect(stage.clock.now() - start == 31_750)
+        #expect(stage.source.bodies == all && stage.source.inFlight == 0 && stage.home.bodies.isEmpty)
+        #expect(stage.source.givenBack == all.reversed())
+    }
+
+    @Test func `a destination that refuses ends the task at once`() async {
+        stage.fill(String(repeating: "ab", count: 8))
+        let all = stage.source.bodies
+        stage.home.refuse("a12", .refused(code: "AccessDenied"))
+        let start = stage.clock.now()
+        let report = await stage.run()
+        #expect(report.status == .failed && report.moved == 10)
+        #expect(report.failureReason == "the destination did not take a message (refused)")
+        #expect(stage.clock.now() == start)
+        #expect(stage.home.bodies == Array(all.prefix(10)) && stage.source.bodies == Array(all.suffix(6)))
+        #expect(stage.source.givenBack == all.suffix(6).reversed())
+    }
+
+    @Test func `a source that fails for a while is read to its end`() async {
+        stage.fill("abc")
+        stage.source.failReceives(.unavailable(retryAfterMilliseconds: 1), .injected)
+        let report = await stage.run()
+        #expect(report.status == .completed && report.moved == 3)
+    }
+
+    @Test func `a source that goes on failing is not an empty one`() async {
+        stage.fill("abc")
+        let errors = Array(repeating: ShardError.unavailable(retryAfterMilliseconds: 1), count: 8)
+        for error in errors { #expect(error.isRetryable) }
+        stage.source.failReceives(
+            errors[0], errors[1], errors[2], errors[3], errors[4], errors[5], errors[6], errors[7])
+        let report = await stage.run()
+        #expect(report.status == .failed && report.moved == 0)
+        #expect(report.failureReason == "the source could not be read (unavailable)")
+    }
+
+    @Test func `a deletion that fails for a while is tried again, and the message is sent once`() async {
+        stage.fill("aab")
+        let all = stage.source.bodies
+        stage.source.failDeletions(.unavailable(retryAfterMilliseconds: 1), .unknownOutcome)
+        let report = await stage.run()
+        #expect(report.status == .completed && report.moved == 3)
+        #expect(stage.home.bodies == all && stage.source.bodies.isEmpty)
+    }
+
+    @Test func `a deletion that is refused is told`() async {
+        stage.fill("a")
+        stage.source.failDeletions(.refused(code: "AccessDenied"))
+        let report = await stage.run()
+        #expect(report.status == .failed)
+        #expect(report.failureReason == "a moved message could not be deleted (refused)")
+    }
+
+    @Test func `a message without a home holds up its own group only, and goes back last of a group first`() async {
+        stage.put("x0", group: "x", isHomeless: true)
+        stage.put("x1", group: "x")
+        for number in 0..<12 { stage.put("y\(number)", group: "y\(number)", isHomeless: true) }
+        stage.fill("ababab")
+        let report = await stage.run()
+        #expect(report.status == .failed && report.moved == 6)
+        #expect(report.failureReason == "14 messages do not say which queue they came from")
+        #expect(stage.home.bodies == ["a0", "b1", "a2", "b3", "a4", "b5"])
+        #expect(stage.source.inFlight == 0 && stage.source.bodies.count == 14)
+        #expect(stage.source.givenBack == stage.source.bodies.reversed())
+    }
+
+    @Test func `a cancelled task moves no more and holds nothing`() async {
+        stage.fill(String(repeating: "ab", count: 20))
+        let task = stage.task()
+        stage.source.onReceive { call in
+            if call == 2 { #expect(task.cancel() == 10) }
+        }
+        await task.run()
+        #expect(task.report.status == .cancelled && task.report.moved == 20)
+        #expect(stage.source.bodies.count == 20 && stage.source.inFlight == 0)
+        #expect(task.cancel() == nil)
+    }
+
+    @Test func `a task that is cancelled while its destination is away gives back at once`() async {
+        stage.fill("ab")
+        stage.home.refuse("a0", .storageFull)
+        let task = stage.task()
+        stage.source.onReceive { _ in _ = task.cancel() }
+        await task.run()
+        #expect(task.report.status == .cancelled && task.report.moved == 0)
+        #expect(stage.source.givenBack == ["b1", "a0"] && stage.source.inFlight == 0)
+    }
+
+    @Test func `one redrive of a source runs at a time, and its end is told once`() async {
+        stage.fill("ab")
+        let tasks = MoveTasks()
+        let first = stage.task()
+        let report = await withCheckedContinuation { continuation in
+            let isStarted = tasks.start(first) { continuation.resume(returning: $0) }
+            #expect(isStarted)
+        }
+        #expect(report.status == .completed && tasks.tasks(of: stage.sourcePool.name).count == 1)
+        let second = await withCheckedContinuation { continuation in
+            _ = tasks.start(stage.task()) { continuation.resume(returning: $0) }
+        }
+        #expect(second.moved == 0 && tasks.tasks(of: stage.sourcePool.name).count == 2)
+    }
+}
