@@ -75,8 +75,9 @@ def test_messages_go_to_motos_queues_and_come_back_each_once(front, moto, name):
     results = send(server, pool, sent)
     assert {r["shard"] for r in results} == {f"{name}-{i:04}.fifo" for i in range(3)}
     messages = drain(server, pool, len(sent))
-    # Every one once. Not their order: moto notes which groups are in flight before it waits, so that of two receives
-    # at one queue the one that waited may pass the other. SQS locks a group; test_sqs_order.py has a queue that does.
+    # Every one once. Not their order: moto notes which groups are in flight before it waits, so that two receives that
+    # wait at one queue each get a message of the same group (two boto3 clients alone see it every time). SQS locks a
+    # group; test_sqs_order.py has a queue that does.
     assert sorted((m["Attributes"]["MessageGroupId"], m["Body"]) for m in messages) == sorted(sent)
     assert {m["MessageId"] for m in messages} == {r["id"] for r in results}
     server.stop()
@@ -123,6 +124,46 @@ def test_a_worker_delivers_from_a_pool_of_remote_queues(front, servers, name, tm
     lines = [json.loads(line) for line in (tmp_path / "delivered").read_text().splitlines()]
     for group in {group for group, _ in sent}:
         assert [line["body"] for line in lines if line["group"] == group] == [b for g, b in sent if g == group]
+    server.stop()
+    back.stop()
+
+
+@pytest.mark.parametrize("waits", [(0, 0, 0, 0), (5, 5, 5, 5), (0, 5, 0, 5)], ids=["looks", "polls", "both"])
+def test_receivers_of_one_queue_never_hold_a_group_together(front, servers, name, waits):
+    """Four receivers whose looks and polls overlap at one remote queue that locks groups, as SQS does (I2)."""
+    pool = name + ".fifo"
+    back = servers(name="back", pools=())
+    server = front(back.url, 1)
+    sent = [(f"g{i % 3}", f"g{i % 3}-{i:04}") for i in range(240)]
+    got, holders, lock, together = [], {}, threading.Lock(), []
+
+    def receiver(number, wait):
+        while len(got) < len(sent):
+            batch = server.answer("ReceiveMessage", {
+                "QueueUrl": pool, "MaxNumberOfMessages": 2 + number, "WaitTimeSeconds": wait,
+                "MessageSystemAttributeNames": ["MessageGroupId"]}).get("Messages", [])
+            with lock:
+                for message in batch:
+                    group = message["Attributes"]["MessageGroupId"]
+                    if holders.setdefault(group, number) != number:
+                        together.append((group, message["Body"]))
+                    got.append((group, message["Body"]))
+            time.sleep(0.01)
+            with lock:
+                for group in {m["Attributes"]["MessageGroupId"] for m in batch}:
+                    holders.pop(group, None)
+            if batch:
+                server.answer("DeleteMessageBatch", {"QueueUrl": pool, "Entries": [
+                    {"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(batch)]})
+
+    with ThreadPoolExecutor(4) as threads:
+        running = [threads.submit(receiver, number, wait) for number, wait in enumerate(waits)]
+        send(server, pool, sent)
+        for future in running:
+            future.result(90)
+    assert not together
+    for group in ("g0", "g1", "g2"):
+        assert [b for g, b in got if g == group] == [b for g, b in sent if g == group]
     server.stop()
     back.stop()
 
