@@ -56,7 +56,7 @@ package enum OpenAPIDocument {
                   "messages"
                 ],
                 "summary": "Send one message, or a stream of messages",
-                "description": "application/json sends one message and answers 202. application/x-ndjson sends one message a line, of any number of lines in constant memory, and answers 200 with one result line for each line, in order; a line that fails does not end the stream.",
+                "description": "application/json sends one message and answers 202. application/x-ndjson sends one message a line, of any number of lines in constant memory, and answers 200 with one result line for each line that is not blank, in order; a line that fails does not end the stream. A line may have at most 2097152 bytes; a longer one fails with 413.",
                 "requestBody": {
                   "required": true,
                   "content": {
@@ -868,7 +868,7 @@ package enum OpenAPIDocument {
                     "properties": {
                       "line": {
                         "type": "integer",
-                        "description": "Number of the line, from 1.",
+                        "description": "Number of the line, from 1, blank lines counted.",
                         "minimum": 1
                       }
                     }
@@ -884,7 +884,7 @@ package enum OpenAPIDocument {
                 "properties": {
                   "line": {
                     "type": "integer",
-                    "description": "Number of the line, from 1.",
+                    "description": "Number of the line, from 1, blank lines counted.",
                     "minimum": 1
                   },
                   "error": {

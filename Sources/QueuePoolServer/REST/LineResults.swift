@@ -20,10 +20,13 @@ final class LineResults: Sendable {
     /// Lines whose results are not written yet, done or not.
     static let linesMax = 65_536
 
+    /// A result and the number of its line in the stream, blank lines counted.
+    typealias Numbered = (line: Int, result: LineResult)
+
     fileprivate struct State {
-        var results: Deque<LineResult?> = []
-        /// Number of the line whose result is first in `results`.
-        var firstLine = 1
+        var results: Deque<(line: Int, result: LineResult?)> = []
+        /// Position of the first of `results` among all lines that got one.
+        var firstPosition = 1
         var underWay = 0
         var isEnded = false
         /// Nobody reads the results any more.
@@ -39,20 +42,22 @@ final class LineResults: Sendable {
     init(underWayMax: Int) { self.underWayMax = underWayMax }
 
     /// Makes room for the next line's result.
-    /// - Returns: the line's number, from 1.
-    func open() -> Int {
+    /// - Parameter line: its number in the stream.
+    /// - Returns: the line's position among those that get a result, from 1.
+    func open(line: Int) -> Int {
         state.withLock { state in
-            state.results.append(nil)
+            state.results.append((line, nil))
             state.underWay += 1
-            return state.firstLine + state.results.count - 1
+            return state.firstPosition + state.results.count - 1
         }
     }
 
-    func fill(_ line: Int, _ result: LineResult) {
+    /// - Parameter position: as `open` returned it.
+    func fill(_ position: Int, _ result: LineResult) {
         let (writer, reader) = state.withLock { state in
-            state.results[line - state.firstLine] = result
+            state.results[position - state.firstPosition].result = result
             state.underWay -= 1
-            let writer = line == state.firstLine ? state.writer.take() : nil
+            let writer = position == state.firstPosition ? state.writer.take() : nil
             let reader = state.underWay <= underWayMax / 2 ? state.takeReaderIfRoom() : nil
             return (writer, reader)
         }
@@ -95,11 +100,11 @@ final class LineResults: Sendable {
         return state.withLock { !$0.isAbandoned }
     }
 
-    /// The results that are next in order, at least one, with the first one's line number; `nil` after the last.
-    func next() async -> (firstLine: Int, results: [LineResult])? {
+    /// The results that are next in order, at least one and at most `resultsMax`; `nil` after the last.
+    func next(_ resultsMax: Int) async -> [Numbered]? {
         await withCheckedContinuation { continuation in
             let mustWait = state.withLock { state in
-                if state.results.first.flatMap({ $0 }) != nil { return false }
+                if state.results.first?.result != nil { return false }
                 if state.isEnded, state.results.isEmpty { return false }
                 state.writer = continuation
                 return true
@@ -107,17 +112,16 @@ final class LineResults: Sendable {
             if !mustWait { continuation.resume() }
         }
         let (taken, reader) = state.withLock { state in
-            var ready: [LineResult] = []
-            let firstLine = state.firstLine
-            while let front = state.results.first, let result = front {
-                ready.append(result)
+            var ready: [Numbered] = []
+            while ready.count < resultsMax, let (line, result) = state.results.first, let result {
+                ready.append((line, result))
                 state.results.removeFirst()
             }
-            state.firstLine += ready.count
-            return ((firstLine, ready), state.takeReaderIfRoom())
+            state.firstPosition += ready.count
+            return (ready, state.takeReaderIfRoom())
         }
         reader?.resume()
-        return taken.1.isEmpty ? nil : taken
+        return taken.isEmpty ? nil : taken
     }
 }
 

@@ -11,13 +11,16 @@ import QueuePoolRuntime
 // `POST /v1/pools/{pool}/messages` as NDJSON: a message a line in, a result a line out, in order, while lines still come.
 // All lines of one piece of the body that go to one shard enter its batcher together. A line that is wrong, or that its
 // shard does not take, gets its own error; the later lines of its group fail with it, so that the sender can repeat them
-// in order (I2), and other groups go on. Lines that were read when a connection breaks are sent; their results are lost with it, and
-// the sender repeats them with the same deduplication ids.
+// in order (I2), and other groups go on. A line whose group could not be read, because it is no JSON or too long, holds
+// nobody up. Lines that were read when a connection breaks are sent; their results are lost with it, and the sender
+// repeats them with the same deduplication ids.
 
 struct MessageStream: Sendable {
     /// Bytes of one line: the largest message with every byte escaped does not fit, but any sensible one does.
     static let lineBytesMax = 2 << 20
     private static let underWayMax = 8_192
+    /// Results that are written in one go, so that no other stream waits for their encoding.
+    private static let writtenMax = 1_024
 
     let pool: Pool
     let ids: UniqueIDs
@@ -31,8 +34,8 @@ struct MessageStream: Sendable {
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask { try await read(body, results) }
                     do {
-                        while let (line, ready) = await results.next() {
-                            try await writer.write(MessageStream.encode(ready, from: line))
+                        while let ready = await results.next(MessageStream.writtenMax) {
+                            try await writer.write(MessageStream.encode(ready))
                         }
                     } catch {
                         results.abandon()
@@ -64,30 +67,30 @@ struct MessageStream: Sendable {
         let attributes = pool.attributes
         var batches = ShardBatches()
         while let found = next(&splitter) {
-            let line = results.open()
+            let position = results.open(line: found.number)
             do throws(MessageReader.Refusal) {
-                let message = try message(found, attributes)
+                let message = try message(found.content, attributes)
                 let shard = pool.shard(ofGroupHash: message.groupHash)
                 let ticket = SendTicket { result in
                     switch result {
-                    case .success(let receipt): results.fill(line, .accepted(receipt, shard: shard.name))
-                    case .failure(let error): results.fill(line, .refused(Problem(error)))
+                    case .success(let receipt): results.fill(position, .accepted(receipt, shard: shard.name))
+                    case .failure(let error): results.fill(position, .refused(Problem(error)))
                     }
                 }
                 batches.add(
-                    BatcherEntry(message: message, ticket: ticket, order: order, position: line), to: shard)
+                    BatcherEntry(message: message, ticket: ticket, order: order, position: position), to: shard)
             } catch {
                 if let hash = error.groupHash {
-                    order.fail(line, group: hash, because: .invalid(code: error.problem.kind))
+                    order.fail(position, group: hash, because: .invalid(code: error.problem.kind))
                 }
-                results.fill(line, .refused(error.problem))
+                results.fill(position, .refused(error.problem))
             }
         }
         batches.send()
     }
 
     private func message(
-        _ line: LineSplitter.Line, _ attributes: QueueAttributes
+        _ line: LineSplitter.Line.Content, _ attributes: QueueAttributes
     ) throws(MessageReader.Refusal) -> OutgoingMessage {
         switch line {
         case .tooLong:
@@ -108,12 +111,12 @@ struct MessageStream: Sendable {
         }
     }
 
-    private static func encode(_ results: [LineResult], from firstLine: Int) -> ByteBuffer {
+    private static func encode(_ results: [LineResults.Numbered]) -> ByteBuffer {
         var json = JSONWriter(capacity: 160 * results.count)
-        for (offset, result) in results.enumerated() {
+        for (line, result) in results {
             json.beginObject()
             json.key("line")
-            json.int(firstLine + offset)
+            json.int(line)
             switch result {
             case .accepted(let receipt, let shard): MessageSender.write(receipt, shard, to: &json)
             case .refused(let problem):
