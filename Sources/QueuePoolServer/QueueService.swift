@@ -29,7 +29,7 @@ final class QueueService: PlainService {
 
     func tooLarge(_ route: PlainRoute, limit: Int) -> Answer {
         switch route {
-        case .sqs: SQSService.answer(.init(.requestTooLarge, "The request's body may have at most \(limit) bytes."))
+        case .sqs: SQSService.answer(.requestTooLarge(limit: limit))
         case .message: Problem.tooLarge(limit: limit).answer
         }
     }

@@ -43,11 +43,19 @@ struct Routes: Sendable {
         for path in ["/", "/:queue", "/:queue/:name"] as [RouterPath] {
             router.post(path) { request, context in try await sqs(request, context) }
         }
+        for path in ["/:queue", "/:queue/:name"] as [RouterPath] {
+            router.get(path) { request, context in try await query(request, context) }
+        }
         return router
     }
 
     private func addOperations(_ router: Router<Context>) {
-        router.get("/") { _, _ in Routes.text(ConsolePage.html, "text/html; charset=utf-8") }
+        router.get("/") { request, context in
+            guard QueryService.takes(request) else {
+                return Routes.text(ConsolePage.html, "text/html; charset=utf-8")
+            }
+            return try await query(request, context)
+        }
         router.get("/openapi.json") { _, _ in Routes.text(OpenAPIDocument.json, "application/json") }
         router.get("/healthz") { _, _ in Routes.text("ok\n", "text/plain; charset=utf-8") }
         router.get("/readyz") { _, _ in
@@ -114,7 +122,7 @@ struct Routes: Sendable {
     /// The SQS protocol for requests that are not plain: chunked bodies, expectations, connections turned over before.
     private func sqs(_ request: Request, _ context: Context) async throws -> Response {
         guard let target = HTTPField.Name("X-Amz-Target").flatMap({ request.headers[$0] }) else {
-            throw Problem.noSuchResource
+            return try await query(request, context)
         }
         let trace = HTTPField.Name("X-Amzn-Trace-Id").flatMap { request.headers[$0] }
         let body: [UInt8]
@@ -138,6 +146,31 @@ struct Routes: Sendable {
         }
     }
 
+    /// The SQS protocol as forms and XML.
+    private func query(_ request: Request, _ context: Context) async throws -> Response {
+        let isGet = request.method == .get
+        let path = request.uri.path
+        guard QueryService.takes(request) || isGet && SQSPath.isOne(path.utf8) else { throw Problem.noSuchResource }
+        // Most bytes of a text may take three in a form.
+        let limit = limits.requestBytesMax * 2
+        let body: [UInt8]
+        do {
+            body = isGet ? [] : try await collect(request, limit: limit)
+        } catch is Problem {
+            return QueryService.answer(.requestTooLarge(limit: limit)).response
+        }
+        let trace = HTTPField.Name("X-Amzn-Trace-Id").flatMap { request.headers[$0] }.map { Array($0.utf8) }
+        let life = lives.life(of: context.channel) ?? ConnectionLife()
+        return await Routes.reply { reply in
+            QueryService(sqs: service.sqs).handle(
+                path: path, query: request.uri.query, body: body, trace: trace, life: life
+            ) { answer in
+                if life.isClosed, let takeBack = answer.takeBack { context.channel.eventLoop.execute(takeBack) }
+                reply(answer)
+            }
+        }
+    }
+
     // MARK: - Parts
 
     private func pool(_ context: Context) throws -> Pool {
@@ -147,15 +180,15 @@ struct Routes: Sendable {
         return pool
     }
 
-    func collect(_ request: Request) async throws -> [UInt8] {
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limits.requestBytesMax {
-            throw Problem.tooLarge(limit: limits.requestBytesMax)
+    /// - Parameter limit: bytes; `nil`: those of a request of any protocol but Query.
+    func collect(_ request: Request, limit: Int? = nil) async throws -> [UInt8] {
+        let limit = limit ?? limits.requestBytesMax
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit {
+            throw Problem.tooLarge(limit: limit)
         }
         var body: [UInt8] = []
         for try await piece in request.body {
-            guard body.count + piece.readableBytes <= limits.requestBytesMax else {
-                throw Problem.tooLarge(limit: limits.requestBytesMax)
-            }
+            guard body.count + piece.readableBytes <= limit else { throw Problem.tooLarge(limit: limit) }
             body.append(contentsOf: piece.readableBytesView)
         }
         return body

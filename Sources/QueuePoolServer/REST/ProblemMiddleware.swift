@@ -29,7 +29,10 @@ struct ProblemMiddleware: RouterMiddleware {
             ).answer.response
         }
         let allowed = RouteTable.methods(of: request.uri.path)
-        if allowed.isEmpty { return Problem.noSuchResource.answer.response }
+        if allowed.isEmpty {
+            guard QueryService.takes(request) else { return Problem.noSuchResource.answer.response }
+            return QueryService.answer(.invalidAddress(request.uri.path)).response
+        }
         let methods = allowed.joined(separator: ", ")
         var response = Problem(
             "method-not-allowed", status: 405, title: "The method is not allowed here", detail: "Allowed: \(methods)."

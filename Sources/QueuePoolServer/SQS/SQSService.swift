@@ -47,8 +47,15 @@ final class SQSService: Sendable {
     func handle(
         target: String, body: UnsafeRawBufferPointer, trace: [UInt8]?, life: ConnectionLife, reply: @escaping Reply
     ) {
+        guard let action = SQSAction(target: target) else { return reply(SQSService.answer(.unknownOperation(target))) }
+        handle(action, body: body, trace: trace, life: life, reply: reply)
+    }
+
+    /// - Parameter body: the JSON request, valid during the call only.
+    func handle(
+        _ action: SQSAction, body: UnsafeRawBufferPointer, trace: [UInt8]?, life: ConnectionLife, reply: @escaping Reply
+    ) {
         do throws(SQSError) {
-            guard let action = SQSAction(target: target) else { throw .unknownOperation(target) }
             switch action {
             case .sendMessage: try sendMessage(body, trace, reply)
             case .sendMessageBatch: try sendMessageBatch(body, trace, reply)
