@@ -22,6 +22,8 @@ package struct ServerOptions: Sendable {
     package var host: String
     package var port: Int
     package var limits = DoorLimits()
+    /// By default everything that a browser's page of another origin could send is refused, as on loopback.
+    package var browsers = BrowserGuard(isLoopback: true, allowedHosts: [])
     /// Shards of a queue that CreateQueue makes without saying how many.
     package var defaultShards = 1
 
@@ -59,10 +61,11 @@ package struct QueueServer: Service {
         let sqs = SQSService(registry: registry, naming: naming, defaultShards: options.defaultShards)
         let service = QueueService(registry: registry, sqs: sqs)
         let counters = RequestCounters()
-        let shared = DoorState(limits: options.limits, service: service, counters: counters)
+        let shared = DoorState(
+            limits: options.limits, browsers: options.browsers, service: service, counters: counters)
         let readiness = Readiness()
         let routes = Routes(
-            service: service, limits: options.limits, lives: shared.lives,
+            service: service, limits: options.limits, browsers: options.browsers, lives: shared.lives,
             metrics: MetricsPage(registry: registry, requests: counters) {
                 shared.connections.load(ordering: .relaxed)
             },

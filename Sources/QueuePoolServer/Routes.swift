@@ -30,12 +30,14 @@ struct Routes: Sendable {
 
     let service: QueueService
     let limits: DoorLimits
+    let browsers: BrowserGuard
     let lives: ConnectionLives
     let metrics: MetricsPage
     let whyNotReady: @Sendable () -> String?
 
     func router() -> Router<Context> {
         let router = Router(context: Context.self)
+        router.add(middleware: GuardMiddleware(browsers: browsers))
         router.add(middleware: ProblemMiddleware())
         addOperations(router)
         addPools(router)

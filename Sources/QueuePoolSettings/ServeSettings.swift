@@ -84,6 +84,8 @@ package struct WorkerTuning: Hashable, Sendable {
 /// Everything `serve` is told.
 package struct ServeSettings: Hashable, Sendable {
     package var listen: ListenAddress
+    /// Names without ports that the server goes by besides this machine's own; may be empty.
+    package var allowedHosts: [String]
     package var dataDirectory: String
     package var control: ControlSettings
     /// No name twice; may be empty.
@@ -109,6 +111,7 @@ package struct ServeSettings: Hashable, Sendable {
     private init(_ settings: SettingsReader) throws {
         var reader = settings
         let listen = reader.listenAddress()
+        let allowedHosts = reader.allowedHosts()
         let directory = reader.text(.dataDirectory)?.value
         let control = reader.controlSettings(in: directory ?? ".")
         let pools = reader.poolSpecs()
@@ -126,6 +129,7 @@ package struct ServeSettings: Hashable, Sendable {
             let injection, let log
         else { throw SettingErrors([]) }
         self.listen = listen
+        self.allowedHosts = allowedHosts
         self.dataDirectory = directory
         self.control = control
         self.pools = pools
@@ -159,6 +163,15 @@ extension SettingsReader {
                         + "--allow-insecure-listen"))
         }
         return address
+    }
+
+    fileprivate mutating func allowedHosts() -> [String] {
+        guard let found = list(.allowedHosts) else { return [] }
+        // A listening address says what a host may look like.
+        for host in found.value where ListenAddress(host.contains(":") ? "[\(host)]:0" : "\(host):0") == nil {
+            refuse(host, of: .allowedHosts, from: found.source ?? .file, "is not a host name or address")
+        }
+        return found.value
     }
 
     fileprivate mutating func poolSpecs() -> [PoolSpec] {

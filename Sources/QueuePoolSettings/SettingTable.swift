@@ -27,6 +27,10 @@ extension Setting {
         "server.allow-insecure-listen", flag: "allow-insecure-listen", .flag, fallback: "false",
         text: "Listen off loopback although there is neither TLS nor a credential check: whoever reaches the port may "
             + "send, receive and purge.")
+    package static let allowedHosts = Setting(
+        "server.allowed-hosts", flag: "allowed-host", .list, allowed: "host names or addresses without a port",
+        text: "A name that the server goes by besides this machine's own, for instance a proxy's: requests with "
+            + "another Host are refused on loopback, and so are web pages of other origins everywhere.")
     package static let maxConnections = Setting(
         "server.max-connections", flag: "max-connections", .integer(1...100_000), fallback: "10000",
         text: "Connections open at once; further ones are refused.")
@@ -127,8 +131,9 @@ extension Setting {
 
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [
-        .config, .listen, .allowInsecureListen, .maxConnections, .requestBytesMax, .idleTimeout, .headerTimeout,
-        .drainSeconds, .serverDeliver, .tlsCertificate, .tlsKey, .dataDirectory, .control, .awsEndpoint, .awsRegion,
+        .config, .listen, .allowInsecureListen, .allowedHosts, .maxConnections, .requestBytesMax, .idleTimeout,
+        .headerTimeout, .drainSeconds, .serverDeliver, .tlsCertificate, .tlsKey, .dataDirectory, .control, .awsEndpoint,
+        .awsRegion,
         .pools,
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate,
         .endpoint,

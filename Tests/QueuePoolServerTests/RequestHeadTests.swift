@@ -8,7 +8,9 @@ import Testing
 
 @Suite("The head of a request")
 struct RequestHeadTests {
-    private func parse(_ text: String) -> RequestHead { Array(text.utf8).withUnsafeBytes(RequestHead.parse) }
+    private func parse(_ text: String) -> RequestHead {
+        Array(text.utf8).withUnsafeBytes { RequestHead.parse($0, isHostAllowed: { _ in true }) }
+    }
 
     private func plain(_ text: String) -> PlainHead? {
         if case .plain(let head) = parse(text) { head } else { nil }
@@ -74,7 +76,7 @@ struct RequestHeadTests {
                 seed = seed &* 6_364_136_223_846_793_005 &+ 1
                 bytes[Int(seed >> 33) % bytes.count] = UInt8(truncatingIfNeeded: seed >> 20)
             }
-            _ = bytes.withUnsafeBytes(RequestHead.parse)
+            _ = bytes.withUnsafeBytes { RequestHead.parse($0, isHostAllowed: { _ in true }) }
         }
     }
 }

@@ -24,6 +24,7 @@ package struct DoorLimits: Hashable, Sendable {
 /// What all connections share.
 final class DoorState: Sendable {
     let limits: DoorLimits
+    let browsers: BrowserGuard
     let service: any PlainService
     let mailboxes = LoopMailboxes()
     let date = DateLine()
@@ -31,8 +32,9 @@ final class DoorState: Sendable {
     let lives = ConnectionLives()
     let counters: RequestCounters
 
-    init(limits: DoorLimits, service: any PlainService, counters: RequestCounters) {
+    init(limits: DoorLimits, browsers: BrowserGuard, service: any PlainService, counters: RequestCounters) {
         self.limits = limits
+        self.browsers = browsers
         self.service = service
         self.counters = counters
     }

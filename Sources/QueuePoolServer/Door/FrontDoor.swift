@@ -51,7 +51,8 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private var isQuiescing = false
     /// When the request that is arriving began, or the connection fell idle.
     private var since = NIODeadline.now()
-    private var arrivedBytes = 0
+    /// The header Host that was allowed last.
+    private var allowedHost: [UInt8] = []
 
     /// There are too many connections: this one is told so and closed.
     private let isRefused: Bool
@@ -171,7 +172,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         isAdvancing = true
         defer { isAdvancing = false }
         while mode == .open, waiting.readableBytes > 0 {
-            switch waiting.withUnsafeReadableBytes(RequestHead.parse) {
+            switch waiting.withUnsafeReadableBytes({ RequestHead.parse($0, isHostAllowed: isHostAllowed) }) {
             case .incomplete: return
             case .other: return turnOver(context)
             case .plain(let head):
@@ -188,6 +189,14 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
                 handle(head)
             }
         }
+    }
+
+    /// A client says the same Host with every request; it is judged once.
+    private func isHostAllowed(_ host: UnsafeRawBufferPointer) -> Bool {
+        if !allowedHost.isEmpty, host.elementsEqual(allowedHost) { return true }
+        guard shared.browsers.allows(host: String(decoding: host, as: UTF8.self)) else { return false }
+        allowedHost = Array(host)
+        return true
     }
 
     private func handle(_ head: PlainHead) {
@@ -273,7 +282,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
             let seconds = Int((now - since).nanoseconds / 1_000_000_000) - shared.limits.headSeconds
             let expected = seconds * shared.limits.bodyBytesPerSecondMin
             let hasHead = waiting.withUnsafeReadableBytes { bytes -> Bool in
-                if case .plain = RequestHead.parse(bytes) { true } else { false }
+                if case .plain = RequestHead.parse(bytes, isHostAllowed: isHostAllowed) { true } else { false }
             }
             if seconds > 0, !hasHead || waiting.readableBytes < expected { context.close(promise: nil) }
         }

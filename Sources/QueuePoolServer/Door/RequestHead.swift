@@ -35,7 +35,10 @@ enum RequestHead {
     /// Bytes of head after which a request is no longer taken for a plain one.
     static let bytesMax = 16 << 10
 
-    static func parse(_ bytes: UnsafeRawBufferPointer) -> RequestHead {
+    /// - Parameter isHostAllowed: judges the header Host; a request that has none, or one that is refused, is `.other`.
+    static func parse(
+        _ bytes: UnsafeRawBufferPointer, isHostAllowed: (UnsafeRawBufferPointer) -> Bool
+    ) -> RequestHead {
         let method: StaticString = "POST "
         for index in 0..<min(5, bytes.count) where bytes[index] != method.utf8Start[index] { return .other }
         guard let end = endOfHead(bytes) else { return bytes.count > bytesMax ? .other : .incomplete }
@@ -45,9 +48,9 @@ enum RequestHead {
         while let line = lines.next() {
             guard fields.take(line) else { return .other }
         }
-        guard lines.isWhole, let bodyBytes = fields.contentLength, let route = route(path, fields) else {
-            return .other
-        }
+        guard lines.isWhole, let bodyBytes = fields.contentLength, let host = fields.host, isHostAllowed(host),
+            let route = route(path, fields)
+        else { return .other }
         return .plain(
             PlainHead(route: route, headBytes: end, bodyBytes: bodyBytes, closes: fields.closes, trace: fields.trace))
     }
@@ -92,7 +95,8 @@ enum RequestHead {
     }
 
     private static func route(_ path: UnsafeRawBufferPointer, _ fields: HeadFields) -> PlainRoute? {
-        if let target = fields.target { return .sqs(target: target) }
+        // At any other path it is refused: a proxy that lets some paths pass must not let every action pass with them.
+        if let target = fields.target { return SQSPath.isOne(path) ? .sqs(target: target) : nil }
         let prefix: StaticString = "/v1/pools/"
         let suffix: StaticString = "/messages"
         guard fields.isJSON, path.count > prefix.utf8CodeUnitCount + suffix.utf8CodeUnitCount,
@@ -132,6 +136,7 @@ private struct HeadLines {
 
 /// The few fields that matter to a plain request.
 private struct HeadFields {
+    var host: UnsafeRawBufferPointer?
     var contentLength: Int?
     var target: String?
     var isJSON = false
@@ -154,7 +159,10 @@ private struct HeadFields {
         guard value.allSatisfy({ $0 >= 32 && $0 != 127 || $0 == 9 }) else { return false }
         let name = UnsafeRawBufferPointer(rebasing: line[0..<colon])
         switch colon {
-        case 6: return !HeadFields.equals(name, "expect")
+        case 4:
+            if HeadFields.equals(name, "host") { return takeHost(value) }
+        // A browser's request is judged by `GuardMiddleware`.
+        case 6: return !HeadFields.equals(name, "expect") && !HeadFields.equals(name, "origin")
         case 7: return !HeadFields.equals(name, "upgrade")
         case 10:
             if HeadFields.equals(name, "connection") { return takeConnection(value) }
@@ -163,12 +171,19 @@ private struct HeadFields {
             if HeadFields.equals(name, "x-amz-target") { return takeTarget(value) }
         case 14:
             if HeadFields.equals(name, "content-length") { return takeLength(value) }
+            return !HeadFields.equals(name, "sec-fetch-site")
         case 15:
             if HeadFields.equals(name, "x-amzn-trace-id") { trace = Array(value) }
         case 16: return !HeadFields.equals(name, "content-encoding")
         case 17: return !HeadFields.equals(name, "transfer-encoding")
         default: break
         }
+        return true
+    }
+
+    private mutating func takeHost(_ value: UnsafeRawBufferPointer) -> Bool {
+        guard host == nil else { return false }
+        host = value
         return true
     }
 

@@ -45,6 +45,7 @@ struct ServeCommand: AsyncParsableCommand {
 /// Where `serve` listens, and what it keeps.
 struct ServeMainOptions: ParsableArguments {
     @Option(name: .setting(.listen), help: .setting(.listen)) var listen: String?
+    @Option(name: .setting(.allowedHosts), help: .setting(.allowedHosts)) var allowedHosts: [String] = []
     @Flag(name: .setting(.allowInsecureListen), help: .setting(.allowInsecureListen)) var allowInsecureListen = false
     @Option(name: .setting(.dataDirectory), help: .setting(.dataDirectory)) var dataDirectory: String?
     @Option(name: .setting(.pools), help: .setting(.pools)) var pools: [String] = []
@@ -55,6 +56,7 @@ struct ServeMainOptions: ParsableArguments {
     func fill(_ flags: inout FlagTexts) {
         flags.set(.listen, listen)
         flags.set(.allowInsecureListen, allowInsecureListen)
+        flags.set(.allowedHosts, allowedHosts)
         flags.set(.dataDirectory, dataDirectory)
         flags.set(.pools, pools)
         flags.set(.createQueueShards, createQueueShards)

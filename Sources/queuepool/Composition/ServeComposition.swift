@@ -28,6 +28,8 @@ func runServe(_ settings: ServeSettings) async throws {
     }
 
     var options = ServerOptions(host: settings.listen.host, port: settings.listen.port)
+    options.browsers = BrowserGuard(
+        isLoopback: settings.listen.isLoopback, allowedHosts: settings.allowedHosts)
     options.limits.connectionsMax = settings.limits.maxConnections
     options.limits.requestBytesMax = settings.limits.requestBytesMax
     options.limits.idleSeconds = settings.limits.idleTimeoutSeconds

@@ -1,0 +1,47 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// Judges every request that the front door passes on before a route sees it, and every answer before a browser does.
+struct GuardMiddleware: RouterMiddleware {
+    let browsers: BrowserGuard
+
+    private static let fetchSite = HTTPField.Name("Sec-Fetch-Site")
+    private static let target = HTTPField.Name("X-Amz-Target")
+    private static let protections: [(HTTPField.Name?, String)] = [
+        (HTTPField.Name("X-Content-Type-Options"), "nosniff"),
+        (HTTPField.Name("X-Frame-Options"), "DENY"),
+        (HTTPField.Name("Referrer-Policy"), "no-referrer"),
+        (HTTPField.Name("Cross-Origin-Resource-Policy"), "same-origin"),
+        (.contentSecurityPolicy, ConsolePage.contentSecurityPolicy),
+    ]
+
+    @concurrent func handle(
+        _ request: Request, context: RouteContext,
+        next: @concurrent (Request, RouteContext) async throws -> Response
+    ) async throws -> Response {
+        let refusal = browsers.refusal(
+            host: request.head.authority, origin: request.headers[.origin],
+            fetchSite: GuardMiddleware.fetchSite.flatMap { request.headers[$0] })
+        var response =
+            if let problem = refusal?.problem ?? GuardMiddleware.misplaced(request) {
+                problem.answer.response
+            } else {
+                try await next(request, context)
+            }
+        for case (let name?, let value) in GuardMiddleware.protections { response.headers[name] = value }
+        return response
+    }
+
+    /// A proxy that lets some paths pass must not let every action pass with them.
+    private static func misplaced(_ request: Request) -> Problem? {
+        guard let target, request.headers[target] != nil, !SQSPath.isOne(request.uri.path.utf8) else { return nil }
+        return Problem(
+            "target-at-wrong-path", status: 400, title: "The header X-Amz-Target has no meaning at this path",
+            detail: "The SQS protocol is spoken at / and at the paths of queue URLs, /ACCOUNT/QUEUE.")
+    }
+}
