@@ -122,6 +122,16 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def speaks_query(client):
+    """Whether a boto3 client is one of those from before the JSON protocol."""
+    return client.meta.service_model.metadata["protocol"] == "query"
+
+
+def old_names(params, **_):
+    """What clients of the Query protocol call the parameter that has another name since."""
+    return {{"MessageSystemAttributeNames": "AttributeNames"}.get(name, name): value for name, value in params.items()}
+
+
 class Server(Process):
     """`queuepool serve` on a free loopback port."""
 
@@ -152,9 +162,12 @@ class Server(Process):
         return self
 
     def boto(self, **config):
-        return boto3.client(
+        client = boto3.client(
             "sqs", endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any",
             config=Config(retries={"total_max_attempts": 1}, read_timeout=40, max_pool_connections=64, **config))
+        if speaks_query(client):
+            client.meta.events.register("provide-client-params.sqs.ReceiveMessage", old_names)
+        return client
 
     def get(self, path, **options):
         return self.session.get(self.url + path, timeout=30, **options)

@@ -8,7 +8,7 @@ import json
 import uuid
 
 import pytest
-from conftest import Queue
+from conftest import Queue, speaks_query
 from errors import fails, invalid_value
 
 GONE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
@@ -116,7 +116,7 @@ def test_every_spelling_of_a_queue_url_finds_the_queue(sqs, server, name):
 
 def test_unknown_queues_are_told_as_such(sqs, server):
     absent = server.url + "/000000000000/absent.fifo"
-    with fails(*GONE, text="The specified queue does not exist."):
+    with fails(*GONE, text="The specified queue does not exist"):
         sqs.get_queue_url(QueueName="absent.fifo")
     for call in (sqs.purge_queue, sqs.delete_queue, sqs.list_queue_tags, sqs.receive_message):
         with fails(*GONE):
@@ -183,7 +183,9 @@ def test_redrive_policy_names_an_existing_fifo_queue(sqs, fifo, name):
     assert sqs.list_dead_letter_source_queues(QueueUrl=dlq)["queueUrls"] == [fifo.url]
     sqs.set_queue_attributes(QueueUrl=fifo.url, Attributes={"RedrivePolicy": ""})
     assert "RedrivePolicy" not in fifo.attributes()
-    assert sqs.list_dead_letter_source_queues(QueueUrl=dlq)["queueUrls"] == []
+    sources = sqs.list_dead_letter_source_queues(QueueUrl=dlq)
+    # XML has no empty lists.
+    assert sources.get("queueUrls", [] if speaks_query(sqs) else None) == []
 
 
 def test_every_answer_carries_a_request_id_and_the_content_type(server):
