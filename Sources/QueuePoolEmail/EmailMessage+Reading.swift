@@ -33,6 +33,9 @@ private struct EmailReader {
     private var headers: [EmailMessage.HeaderPair] = []
     private var attachments: [EmailAttachment] = []
 
+    private static let textMembers: [StaticString] = ["from", "subject", "text", "html", "group"]
+    private static let listMembers: [StaticString] = ["to", "cc", "bcc", "replyTo"]
+    private static let attachmentMembers: [StaticString] = ["filename", "contentType", "content", "contentId"]
     private static let members = "from, to, cc, bcc, replyTo, subject, text, html, headers, attachments, group"
 
     mutating func read(_ bytes: UnsafeRawBufferPointer) throws(JSONFault) {
@@ -42,26 +45,36 @@ private struct EmailReader {
             return fail("email", "It must be a JSON object with \(EmailReader.members).")
         }
         try json.beginObject()
-        var seen: Set<String> = []
+        var position = 0
         while let key = try json.nextKey() {
-            if !seen.insert(key.text).inserted { fail(String(key.text.prefix(64)), "It is there twice.") }
-            switch key.text {
-            case let name where ["from", "subject", "text", "html", "group"].contains(name):
+            position += 1
+            if let name = EmailReader.known(key, EmailReader.textMembers) {
                 texts[name] = try string(name, &json)
-            case let name where ["to", "cc", "bcc", "replyTo"].contains(name):
+            } else if let name = EmailReader.known(key, EmailReader.listMembers) {
                 lists[name] = try strings(name, &json)
-            case "headers": try readHeaders(&json)
-            case "attachments": try readAttachments(&json)
-            case let name:
-                fail(String(name.prefix(64)), "It is not known; allowed are \(EmailReader.members).")
+            } else if key.equals("headers") {
+                try readHeaders(&json)
+            } else if key.equals("attachments") {
+                try readAttachments(&json)
+            } else {
+                fail(
+                    "email",
+                    "Member \(position) has a name of \(key.count) bytes that is not known; allowed are "
+                        + "\(EmailReader.members).")
                 try json.skipValue()
             }
         }
         try json.finish()
     }
 
-    private mutating func fail(_ field: String, _ detail: String) {
-        if failure == nil { failure = EmailError(field, detail) }
+    /// The name among those that are known, compared as bytes: a name of any length costs no more than its bytes.
+    private static func known(_ key: JSONString, _ names: [StaticString]) -> String? {
+        names.first { key.equals($0) }.map { "\($0)" }
+    }
+
+    /// The first thing wrong is the one that is told; further ones are not even put in words.
+    private mutating func fail(_ field: @autoclosure () -> String, _ detail: @autoclosure () -> String) {
+        if failure == nil { failure = EmailError(field(), detail()) }
     }
 
     private mutating func string(_ field: String, _ json: inout JSONReader) throws(JSONFault) -> String? {
@@ -96,15 +109,23 @@ private struct EmailReader {
             return fail("headers", "It must be an object of names and strings.")
         }
         try json.beginObject()
+        var names: Set<[UInt8]> = []
         while let key = try json.nextKey() {
-            let name = key.text
-            if headers.contains(where: { $0.name.lowercased() == name.lowercased() }) {
-                fail("headers.\(name.prefix(64))", "It is there twice.")
+            guard headers.count < EmailMessage.headersMax else {
+                fail("headers", "There are more than \(EmailMessage.headersMax).")
+                try json.skipValue()
+                continue
             }
-            let value = try string("headers.\(name.prefix(64))", &json) ?? ""
-            if headers.count <= EmailMessage.headersMax {
-                headers.append(EmailMessage.HeaderPair(name: name, value: value))
+            let field = "headers[\(headers.count)]"
+            // Names are checked before they are compared: one that is too long is not kept.
+            let name = key.withBytes { EmailChecks.headerName($0) }
+            if let name {
+                if !names.insert(Array(name.lowercased().utf8)).inserted { fail(field, "It is there twice.") }
+            } else {
+                fail(field, EmailChecks.badName(bytes: key.count))
             }
+            let value = try string(field, &json) ?? ""
+            headers.append(EmailMessage.HeaderPair(name: name ?? "", value: value))
         }
     }
 
@@ -132,15 +153,13 @@ private struct EmailReader {
         var members: [String: String] = [:]
         try json.beginObject()
         while let key = try json.nextKey() {
-            let name = key.text
-            guard ["filename", "contentType", "content", "contentId"].contains(name) else {
+            guard let name = EmailReader.known(key, EmailReader.attachmentMembers) else {
                 fail(
-                    "\(field).\(name.prefix(64))",
-                    "It is not known; allowed are filename, contentType, content, contentId.")
+                    field,
+                    "It has a member that is not known; allowed are filename, contentType, content, contentId.")
                 try json.skipValue()
                 continue
             }
-            if members[name] != nil { fail("\(field).\(name)", "It is there twice.") }
             members[name] = try string("\(field).\(name)", &json)
         }
         guard let content = members["content"].flatMap({ Base64Text.decode($0) }) else {
@@ -175,10 +194,9 @@ private struct EmailReader {
         guard email.text != nil || email.html != nil else {
             throw EmailError("text", "Neither text nor html is there; an email needs one of them.")
         }
-        guard headers.count <= EmailMessage.headersMax else {
-            throw EmailError("headers", "There are more than \(EmailMessage.headersMax).")
+        for (position, header) in headers.enumerated() {
+            try EmailChecks.check(header, "headers[\(position)]")
         }
-        for header in headers { try EmailChecks.check(header) }
         email.headerPairs = headers
         email.attachments = attachments
         return EmailMessage.Request(email: email, group: texts["group"])
@@ -201,15 +219,21 @@ enum EmailChecks {
         "return-path", "content-type", "content-transfer-encoding", "content-disposition", "content-id",
     ]
 
-    static func check(_ header: EmailMessage.HeaderPair) throws(EmailError) {
-        let field = "headers.\(header.name.prefix(64))"
-        let name = header.name.utf8
-        guard (1...76).contains(name.count), name.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: ":") }) else {
-            throw EmailError(
-                "headers",
-                "A name of \(name.count) bytes is not one; allowed are 1 to 76 printable ASCII characters without colon."
-            )
-        }
+    private static let nameBytesMax = 76
+
+    /// The text of a header's name; `nil` if it is not one.
+    static func headerName(_ bytes: UnsafeRawBufferPointer) -> String? {
+        guard (1...nameBytesMax).contains(bytes.count),
+            bytes.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: ":") })
+        else { return nil }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    static func badName(bytes: Int) -> String {
+        "A name of \(bytes) bytes is not one; allowed are 1 to \(nameBytesMax) printable ASCII characters without colon."
+    }
+
+    static func check(_ header: EmailMessage.HeaderPair, _ field: String) throws(EmailError) {
         guard !reserved.contains(header.name.lowercased()) else {
             throw EmailError(field, "It cannot be set; the email's own fields or the renderer set it.")
         }

@@ -17,6 +17,8 @@ package struct JSONFault: Error, Hashable, Sendable {
         case notAnInteger
         case numberOutOfRange
         case wrongKind
+        /// Two members of one object have the same name.
+        case duplicateKey
     }
 
     /// Byte offset of the fault in the input.

@@ -3,9 +3,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // A pull reader: the caller says what it expects next and gets it, or a fault. No tree is built and nothing is copied
-// but strings with escapes. Guarantees: accepts exactly RFC 8259 texts that are well-formed UTF-8, with two limits
-// stated here: containers nest at most 64 deep, and lone surrogates (`\ud800`) are refused, because they have no UTF-8
-// form. No input makes it trap or recurse: the stack of open containers is one 64-bit word.
+// but strings with escapes. Guarantees: accepts exactly RFC 8259 texts that are well-formed UTF-8, with three limits
+// stated here: containers nest at most 64 deep, lone surrogates (`\ud800`) are refused, because they have no UTF-8 form,
+// and so are members of one object with the same name. No input makes it trap or recurse: the stack of open containers
+// is one 64-bit word. The work is linear in the input.
 
 /// Reads one JSON text from memory.
 ///
@@ -22,6 +23,7 @@ package struct JSONReader {
     private var objects: UInt64 = 0
     /// One bit a container, the innermost lowest: set once a member or an element was begun.
     private var begun: UInt64 = 0
+    private var keys = JSONKeys()
 
     package init(_ input: UnsafeRawBufferPointer) { self.input = input }
 
@@ -31,11 +33,14 @@ package struct JSONReader {
         try open(UInt8(ascii: "{"), isObject: true)
     }
 
-    /// The next member's name, with the reader standing before its value; `nil` when the object has ended.
+    /// The next member's name, with the reader standing before its value; `nil` when the object has ended. A name that the
+    /// object has already is a fault.
     package mutating func nextKey() throws(JSONFault) -> JSONString? {
         guard try advance(close: UInt8(ascii: "}")) else { return nil }
         guard offset < input.count, input[offset] == UInt8(ascii: "\"") else { throw unexpected() }
+        let place = offset
         let key = try scanString()
+        guard keys.insert(key, at: place, depth: depth, in: input) else { throw fault(.duplicateKey, at: place) }
         skipSpace()
         guard offset < input.count, input[offset] == UInt8(ascii: ":") else { throw unexpected() }
         offset &+= 1
@@ -76,6 +81,7 @@ package struct JSONReader {
         guard offset < input.count else { throw fault(.unexpectedEnd) }
         if input[offset] == close {
             offset &+= 1
+            if objects & 1 == 1 { keys.end(depth: depth) }
             depth &-= 1
             objects >>= 1
             begun >>= 1

@@ -68,15 +68,15 @@ struct EmailTests {
         "Sender",
     ])
     func `headers of the renderer and of the carriers are reserved`(name: String) {
-        #expect(fieldRefused(base(#""headers":{"\#(name)":"x"}"#)) == "headers.\(name)")
+        #expect(fieldRefused(base(#""headers":{"\#(name)":"x"}"#)) == "headers[0]")
     }
 
     @Test func `nothing is smuggled into a header`() {
         #expect(fieldRefused(base(#""subject":"a\r\nBcc: x@y.example""#)) == "subject")
         #expect(fieldRefused(base(#""subject":"a\nb""#)) == "subject")
-        #expect(fieldRefused(base(#""headers":{"X-A":"a\r\n b"}"#)) == "headers.X-A")
-        #expect(fieldRefused(base(#""headers":{"X A":"a"}"#)) == "headers")
-        #expect(fieldRefused(base(#""headers":{"X:A":"a"}"#)) == "headers")
+        #expect(fieldRefused(base(#""headers":{"X-A":"a\r\n b"}"#)) == "headers[0]")
+        #expect(fieldRefused(base(#""headers":{"X A":"a"}"#)) == "headers[0]")
+        #expect(fieldRefused(base(#""headers":{"X:A":"a"}"#)) == "headers[0]")
         #expect(fieldRefused(base(#""replyTo":"a@b\nBcc: c@d""#)) == "replyTo")
         let file = #""contentType":"a/b","content":"""#
         #expect(fieldRefused(base(#""attachments":[{"filename":"a\r\nb",\#(file)}]"#)) == "attachments[0].filename")
@@ -93,7 +93,7 @@ struct EmailTests {
         #expect(fieldRefused(#"{"from":"a@b","text":"t"}"#) == "to")
         #expect(fieldRefused(#"{"from":"a@b","to":[],"text":"t"}"#) == "to")
         #expect(fieldRefused(#"{"from":"a@b","to":"b@c"}"#) == "text")
-        #expect(fieldRefused(base(#""colour":1"#)) == "colour")
+        #expect(fieldRefused(base(#""colour":1"#)) == "email")
         #expect(fieldRefused(base(#""subject":7"#)) == "subject")
         #expect(fieldRefused(base(#""cc":["c@d","no"]"#)) == "cc[1]")
         #expect(fieldRefused(base(#""attachments":[{"filename":"a","content":"abc"}]"#)) == "attachments[0].content")

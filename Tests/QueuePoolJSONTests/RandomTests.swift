@@ -78,6 +78,8 @@ import Testing
             }
             if isBeyondFoundation(bytes) { continue }
             let ours = fault(in: bytes)
+            // Foundation takes one of two members of the same name.
+            if ours?.reason == .duplicateKey { continue }
             #expect(
                 (ours == nil) == accepts(bytes),
                 "seed \(seed): \(String(decoding: bytes, as: UTF8.self)) \(String(describing: ours))")
