@@ -45,7 +45,8 @@ struct ProblemMiddleware: RouterMiddleware {
 extension Problem {
     static let noSuchResource = Problem(
         "no-such-resource", status: 404, title: "There is nothing here",
-        detail: "GET /openapi.json describes what there is. The SQS protocol needs the header X-Amz-Target.")
+        detail: "GET /openapi.json describes what there is. "
+            + "The SQS protocol needs the header X-Amz-Target or the parameter Action.")
 }
 
 /// Which methods a path has: the router does not tell.
