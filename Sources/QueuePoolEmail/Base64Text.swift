@@ -19,7 +19,7 @@ enum Base64Text {
         out.reserveCapacity(bytes.count / 4 * 3)
         for start in stride(from: 0, to: bytes.count, by: 4) {
             let isLast = start + 4 == bytes.count
-            let padding = isLast ? bytes[(start + 2)...].reversed().prefix { $0 == UInt8(ascii: "=") }.count : 0
+            let padding = isLast ? bytes.suffix(2).reversed().prefix { $0 == UInt8(ascii: "=") }.count : 0
             var word: UInt32 = 0
             for place in 0..<4 {
                 let isPad = place >= 4 - padding
@@ -27,8 +27,9 @@ enum Base64Text {
                 guard value != 255 else { return nil }
                 word = word << 6 | UInt32(value)
             }
-            let group = [UInt8(word >> 16 & 255), UInt8(word >> 8 & 255), UInt8(word & 255)]
-            out.append(contentsOf: group.prefix(3 - padding))
+            out.append(UInt8(word >> 16 & 255))
+            if padding < 2 { out.append(UInt8(word >> 8 & 255)) }
+            if padding < 1 { out.append(UInt8(word & 255)) }
         }
         return out
     }

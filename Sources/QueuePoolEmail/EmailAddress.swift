@@ -12,6 +12,8 @@ package struct EmailAddress: Hashable, Sendable {
     private static let addressBytesMax = 254
     private static let localBytesMax = 64
     private static let nameBytesMax = 256
+    /// Of the whole: the longest name in quotes with each character escaped, an address, brackets and blanks.
+    private static let textBytesMax = 1_024
 
     /// Reads `a@b.example` or `Name <a@b.example>`.
     ///
@@ -19,6 +21,11 @@ package struct EmailAddress: Hashable, Sendable {
     /// or SMTPUTF8 are refused, because many a provider on the way would.
     /// - Throws: `EmailError` naming `field`.
     package init(_ text: String, field: String) throws(EmailError) {
+        // First, so that nothing below sees a long text.
+        guard text.utf8.count <= EmailAddress.textBytesMax else {
+            throw EmailError(
+                field, "It has \(text.utf8.count) bytes; at most \(EmailAddress.textBytesMax) are allowed.")
+        }
         guard !text.unicodeScalars.contains(where: EmailRules.breaksHeader) else {
             throw EmailError(
                 field, "It has a control character; line breaks and other control characters are not allowed.")

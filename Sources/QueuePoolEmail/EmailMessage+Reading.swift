@@ -136,7 +136,7 @@ private struct EmailReader {
         }
         try json.beginArray()
         while try json.nextElement() {
-            guard attachments.count < EmailMessage.attachmentsMax else {
+            guard failure == nil, attachments.count < EmailMessage.attachmentsMax else {
                 try json.skipValue()
                 fail("attachments", "There are more than \(EmailMessage.attachmentsMax).")
                 continue

@@ -19,6 +19,8 @@ package struct JSONFault: Error, Hashable, Sendable {
         case wrongKind
         /// Two members of one object have the same name.
         case duplicateKey
+        /// More members in large objects, or with escapes in their names, than any sensible text has.
+        case tooManyMembers
     }
 
     /// Byte offset of the fault in the input.

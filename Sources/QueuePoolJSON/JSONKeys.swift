@@ -9,6 +9,9 @@
 
 /// The names of the members of the objects that are open, the innermost object's last.
 struct JSONKeys {
+    /// Names of one text that may go to the table: no reader of ours asks for more, and it bounds the memory and the time
+    /// that a text of any size takes.
+    static let furtherMax = 65_536
     private static let lanes = 16
     private typealias Lanes = SIMD16<UInt64>
 
@@ -17,28 +20,32 @@ struct JSONKeys {
     private var count = 0
     private var further: JSONKeyTable?
     private var furtherCount = 0
+    /// Names that ever went to the table.
+    private var furtherTotal = 0
 
     /// Notes a name.
     /// - Parameters:
     ///   - place: the offset of its opening quote.
     ///   - depth: of its object.
     ///   - input: the text in which all names lie.
-    /// - Returns: `false` if the object has a member of that name already.
+    /// - Returns: what is wrong with it; `nil` if nothing is.
     @inline(__always)
-    mutating func insert(_ key: JSONString, at place: Int, depth: Int, in input: UnsafeRawBufferPointer) -> Bool {
+    mutating func insert(
+        _ key: JSONString, at place: Int, depth: Int, in input: UnsafeRawBufferPointer
+    ) -> JSONFault.Reason? {
         switch key {
         case .slice(let bytes):
             let label = JSONKeys.label(bytes, depth)
-            guard !isKnown(bytes, label, input) else { return false }
+            guard !isKnown(bytes, label, input) else { return .duplicateKey }
             guard count < JSONKeys.lanes, furtherCount == 0, place <= UInt32.max else {
                 return insertFurther(bytes, at: place, depth: depth, in: input)
             }
             put(UInt64(truncatingIfNeeded: place) << 32 | UInt64(label))
-            return true
+            return nil
         case .decoded(let bytes):
             return bytes.withUnsafeBytes { bytes in
-                !isKnown(bytes, JSONKeys.label(bytes, depth), input)
-                    && insertFurther(bytes, at: place, depth: depth, in: input)
+                guard !isKnown(bytes, JSONKeys.label(bytes, depth), input) else { return .duplicateKey }
+                return insertFurther(bytes, at: place, depth: depth, in: input)
             }
         }
     }
@@ -115,10 +122,12 @@ struct JSONKeys {
     @inline(never)
     private mutating func insertFurther(
         _ key: UnsafeRawBufferPointer, at place: Int, depth: Int, in input: UnsafeRawBufferPointer
-    ) -> Bool {
+    ) -> JSONFault.Reason? {
+        guard furtherTotal < JSONKeys.furtherMax else { return .tooManyMembers }
         if further == nil { further = JSONKeyTable() }
+        furtherTotal += 1
         furtherCount += 1
-        return further?.insert(key, at: place, depth: depth, in: input) ?? true
+        return further?.insert(key, at: place, depth: depth, in: input) == false ? .duplicateKey : nil
     }
 
     @inline(never)

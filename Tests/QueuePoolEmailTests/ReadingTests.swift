@@ -84,6 +84,13 @@ private let head = #""from":"a@b.example","to":"c@d.example""#
         #expect(throws: EmailError.self) { try EmailAddress(text, field: "to") }
     }
 
+    @Test func `has no mailbox longer than a name and an address can be`() {
+        let blanks = String(repeating: " ", count: 1_024)
+        #expect(throws: EmailError.self) { try EmailAddress(blanks + "a@b.example", field: "to") }
+        let quoted = "\"" + String(repeating: "\\\"", count: 256) + "\" <a@b.example>"
+        #expect((try? EmailAddress(quoted, field: "to"))?.name == String(repeating: "\"", count: 256))
+    }
+
     @Test func `says nothing of the value in an error`() {
         #expect {
             try EmailAddress("secret-value", field: "to")

@@ -28,6 +28,15 @@ import Testing
         #expect(faultWhenRead(Array(text.utf8)) == nil)
     }
 
+    @Test func `that are more than any sensible text has are refused`() {
+        let members = { (count: Int) in "{" + (0..<count).map { "\"\($0)\":0" }.joined(separator: ",") + "}" }
+        #expect(fault(in: members(65_552)) == nil)
+        #expect(fault(in: members(65_553))?.reason == .tooManyMembers)
+        let escaped = { (count: Int) in "[" + String(repeating: #"{"\n":0},"#, count: count) + "0]" }
+        #expect(fault(in: escaped(65_536)) == nil)
+        #expect(fault(in: escaped(65_537))?.reason == .tooManyMembers)
+    }
+
     /// Texts with many names, checked against a set.
     @Test(arguments: 0..<200)
     func `are found as a set finds them`(seed: UInt64) {
