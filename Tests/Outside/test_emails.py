@@ -85,7 +85,7 @@ def test_header_injection_is_refused(server, change, field):
 
 @pytest.mark.parametrize("change, field", [
     ({"from": None}, "from"), ({"to": 7}, "to"), ({"to": [7]}, "to"), ({"subject": ["x"]}, "subject"),
-    ({"text": 1}, "text"), ({"group": "a b"}, "group"), ({"attachments": {}}, "attachments"), ({"bbc": "x"}, "bbc")])
+    ({"text": 1}, "text"), ({"group": "a b"}, "group"), ({"attachments": {}}, "attachments"), ({"bbc": "x"}, "email")])
 def test_a_field_of_the_wrong_kind_is_named(server, change, field):
     problem = assert_problem(server.post(PATH, json={**EMAIL, **change}), 400)
     assert problem["field"].startswith(field), problem
