@@ -71,7 +71,7 @@ let package = Package(
         .target(
             name: "QueuePoolServer",
             dependencies: [
-                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCore", deque,
+                "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCore", crypto, deque,
                 lifecycle,
                 logging, nioCore, nioPosix,
                 .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -13,10 +13,11 @@ final class QueueService: PlainService {
     let sqs: SQSService
     let messages: MessageSender
 
-    init(registry: PoolRegistry, sqs: SQSService) {
+    init(registry: PoolRegistry, sqs: SQSService, idempotency: IdempotencyOptions = IdempotencyOptions()) {
         self.registry = registry
         self.sqs = sqs
-        messages = MessageSender(registry: registry)
+        messages = MessageSender(
+            registry: registry, requests: IdempotentRequests(idempotency, clock: registry.clock))
     }
 
     func handle(_ request: PlainRequest, reply: @escaping Reply) {

@@ -101,11 +101,14 @@ struct Routes: Sendable {
     private func addMessages(_ router: Router<Context>) {
         router.post("/v1/pools/:pool/messages") { request, context in
             let pool = try pool(context)
+            let key = try Routes.idempotencyKey(request)
             switch Routes.mediaType(request) {
+            case "application/x-ndjson" where key != nil: throw IdempotencyKey.isOfOneMessage
             case "application/x-ndjson": return MessageStream(pool: pool, ids: service.messages.ids).response(request)
             case "application/json":
                 let body = try await collect(request)
                 return await Routes.reply { reply in
+                    if let key { return service.messages.handle(pool, body, key: key, reply: reply) }
                     body.withUnsafeBytes { service.messages.handle(pool: pool.name.text, $0, reply: reply) }
                 }
             default: throw Routes.unsupported("application/json or application/x-ndjson")
@@ -115,7 +118,7 @@ struct Routes: Sendable {
         router.post("/v1/pools/:pool/emails") { request, context in
             let pool = try pool(context)
             guard Routes.mediaType(request) == "application/json" else { throw Routes.unsupported("application/json") }
-            let key = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] }
+            let key = try Routes.idempotencyKey(request)
             let body = try await collect(request)
             return await Routes.reply { emails.handle(pool, body, key: key, reply: $0) }
         }
@@ -198,6 +201,10 @@ struct Routes: Sendable {
 
     static func reply(_ body: (@escaping Reply) -> Void) async -> Response {
         await withCheckedContinuation { continuation in body { continuation.resume(returning: $0) } }.response
+    }
+
+    private static func idempotencyKey(_ request: Request) throws -> IdempotencyKey? {
+        try IdempotencyKey(HTTPField.Name(IdempotencyKey.name).map { request.headers[values: $0] } ?? [])
     }
 
     /// The Content-Type without its parameters, in lower case.

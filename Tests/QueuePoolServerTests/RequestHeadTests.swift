@@ -63,6 +63,8 @@ struct RequestHeadTests {
             "POST / HTTP/1.1\nX-Amz-Target: A\r\nContent-Length: 1\r\n\r\n",
             "POST / HTTP/1.1\r\nX-Amz-Target: A\r\nConnection: upgrade\r\nContent-Length: 1\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n",
+            "POST /v1/pools/a.fifo/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                + "Content-Length: 1\r\nidempotency-Key: a\r\n\r\n",
         ])
     func unusual(_ text: String) { #expect(isOther(text)) }
 

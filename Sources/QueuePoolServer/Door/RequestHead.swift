@@ -174,6 +174,7 @@ private struct HeadFields {
             return !HeadFields.equals(name, "sec-fetch-site")
         case 15:
             if HeadFields.equals(name, "x-amzn-trace-id") { trace = Array(value) }
+            return !HeadFields.equals(name, "idempotency-key")
         case 16: return !HeadFields.equals(name, "content-encoding")
         case 17: return !HeadFields.equals(name, "transfer-encoding")
         default: break

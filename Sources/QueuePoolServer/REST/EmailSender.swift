@@ -10,14 +10,23 @@ import QueuePoolRuntime
 struct EmailSender: Sendable {
     let messages: MessageSender
 
-    /// - Parameter key: the header Idempotency-Key, which is the deduplication id.
-    func handle(_ pool: Pool, _ body: [UInt8], key: String?, reply: @escaping Reply) {
-        do throws(Problem) {
-            messages.send(try message(pool, body, key), to: pool, reply: reply)
-        } catch { reply(error.answer) }
+    /// Sends an email, if it has a key only unless that came before.
+    func handle(_ pool: Pool, _ body: [UInt8], key: IdempotencyKey?, reply: @escaping Reply) {
+        guard let key else { return send(body, to: pool, key: nil) { reply($0.answer) } }
+        messages.requests.run(key, pool: pool, kind: "emails", body: body, reply: reply) { done in
+            send(body, to: pool, key: key, done: done)
+        }
     }
 
-    private func message(_ pool: Pool, _ body: [UInt8], _ key: String?) throws(Problem) -> OutgoingMessage {
+    private func send(
+        _ body: [UInt8], to pool: Pool, key: IdempotencyKey?, done: @escaping @Sendable (SendOutcome) -> Void
+    ) {
+        do throws(Problem) {
+            messages.send(try message(pool, body, key), to: pool, done: done)
+        } catch { done(.refused(error, mayBeStored: false)) }
+    }
+
+    private func message(_ pool: Pool, _ body: [UInt8], _ key: IdempotencyKey?) throws(Problem) -> OutgoingMessage {
         let result: Result<EmailMessage.Request, EmailMessage.ReadingError> = body.withUnsafeBytes { bytes in
             do throws(EmailMessage.ReadingError) { return .success(try EmailMessage.read(bytes)) } catch {
                 return .failure(error)
@@ -31,12 +40,11 @@ struct EmailSender: Sendable {
     }
 
     private func message(
-        _ pool: Pool, _ request: EmailMessage.Request, _ key: String?
+        _ pool: Pool, _ request: EmailMessage.Request, _ key: IdempotencyKey?
     ) throws(Problem) -> OutgoingMessage {
         let group = Array((request.group ?? request.email.defaultGroup).utf8)
         try MessageReader.checkID("group", group)
-        let id = key.map { Array($0.utf8) } ?? messages.ids.next()
-        try MessageReader.checkID("Idempotency-Key", id)
+        let id = key?.deduplicationID ?? messages.ids.next()
         let body = request.email.encoded()
         let type = MessageAttribute(name: "Content-Type", text: EmailMessage.contentType)
         let limit = pool.attributes.maximumMessageSize

@@ -25,16 +25,18 @@ struct MessageReader {
     }
 
     /// Reads, checks and builds a message.
-    /// - Parameter bytes: one JSON object.
+    /// - Parameters:
+    ///   - bytes: one JSON object.
+    ///   - keyID: the deduplication id that its idempotency key gives it unless it has one of its own.
     static func message(
-        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs
+        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil
     ) throws(Problem) -> OutgoingMessage {
-        do throws(Refusal) { return try line(bytes, queue, ids) } catch { throw error.problem }
+        do throws(Refusal) { return try line(bytes, queue, ids, keyID: keyID) } catch { throw error.problem }
     }
 
     /// The same for one of several messages, where the group of one that is not valid matters to the others.
     static func line(
-        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs
+        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil
     ) throws(Refusal) -> OutgoingMessage {
         var reader = MessageReader()
         do throws(Problem) {
@@ -42,7 +44,7 @@ struct MessageReader {
                 try reader.read(bytes)
             } catch { throw .malformed(error) }
             if let problem = reader.problem { throw problem }
-            return try reader.build(queue, ids)
+            return try reader.build(queue, ids, keyID)
         } catch {
             throw Refusal(
                 problem: error, groupHash: reader.group.map { group in group.withUnsafeBytes { XXHash64.hash($0) } })
@@ -158,7 +160,9 @@ struct MessageReader {
 
     // MARK: - Rules
 
-    private func build(_ queue: QueueAttributes, _ ids: UniqueIDs) throws(Problem) -> OutgoingMessage {
+    private func build(
+        _ queue: QueueAttributes, _ ids: UniqueIDs, _ keyID: [UInt8]?
+    ) throws(Problem) -> OutgoingMessage {
         guard let group else {
             throw .invalidField("group", "'group' is missing; it must be a string of 1 to 128 characters.")
         }
@@ -188,7 +192,8 @@ struct MessageReader {
                 )
             }
             let id =
-                deduplicationID ?? (queue.contentBasedDeduplication ? contentDeduplicationID(Array(body)) : ids.next())
+                deduplicationID ?? keyID
+                ?? (queue.contentBasedDeduplication ? contentDeduplicationID(Array(body)) : ids.next())
             let record = MessageRecord(group: group, deduplicationID: id, body: body, attributes: attributes)
             return OutgoingMessage(record: record, groupHash: group.withUnsafeBytes { XXHash64.hash($0) })
         }

@@ -7,21 +7,52 @@ import QueuePoolJSON
 import QueuePoolRuntime
 import QueuePoolSQS
 
+/// What became of a message that was to be sent.
+enum SendOutcome: Sendable {
+    /// The shard has it; the body of the answer that says so.
+    case accepted([UInt8])
+    /// - Parameter mayBeStored: nobody knows whether the shard has it.
+    case refused(Problem, mayBeStored: Bool)
+
+    var answer: Answer {
+        switch self {
+        case .accepted(let body): Answer(status: 202, contentType: "application/json", body: body)
+        case .refused(let problem, _): problem.answer
+        }
+    }
+}
+
 /// `POST /v1/pools/{pool}/messages` with one message.
 struct MessageSender: Sendable {
     let registry: PoolRegistry
+    let requests: IdempotentRequests
     let ids = UniqueIDs()
 
+    /// Sends a message that came without an idempotency key.
     func handle(pool name: String, _ body: UnsafeRawBufferPointer, reply: @escaping Reply) {
-        do throws(Problem) {
-            guard let pool = registry.pool(name) else { throw .noSuchPool() }
-            let message = try MessageReader.message(body, pool.attributes, ids)
-            send(message, to: pool, reply: reply)
-        } catch { reply(error.answer) }
+        guard let pool = registry.pool(name) else { return reply(Problem.noSuchPool().answer) }
+        send(body, to: pool, key: nil) { reply($0.answer) }
     }
 
-    /// Sends a message and answers 202 once it is durable.
-    func send(_ message: OutgoingMessage, to pool: Pool, reply: @escaping Reply) {
+    /// Sends a message unless its key came before.
+    func handle(_ pool: Pool, _ body: [UInt8], key: IdempotencyKey, reply: @escaping Reply) {
+        requests.run(key, pool: pool, kind: "messages", body: body, reply: reply) { done in
+            body.withUnsafeBytes { send($0, to: pool, key: key, done: done) }
+        }
+    }
+
+    private func send(
+        _ body: UnsafeRawBufferPointer, to pool: Pool, key: IdempotencyKey?,
+        done: @escaping @Sendable (SendOutcome) -> Void
+    ) {
+        do throws(Problem) {
+            let message = try MessageReader.message(body, pool.attributes, ids, keyID: key?.deduplicationID)
+            send(message, to: pool, done: done)
+        } catch { done(.refused(error, mayBeStored: false)) }
+    }
+
+    /// Sends a message; it is accepted once it is durable.
+    func send(_ message: OutgoingMessage, to pool: Pool, done: @escaping @Sendable (SendOutcome) -> Void) {
         let shard = pool.shard(ofGroupHash: message.groupHash)
         let entry = BatcherEntry<SendTicket>(
             message: message,
@@ -32,8 +63,8 @@ struct MessageSender: Sendable {
                     json.beginObject()
                     MessageSender.write(receipt, shard.name, to: &json)
                     json.endObject()
-                    reply(Answer(status: 202, contentType: "application/json", body: json.take()))
-                case .failure(let error): reply(Problem(error).answer)
+                    done(.accepted(json.take()))
+                case .failure(let error): done(.refused(Problem(error), mayBeStored: error.mayBeStored))
                 }
             })
         shard.sender.send([entry])
@@ -53,5 +84,17 @@ struct MessageSender: Sendable {
         }
         json.key("duplicate")
         json.bool(receipt.isDuplicate)
+    }
+}
+
+extension ShardError {
+    /// Whether the message that was refused with it may be stored all the same.
+    fileprivate var mayBeStored: Bool {
+        switch self {
+        case .unknownOutcome, .storageFailed: true
+        case .quotaExceeded, .overloaded, .storageFull, .closed, .unavailable, .refused, .injected, .invalid,
+            .earlierEntryFailed:
+            false
+        }
     }
 }

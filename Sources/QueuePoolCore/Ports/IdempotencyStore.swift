@@ -1,0 +1,34 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// What is remembered of one idempotency key.
+package struct IdempotencyRecord: Hashable, Sendable {
+    /// Its place in the order of remembering; never given twice.
+    package var number: Int64
+    /// A digest of the pool and the key.
+    package var key: Hash128
+    /// A digest of the request that the key came with.
+    package var fingerprint: Hash128
+    /// When it was remembered.
+    package var at: Timestamp
+    /// The answer's body; `nil`: the request failed, and its message may be stored all the same.
+    package var answer: [UInt8]?
+
+    package init(number: Int64, key: Hash128, fingerprint: Hash128, at: Timestamp, answer: [UInt8]?) {
+        self.number = number
+        self.key = key
+        self.fingerprint = fingerprint
+        self.at = at
+        self.answer = answer
+    }
+}
+
+/// Where idempotency keys outlive the process.
+package protocol IdempotencyStore: Sendable {
+    /// Writes a record. Records are written in the order of the calls.
+    /// - Parameters:
+    ///   - oldest: records with a lower number are of no more use.
+    ///   - done: called later, on a thread of the store's, with whether the record is on stable storage.
+    func save(_ record: IdempotencyRecord, oldest: Int64, done: @escaping @Sendable (_ isSaved: Bool) -> Void)
+}
