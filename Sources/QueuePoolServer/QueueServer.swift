@@ -66,9 +66,7 @@ package struct QueueServer: Service {
         let readiness = Readiness()
         let routes = Routes(
             service: service, limits: options.limits, browsers: options.browsers, lives: shared.lives,
-            metrics: MetricsPage(registry: registry, requests: counters) {
-                shared.connections.load(ordering: .relaxed)
-            },
+            metrics: MetricsPage(registry: registry, requests: counters, door: shared),
             whyNotReady: { [storageProblem] in
                 readiness.isReady ? storageProblem() : "It is starting or stopping."
             })

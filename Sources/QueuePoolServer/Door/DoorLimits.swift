@@ -17,6 +17,8 @@ package struct DoorLimits: Hashable, Sendable {
     package var idleSeconds = 75
     /// Bytes a second, on average and after `headSeconds`, below which a body counts as stalled.
     package var bodyBytesPerSecondMin = 256
+    /// Bytes of requests that have not arrived whole and of answers that were not read, of all connections together.
+    package var heldBytesMax = 256 << 20
 
     package init() {}
 }
@@ -31,12 +33,15 @@ final class DoorState: Sendable {
     let connections = Atomic(0)
     let lives = ConnectionLives()
     let counters: RequestCounters
+    let cuts = ConnectionCounters()
+    let budget: ByteBudget
 
     init(limits: DoorLimits, browsers: BrowserGuard, service: any PlainService, counters: RequestCounters) {
         self.limits = limits
         self.browsers = browsers
         self.service = service
         self.counters = counters
+        budget = ByteBudget(limit: limits.heldBytesMax)
     }
 }
 

@@ -12,7 +12,9 @@ import Synchronization
 // ways end in the same service, so there is one implementation of the rules.
 //
 // One request is under way at a time. Bytes that arrive meanwhile wait, and beyond 64 KiB of them the socket is not read.
-// Every wait has an end: a head must arrive within seconds, a body must keep coming, an idle connection is closed.
+// No request is begun while the client has not read what it was sent before. Every wait has an end: a head must arrive
+// within seconds, a body must keep coming, an answer must be read, an idle connection is closed. What all connections
+// hold together is bounded as well.
 
 /// Plain requests in, answers out; everything else is passed on.
 ///
@@ -51,6 +53,11 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private var isQuiescing = false
     /// When the request that is arriving began, or the connection fell idle.
     private var since = NIODeadline.now()
+    /// Bytes that the request which is arriving has with its head; 0 until that is known.
+    private var awaitedBytes = 0
+    private var pace = ReadingPace()
+    private var heldIn: HeldBytes
+    private var heldOut: HeldBytes
     /// The header Host that was allowed last.
     private var allowedHost: [UInt8] = []
 
@@ -61,6 +68,8 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         self.shared = shared
         self.progress = progress
         self.isRefused = isRefused
+        heldIn = HeldBytes(of: shared.budget)
+        heldOut = HeldBytes(of: shared.budget)
     }
 
     // MARK: - Life
@@ -84,6 +93,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     func channelActive(context: ChannelHandlerContext) {
         context.fireChannelActive()
         guard isRefused else { return }
+        shared.cuts.count(.tooMany)
         mode = .busy
         closesAfterAnswer = true
         answer(
@@ -103,6 +113,9 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         ticker?.cancel()
         ticker = nil
         context = nil
+        waiting = ByteBuffer()
+        _ = heldIn.set(0)
+        _ = heldOut.set(0)
         // Last: what waits on this connection's account answers now, and there is nobody to write to.
         life.close()
     }
@@ -122,18 +135,16 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
             waiting.writeBuffer(&bytes)
         }
         advance(context)
+        if !heldIn.set(waiting.readableBytes) { refuseForMemory(context) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if mustFlush {
-            mustFlush = false
-            context.flush()
-        }
+        flushIfNeeded(context)
         context.fireChannelReadComplete()
     }
 
     func read(context: ChannelHandlerContext) {
-        if mode == .busy, waiting.readableBytes > FrontDoor.waitingBytesMax {
+        if mode == .busy || !context.channel.isWritable, waiting.readableBytes > FrontDoor.waitingBytesMax {
             isReadHeld = true
         } else {
             progress.isReading = true
@@ -165,13 +176,72 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         }
     }
 
+    // MARK: - Out
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        pace.wrote(unwrapOutboundIn(data).readableBytes)
+        context.write(data, promise: promise)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        noteUnread(context)
+        if context.channel.isWritable, mode == .open, !isAdvancing {
+            advance(context)
+            flushIfNeeded(context)
+            readAgain(context)
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func unreadBytes(_ context: ChannelHandlerContext) -> Int {
+        (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    }
+
+    private func noteUnread(_ context: ChannelHandlerContext) {
+        guard !heldOut.set(unreadBytes(context)) else { return }
+        // There is no room for a client that does not read.
+        cut(.memory, context)
+    }
+
+    private func flushIfNeeded(_ context: ChannelHandlerContext) {
+        guard mustFlush else { return }
+        mustFlush = false
+        context.flush()
+    }
+
+    private func readAgain(_ context: ChannelHandlerContext) {
+        guard isReadHeld, mode == .open, context.channel.isWritable else { return }
+        isReadHeld = false
+        context.read()
+    }
+
+    private func cut(_ reason: ConnectionCounters.Reason, _ context: ChannelHandlerContext) {
+        shared.cuts.count(reason)
+        context.close(promise: nil)
+    }
+
     // MARK: - Plain requests
+
+    /// The request that is arriving has no room.
+    private func refuseForMemory(_ context: ChannelHandlerContext) {
+        guard mode == .open else { return cut(.memory, context) }
+        shared.cuts.count(.memory)
+        mode = .busy
+        closesAfterAnswer = true
+        waiting = ByteBuffer()
+        _ = heldIn.set(0)
+        answer(Problem.noRoom.answer)
+    }
 
     private func advance(_ context: ChannelHandlerContext) {
         guard !isAdvancing else { return }
         isAdvancing = true
         defer { isAdvancing = false }
-        while mode == .open, waiting.readableBytes > 0 {
+        while mode == .open, waiting.readableBytes > 0, waiting.readableBytes >= awaitedBytes {
+            awaitedBytes = 0
+            // What was answered already may only wait for the flush at the end.
+            if !context.channel.isWritable { flushIfNeeded(context) }
+            guard context.channel.isWritable else { return }
             switch waiting.withUnsafeReadableBytes({ RequestHead.parse($0, isHostAllowed: isHostAllowed) }) {
             case .incomplete: return
             case .other: return turnOver(context)
@@ -181,9 +251,9 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
                     mode = .busy
                     return answer(shared.service.tooLarge(head.route, limit: shared.limits.requestBytesMax))
                 }
-                let missing = head.headBytes + head.bodyBytes - waiting.readableBytes
-                guard missing <= 0 else {
-                    waiting.reserveCapacity(minimumWritableBytes: missing)
+                // The buffer grows as bytes arrive: what a head says costs nothing.
+                guard head.headBytes + head.bodyBytes <= waiting.readableBytes else {
+                    awaitedBytes = head.headBytes + head.bodyBytes
                     return
                 }
                 handle(head)
@@ -209,15 +279,17 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
                 mailbox?.post { self.answer(result) }
             }
         }
-        waiting.withUnsafeReadableBytes { bytes in
+        // Before the call: it may answer within itself, and an answer may end the connection.
+        let request = waiting
+        waiting.moveReaderIndex(forwardBy: head.headBytes + head.bodyBytes)
+        // A buffer that once held a large body is not kept for small ones.
+        if waiting.readableBytes == 0 { waiting = ByteBuffer() }
+        request.withUnsafeReadableBytes { bytes in
             let body = UnsafeRawBufferPointer(
                 rebasing: bytes[head.headBytes..<(head.headBytes + head.bodyBytes)])
             shared.service.handle(
                 PlainRequest(route: head.route, body: body, trace: head.trace, life: life), reply: reply)
         }
-        waiting.moveReaderIndex(forwardBy: head.headBytes + head.bodyBytes)
-        // A buffer that once held a large body is not kept for small ones.
-        if waiting.readableBytes == 0 { waiting = ByteBuffer() }
     }
 
     private func answer(_ answer: Answer) {
@@ -232,26 +304,23 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         answer.write(to: &out, date: shared.date.text(), closes: closes)
         mode = .open
         since = .now()
+        pace.wrote(out.readableBytes)
         if closes {
             mode = .busy
             context.writeAndFlush(wrapOutboundOut(out)).whenComplete { [weak self] _ in
                 self?.context?.close(promise: nil)
             }
-            return
+            return noteUnread(context)
         }
         context.write(wrapOutboundOut(out), promise: nil)
         if isAdvancing { mustFlush = true } else { context.flush() }
+        if !context.channel.isWritable { noteUnread(context) }
         if !isAdvancing, waiting.readableBytes > 0 {
             advance(context)
-            if mustFlush {
-                mustFlush = false
-                context.flush()
-            }
+            flushIfNeeded(context)
         }
-        if isReadHeld, mode != .busy {
-            isReadHeld = false
-            context.read()
-        }
+        _ = heldIn.set(waiting.readableBytes)
+        readAgain(context)
     }
 
     private func turnOver(_ context: ChannelHandlerContext) {
@@ -272,19 +341,20 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private func checkTime() {
         guard let context else { return }
         let now = NIODeadline.now()
+        if pace.isStalled(buffered: unreadBytes(context), now: now) { return cut(.slowReader, context) }
+        noteUnread(context)
         switch mode {
         case .busy: return
         case .turnedOver:
-            if progress.isOverdue(now, shared.limits) { context.close(promise: nil) }
+            if progress.isOverdue(now, shared.limits) { cut(progress.isArriving ? .slowRequest : .idle, context) }
         case .open where waiting.readableBytes == 0:
-            if now - since > .seconds(Int64(shared.limits.idleSeconds)) { context.close(promise: nil) }
+            if now - since > .seconds(Int64(shared.limits.idleSeconds)) { cut(.idle, context) }
         case .open:
+            // Until it has read its answers, its next request waits for it.
+            guard context.channel.isWritable else { return }
             let seconds = Int((now - since).nanoseconds / 1_000_000_000) - shared.limits.headSeconds
             let expected = seconds * shared.limits.bodyBytesPerSecondMin
-            let hasHead = waiting.withUnsafeReadableBytes { bytes -> Bool in
-                if case .plain = RequestHead.parse(bytes, isHostAllowed: isHostAllowed) { true } else { false }
-            }
-            if seconds > 0, !hasHead || waiting.readableBytes < expected { context.close(promise: nil) }
+            if seconds > 0, awaitedBytes == 0 || waiting.readableBytes < expected { cut(.slowRequest, context) }
         }
     }
 }

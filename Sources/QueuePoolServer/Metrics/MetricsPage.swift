@@ -4,6 +4,7 @@
 
 import QueuePoolCore
 import QueuePoolRuntime
+import Synchronization
 
 // What operators watch, in Prometheus' text format 0.0.4. The figures live in the shards already; the page reads them
 // when it is asked for, so that counting costs the hot path nothing twice. Labels are pool, shard and outcome only: their
@@ -12,7 +13,7 @@ import QueuePoolRuntime
 struct MetricsPage: Sendable {
     let registry: PoolRegistry
     let requests: RequestCounters
-    let connections: @Sendable () -> Int
+    let door: DoorState
 
     private struct Series: Sendable {
         let name: String
@@ -92,7 +93,16 @@ struct MetricsPage: Sendable {
         MetricsPage.head("queuepool_http_answers_total", "counter", "HTTP answers by outcome.", &out)
         for row in requests.rows() { out += "queuepool_http_answers_total{outcome=\"\(row.outcome)\"} \(row.count)\n" }
         MetricsPage.head("queuepool_connections", "gauge", "Open connections.", &out)
-        out += "queuepool_connections \(connections())\n"
+        out += "queuepool_connections \(door.connections.load(ordering: .relaxed))\n"
+        MetricsPage.head(
+            "queuepool_http_connections_cut_total", "counter", "Connections refused or ended by the server, by reason.",
+            &out)
+        for reason in ConnectionCounters.Reason.allCases {
+            out += "queuepool_http_connections_cut_total{reason=\"\(reason.text)\"} \(door.cuts.value(reason))\n"
+        }
+        MetricsPage.head(
+            "queuepool_http_held_bytes", "gauge", "Bytes of requests not yet whole and of answers not yet read.", &out)
+        out += "queuepool_http_held_bytes \(door.budget.heldBytes)\n"
         return out
     }
 

@@ -43,6 +43,11 @@ package struct Problem: Error, Hashable, Sendable {
             detail: "GET /v1/pools lists the pools; POST /v1/pools makes one.")
     }
 
+    /// The process holds as many bytes for its clients as it may.
+    package static let noRoom = Problem(
+        "no-room", status: 503, title: "The server holds as much for its clients as it may",
+        detail: "Nothing was stored. Send the same request again after Retry-After.", retryAfterSeconds: 1)
+
     package static func tooLarge(limit: Int) -> Problem {
         Problem(
             "too-large", status: 413, title: "The request is too large",
