@@ -126,4 +126,28 @@ struct DeadLetterTests {
         #expect(shard.counts().movedToDeadLetter == 1)
         shard.close()
     }
+
+    @Test("that have to wait are put back until the next try: nothing is ready before, and nobody is woken")
+    func pause() async throws {
+        let disk = try FaultyDisk()
+        let letters = DeadLetters(.refused)
+        let shard = try open(disk, letters)
+        _ = try await shard.put("spent")
+        _ = try await shard.get(1)
+        #expect(try await shard.get(1).isEmpty)
+        // The refusal was settled by the turn that this send waits for.
+        _ = try await shard.put("turn")
+        let start = disk.time.withLock { $0 }
+        #expect(shard.nextVisibleAt() == start + DeadLetterMoves.firstPause)
+        #expect(shard.counts().inFlight == 1 && shard.counts().backlog == 1)
+        let woken = Mutex(0)
+        shard.onReady { woken.withLock { $0 += 1 } }
+        for round in 0..<20 {
+            #expect(try await shard.get(1).isEmpty, "round \(round)")
+            _ = try await shard.put("\(round)")
+        }
+        #expect(woken.withLock { $0 } == 0, "woken for messages that nobody can have")
+        #expect(letters.ids.count == 1)
+        shard.close()
+    }
 }

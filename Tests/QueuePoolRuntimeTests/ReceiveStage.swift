@@ -156,7 +156,7 @@ final class ReceiveStage: Sendable {
     private let answers = Mutex<[Int: ReceiverAnswer]>([:])
     private let receivers = Atomic(0)
 
-    init(shards count: Int, isFar: Bool = false) throws {
+    init(shards count: Int, isFar: Bool = false, quota: Int? = nil) throws {
         let clock = self.clock
         start = clock.now()
         shards = (0..<count).map { MoodyShard(number: $0, isFar: isFar, clock: clock) }
@@ -166,9 +166,9 @@ final class ReceiveStage: Sendable {
             version: 1)
         let limits = BatcherLimits(requestEntriesMax: 10, requestBytesMax: 1 << 20)
         pool = Pool(
-            definition: definition, attributes: QueueAttributes(),
+            definition: definition, attributes: QueueAttributes(), quota: quota,
             shards: zip(definition.topology.shards, shards).map {
-                PoolShard(index: $0.index, shard: $1, limits: limits, quota: nil, clock: clock)
+                PoolShard(index: $0.index, shard: $1, limits: limits, quota: quota, clock: clock)
             },
             clock: clock)
     }

@@ -1,0 +1,66 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import QueuePoolRuntime
+import Synchronization
+import Testing
+
+@Suite struct `The quota of a shard` {
+    private let clock = ManualClock()
+
+    private func shard(quota: Int?) -> PoolShard {
+        PoolShard(
+            index: ShardIndex(0), shard: WholeBatchShard(),
+            limits: BatcherLimits(requestEntriesMax: 10, requestBytesMax: 1 << 20), quota: quota, clock: clock)
+    }
+
+    @Test(arguments: QuotaAction.allCases) func `counts each action apart, and refills with time`(
+        action: QuotaAction
+    ) {
+        let shard = shard(quota: 5)
+        for _ in 0..<5 { #expect(shard.takeToken(action) == nil) }
+        #expect(shard.takeToken(action) == 200)
+        for other in QuotaAction.allCases where other != action { #expect(shard.takeToken(other) == nil) }
+        clock.advance(milliseconds: 199)
+        #expect(shard.takeToken(action) != nil)
+        clock.advance(milliseconds: 1)
+        #expect(shard.takeToken(action) == nil)
+        #expect(shard.takeToken(action) != nil)
+    }
+
+    @Test func `is no limit if there is none`() {
+        let shard = shard(quota: nil)
+        for action in QuotaAction.allCases {
+            #expect((0..<1_000).allSatisfy { _ in shard.takeToken(action) == nil })
+        }
+    }
+
+    @Test func `refuses receives over it, and asks the shard no more`() throws {
+        let stage = try ReceiveStage(shards: 1, quota: 3)
+        stage.shards[0].put(20, isQuiet: true)
+        for _ in 0..<3 { #expect(stage.told(stage.receive(limit: 1))?.numbers.count == 1) }
+        let refused = stage.receive(limit: 1)
+        #expect(stage.told(refused)?.failure == .quotaExceeded(retryAfterMilliseconds: 334))
+        #expect(stage.shards[0].asked.count == 3)
+        stage.clock.advance(milliseconds: 334)
+        #expect(stage.told(stage.receive(limit: 1))?.numbers == [4])
+    }
+
+    @Test func `refuses deletes over it, of that shard only`() throws {
+        let stage = try ReceiveStage(shards: 2, quota: 1)
+        let handles = stage.shards.map {
+            ReceiptHandle(shard: $0.tag, sequence: SequenceNumber(rawValue: 1), receiveCount: 1, place: 0)
+        }
+        let told = Mutex<[DeleteOutcome]>([])
+        func delete(_ handles: [ReceiptHandle]) -> [Bool] {
+            stage.pool.delete(handles) { outcomes in told.withLock { $0 = outcomes } }
+            return told.withLock {
+                $0.map { if case .failed(.quotaExceeded(retryAfterMilliseconds: 1_000)) = $0 { true } else { false } }
+            }
+        }
+        #expect(delete([handles[0]]) == [false])
+        #expect(delete([handles[0], handles[1], handles[0]]) == [true, false, true])
+    }
+}

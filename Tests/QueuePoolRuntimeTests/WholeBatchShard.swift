@@ -1,0 +1,93 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import QueuePoolRuntime
+import Synchronization
+
+/// A shard in memory that stores a request whole or refuses it whole, within the call or when the test says.
+final class WholeBatchShard: Shard {
+    private struct State {
+        var stored: [[UInt8]] = []
+        var requests: [[[UInt8]]] = []
+        var refusals: [Int: ShardError] = [:]
+        var isHeld = false
+        var held: [@Sendable () -> Void] = []
+        var deleted: [ReceiptHandle] = []
+    }
+
+    let name: String
+    let tag: ShardTag
+    let storesBatchesWhole = true
+    private let state = Mutex(State())
+
+    init(number: Int = 0) {
+        name = "whole-\(number)"
+        tag = ShardTag(rawValue: UInt64(number) + 1)
+    }
+
+    var stored: [[UInt8]] { state.withLock { $0.stored } }
+    /// What each request held, also of those that were refused.
+    var requests: [[[UInt8]]] { state.withLock { $0.requests } }
+    var deleted: [ReceiptHandle] { state.withLock { $0.deleted } }
+
+    /// Refuses the nth request, counted from 1.
+    func refuse(request number: Int, _ error: ShardError) { state.withLock { $0.refusals[number] = error } }
+    /// Answers no request from now on until `release`.
+    func hold() { state.withLock { $0.isHeld = true } }
+
+    /// Answers what was held, and holds no more.
+    func release() {
+        while true {
+            let held = state.withLock { state in
+                defer { state.held = [] }
+                state.isHeld = false
+                return state.held
+            }
+            if held.isEmpty { return }
+            for answer in held { answer() }
+        }
+    }
+
+    func send(
+        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) {
+        let (result, isHeld) = state.withLock { state in
+            state.requests.append(messages.map(\.record.bytes))
+            if let error = state.refusals[state.requests.count] {
+                return (Result<[SendReceipt], ShardError>.failure(error), state.isHeld)
+            }
+            let receipts = messages.map { message in
+                state.stored.append(message.record.bytes)
+                let sequence = SequenceNumber(rawValue: Int64(state.stored.count))
+                return SendReceipt(
+                    messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence, isDuplicate: false)
+            }
+            return (.success(receipts), state.isHeld)
+        }
+        if isHeld { state.withLock { $0.held.append { completion(result) } } } else { completion(result) }
+    }
+
+    func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
+        state.withLock { $0.deleted += handles }
+        completion(handles.map { _ in .deleted })
+    }
+
+    // MARK: - What these tests do not use
+
+    func receive(
+        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    ) { completion(.success([])) }
+    func changeVisibility(
+        _ changes: [(handle: ReceiptHandle, seconds: Int)],
+        completion: @escaping @Sendable ([VisibilityDecision]) -> Void
+    ) { completion(changes.map { _ in .changed }) }
+    func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) { completion(.success(0)) }
+    func setAttributes(_ attributes: QueueAttributes) {}
+    func counts() -> ShardCounts { ShardCounts() }
+    func nextVisibleAt() -> Timestamp? { nil }
+    func onReady(_ notify: @escaping @Sendable () -> Void) {}
+    func setDeadLetterSink(_ sink: DeadLetterSink?) {}
+    func close() {}
+}
