@@ -26,6 +26,7 @@ package struct ServerOptions: Sendable {
     package var browsers = BrowserGuard(isLoopback: true, allowedHosts: [])
     /// Shards of a queue that CreateQueue makes without saying how many.
     package var defaultShards = 1
+    package var idempotency = IdempotencyOptions()
 
     package init(host: String, port: Int) {
         self.host = host
@@ -59,7 +60,7 @@ package struct QueueServer: Service {
     package func run() async throws {
         let naming = QueueNaming(endpoint: "http://\(options.host):\(options.port)")
         let sqs = SQSService(registry: registry, naming: naming, defaultShards: options.defaultShards)
-        let service = QueueService(registry: registry, sqs: sqs)
+        let service = QueueService(registry: registry, sqs: sqs, idempotency: options.idempotency)
         let counters = RequestCounters()
         let shared = DoorState(
             limits: options.limits, browsers: options.browsers, service: service, counters: counters)

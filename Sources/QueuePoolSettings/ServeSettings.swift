@@ -29,15 +29,20 @@ package struct ServerLimits: Hashable, Sendable {
     package var headerTimeoutSeconds: Int
     /// 0: a stop does not wait.
     package var drainSeconds: Int
+    package var idempotencyWindowSeconds: Int
+    package var idempotencyBytesMax: Int
 
     package init(
-        maxConnections: Int, requestBytesMax: Int, idleTimeoutSeconds: Int, headerTimeoutSeconds: Int, drainSeconds: Int
+        maxConnections: Int, requestBytesMax: Int, idleTimeoutSeconds: Int, headerTimeoutSeconds: Int,
+        drainSeconds: Int, idempotencyWindowSeconds: Int, idempotencyBytesMax: Int
     ) {
         self.maxConnections = maxConnections
         self.requestBytesMax = requestBytesMax
         self.idleTimeoutSeconds = idleTimeoutSeconds
         self.headerTimeoutSeconds = headerTimeoutSeconds
         self.drainSeconds = drainSeconds
+        self.idempotencyWindowSeconds = idempotencyWindowSeconds
+        self.idempotencyBytesMax = idempotencyBytesMax
     }
 }
 
@@ -208,10 +213,13 @@ extension SettingsReader {
         let idle = integer(.idleTimeout)
         let header = integer(.headerTimeout)
         let drain = integer(.drainSeconds)
-        guard let connections, let bytes, let idle, let header, let drain else { return nil }
+        let window = integer(.idempotencyWindow)
+        let keyBytes = integer(.idempotencyBytesMax)
+        guard let connections, let bytes, let idle, let header, let drain, let window, let keyBytes else { return nil }
         return ServerLimits(
             maxConnections: connections, requestBytesMax: bytes, idleTimeoutSeconds: idle,
-            headerTimeoutSeconds: header, drainSeconds: drain)
+            headerTimeoutSeconds: header, drainSeconds: drain, idempotencyWindowSeconds: window,
+            idempotencyBytesMax: keyBytes)
     }
 
     fileprivate mutating func shardLimits() -> ShardLimits? {

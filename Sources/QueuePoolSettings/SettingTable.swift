@@ -46,6 +46,15 @@ extension Setting {
     package static let drainSeconds = Setting(
         "server.drain-seconds", flag: "drain-seconds", .integer(0...3_600), fallback: "30",
         text: "Seconds a stop waits for accepted requests to be answered.")
+    package static let idempotencyWindow = Setting(
+        "server.idempotency-window-seconds", flag: "idempotency-window-seconds", .integer(300...604_800),
+        fallback: "86400",
+        text: "Seconds for which the answer to a request with an Idempotency-Key is kept; at least the 300 of "
+            + "deduplication.")
+    package static let idempotencyBytesMax = Setting(
+        "server.idempotency-bytes-max", flag: "idempotency-bytes-max", .integer(1_048_576...17_179_869_184),
+        fallback: "134217728",
+        text: "Bytes of memory for idempotency keys, about 400 each; beyond that the oldest are dropped early.")
     package static let serverDeliver = Setting(
         "server.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed, isSecret: true,
         text: "Deliver in this process as well, to this target; several are a fallback order.")
@@ -132,7 +141,8 @@ extension Setting {
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [
         .config, .listen, .allowInsecureListen, .allowedHosts, .maxConnections, .requestBytesMax, .idleTimeout,
-        .headerTimeout, .drainSeconds, .serverDeliver, .tlsCertificate, .tlsKey, .dataDirectory, .control, .awsEndpoint,
+        .headerTimeout, .drainSeconds, .idempotencyWindow, .idempotencyBytesMax, .serverDeliver, .tlsCertificate,
+        .tlsKey, .dataDirectory, .control, .awsEndpoint,
         .awsRegion,
         .pools,
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate,

@@ -26,6 +26,9 @@ package struct IdempotencyRecord: Hashable, Sendable {
 
 /// Where idempotency keys outlive the process.
 package protocol IdempotencyStore: Sendable {
+    /// What was there when the store was opened, in the order of numbers; given once.
+    func takeRecords() -> [IdempotencyRecord]
+
     /// Writes a record. Records are written in the order of the calls.
     /// - Parameters:
     ///   - oldest: records with a lower number are of no more use.

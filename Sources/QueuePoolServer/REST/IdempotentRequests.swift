@@ -19,8 +19,6 @@ package struct IdempotencyOptions: Sendable {
     package var bytesMax = 128 << 20
     /// Where keys outlive the process; `nil`: nowhere.
     package var store: (any IdempotencyStore)?
-    /// What the store had at the start, in its order.
-    package var records: [IdempotencyRecord] = []
     /// Called, on any thread, when keys cannot be written and when they can again.
     package var report: @Sendable (_ isSaved: Bool) -> Void = { _ in }
 
@@ -39,7 +37,7 @@ final class IdempotentRequests: Sendable {
         let seconds = max(options.windowSeconds, QueueLimits.deduplicationSeconds)
         var keys = IdempotencyKeys(windowMilliseconds: Int64(seconds) * 1_000, bytesMax: options.bytesMax)
         let now = clock.now()
-        for record in options.records { keys.restore(record, now: now) }
+        for record in options.store?.takeRecords() ?? [] { keys.restore(record, now: now) }
         self.keys = Mutex(keys)
         self.clock = clock
         store = options.store

@@ -72,6 +72,8 @@ struct ServeLimitOptions: ParsableArguments {
     @Option(name: .setting(.idleTimeout), help: .setting(.idleTimeout)) var idleTimeout: String?
     @Option(name: .setting(.headerTimeout), help: .setting(.headerTimeout)) var headerTimeout: String?
     @Option(name: .setting(.drainSeconds), help: .setting(.drainSeconds)) var drainSeconds: String?
+    @Option(name: .setting(.idempotencyWindow), help: .setting(.idempotencyWindow)) var idempotencyWindow: String?
+    @Option(name: .setting(.idempotencyBytesMax), help: .setting(.idempotencyBytesMax)) var idempotencyBytes: String?
     @Option(name: .setting(.waitingEntriesMax), help: .setting(.waitingEntriesMax)) var waitingEntriesMax: String?
     @Option(name: .setting(.waitingBytesMax), help: .setting(.waitingBytesMax)) var waitingBytesMax: String?
     @Option(name: .setting(.cacheBytes), help: .setting(.cacheBytes)) var cacheBytes: String?
@@ -86,6 +88,8 @@ struct ServeLimitOptions: ParsableArguments {
         flags.set(.idleTimeout, idleTimeout)
         flags.set(.headerTimeout, headerTimeout)
         flags.set(.drainSeconds, drainSeconds)
+        flags.set(.idempotencyWindow, idempotencyWindow)
+        flags.set(.idempotencyBytesMax, idempotencyBytes)
         flags.set(.waitingEntriesMax, waitingEntriesMax)
         flags.set(.waitingBytesMax, waitingBytesMax)
         flags.set(.cacheBytes, cacheBytes)

@@ -35,6 +35,7 @@ func runServe(_ settings: ServeSettings) async throws {
     options.limits.idleSeconds = settings.limits.idleTimeoutSeconds
     options.limits.headSeconds = settings.limits.headerTimeoutSeconds
     options.defaultShards = settings.createQueueShards
+    options.idempotency = try idempotencyOptions(settings, logger: logger)
     let server = QueueServer(
         registry: registry, options: options, logger: logger, storageProblem: { shards.storageProblem }
     ) { port in
@@ -103,6 +104,26 @@ private func openStores(
         throw CommandFailure(
             "the stores in \(settings.dataDirectory)/shards cannot be opened: \(error)", status: ExitStatus.inputOutput)
     }
+}
+
+private func idempotencyOptions(_ settings: ServeSettings, logger: Logger) throws -> IdempotencyOptions {
+    var options = IdempotencyOptions()
+    options.windowSeconds = settings.limits.idempotencyWindowSeconds
+    options.bytesMax = settings.limits.idempotencyBytesMax
+    options.report = { isSaved in
+        if isSaved {
+            logger.notice("Idempotency keys are written again")
+        } else {
+            logger.error("Idempotency keys cannot be written: those of now are forgotten when the server stops")
+        }
+    }
+    let path = settings.dataDirectory + "/idempotency.sqlite"
+    do throws(DatabaseError) {
+        options.store = try SQLiteIdempotencyStore(path: path)
+    } catch {
+        throw CommandFailure("the file \(path) cannot be opened: \(error)", status: ExitStatus.inputOutput)
+    }
+    return options
 }
 
 private func makeRegistry(
