@@ -38,6 +38,59 @@ struct ControlStoreTests {
         }
     }
 
+    @Test(arguments: [nil, "directory-1"] as [String?], [false, true])
+    func `whose a pool is and whether it is being deleted are written and read back`(
+        owner: String?, isDeleting: Bool
+    ) throws {
+        try withStore { one, other in
+            var pool = try pool()
+            pool.owner = owner
+            pool.isDeleting = isDeleting
+            pool.version = try one.save(pool)
+            #expect(try other.pool(pool.name) == pool)
+            #expect(try other.pools() == [pool])
+            // And changed by whoever reads it.
+            pool.owner = owner == nil ? "directory-2" : nil
+            pool.isDeleting.toggle()
+            pool.version = try other.save(pool)
+            #expect(try one.pool(pool.name) == pool)
+        }
+    }
+
+    @Test func `a pool is removed by who saw it last, and not if it was made anew`() throws {
+        try withStore { one, other in
+            var pool = try pool()
+            pool.isDeleting = true
+            pool.version = try one.save(pool)
+            var stale = pool
+            pool.quota = 1
+            pool.version = try other.save(pool)
+            #expect(throws: ControlStoreError.conflict(pool: "emails.fifo")) { try one.remove(stale) }
+            #expect(try one.pool(pool.name) == pool)
+            try one.remove(pool)
+            // What is gone already is removed.
+            try other.remove(pool)
+            // Another pool of the same name and version, made later.
+            let anew = PoolDefinition(
+                name: pool.name, topology: pool.topology, attributes: "", createdAt: Timestamp(milliseconds: 8))
+            _ = try one.save(anew)
+            stale.version = 1
+            #expect(throws: ControlStoreError.conflict(pool: "emails.fifo")) { try other.remove(stale) }
+            #expect(try one.pool(pool.name)?.createdAt == anew.createdAt)
+        }
+    }
+
+    @Test func `directories are found by their ids, at the place that was said last`() throws {
+        try withStore { one, other in
+            #expect(try one.directory("a") == nil)
+            try one.record(directory: "a", path: "/x")
+            try one.record(directory: "b", path: "/y")
+            #expect(try other.directory("a") == "/x" && other.directory("b") == "/y")
+            try other.record(directory: "a", path: "/z")
+            #expect(try one.directory("a") == "/z" && one.directory("b") == "/y")
+        }
+    }
+
     @Test func `of two writers that saw the same, one is told`() throws {
         try withStore { one, other in
             var pool = try pool()
@@ -65,32 +118,78 @@ struct ControlStoreTests {
         }
     }
 
-    @Test func `a file of the first version of the program opens, with its pools`() throws {
+    /// The schema of the program's first version, and what the next two added to it.
+    private static let schemas = [
+        """
+        CREATE TABLE pools (
+            name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, next_index INTEGER NOT NULL, quota INTEGER,
+            created_at INTEGER NOT NULL, modified_at INTEGER NOT NULL, attributes TEXT NOT NULL,
+            slots BLOB NOT NULL, history BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE shards (
+            pool TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, weight INTEGER NOT NULL,
+            PRIMARY KEY (pool, number)) WITHOUT ROWID;
+        CREATE TABLE tags (
+            pool TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (pool, key)) WITHOUT ROWID;
+        INSERT INTO pools VALUES ('old.fifo', 1, 1, 30, 5, 6, '', zeroblob(32768), zeroblob(0));
+        INSERT INTO shards VALUES ('old.fifo', 0, 'old-0000.fifo', 100);
+        INSERT INTO tags VALUES ('old.fifo', 'team', 'mail');
+        """,
+        """
+        ALTER TABLE pools ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE pools ADD COLUMN backend TEXT NOT NULL DEFAULT 'embedded';
+        ALTER TABLE shards ADD COLUMN queue_url TEXT;
+        ALTER TABLE shards ADD COLUMN region TEXT;
+        ALTER TABLE shards ADD COLUMN endpoint TEXT;
+        ALTER TABLE shards ADD COLUMN role_arn TEXT;
+        ALTER TABLE shards ADD COLUMN account TEXT;
+        CREATE TABLE revision (number INTEGER NOT NULL);
+        INSERT INTO revision VALUES (1);
+        UPDATE pools SET version = 4, backend = 'sqs';
+        UPDATE shards SET queue_url = 'https://x/1/a.fifo', region = 'eu-central-1', account = '1';
+        UPDATE revision SET number = 9;
+        PRAGMA user_version = 2;
+        """,
+        """
+        ALTER TABLE pools ADD COLUMN deleting INTEGER NOT NULL DEFAULT 0;
+        UPDATE pools SET deleting = 1;
+        PRAGMA user_version = 3;
+        """,
+    ]
+
+    /// 0: a file of the first version that says no version; 1: one that says it.
+    @Test(arguments: 0...3) func `a file of an earlier version of the program opens, with its pools`(
+        version: Int
+    ) throws {
         defer { for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + suffix) } }
         let name = try #require(PoolName("old.fifo"))
-        let topology = try Topology(pool: name, shardCount: 1)
         do {
             let database = try Database(path: path)
-            try database.execute(
-                """
-                CREATE TABLE pools (
-                    name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, next_index INTEGER NOT NULL, quota INTEGER,
-                    created_at INTEGER NOT NULL, modified_at INTEGER NOT NULL, attributes TEXT NOT NULL,
-                    slots BLOB NOT NULL, history BLOB NOT NULL) WITHOUT ROWID;
-                CREATE TABLE shards (
-                    pool TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, weight INTEGER NOT NULL,
-                    PRIMARY KEY (pool, number)) WITHOUT ROWID;
-                CREATE TABLE tags (
-                    pool TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (pool, key)) WITHOUT ROWID;
-                INSERT INTO pools VALUES ('old.fifo', 1, 1, NULL, 5, 6, '', zeroblob(32768), zeroblob(0));
-                INSERT INTO shards VALUES ('old.fifo', 0, 'old-0000.fifo', 100);
-                """)
+            for schema in ControlStoreTests.schemas.prefix(max(1, version)) { try database.execute(schema) }
+            if version == 1 { try database.execute("PRAGMA user_version = 1") }
         }
         var expected = PoolDefinition(
-            name: name, topology: topology, attributes: "", createdAt: Timestamp(milliseconds: 5), version: 1)
+            name: name, topology: try Topology(pool: name, shardCount: 1), attributes: "", tags: ["team": "mail"],
+            quota: 30, createdAt: Timestamp(milliseconds: 5), version: 1)
+        if version >= 2 {
+            expected = PoolDefinition(
+                name: name, topology: expected.topology, backend: .sqs,
+                addresses: [
+                    ShardIndex(0): ShardAddress(region: "eu-central-1", queueURL: "https://x/1/a.fifo", account: "1")
+                ], attributes: "", tags: ["team": "mail"], quota: 30, createdAt: Timestamp(milliseconds: 5), version: 4)
+        }
         expected.modifiedAt = Timestamp(milliseconds: 6)
+        expected.isDeleting = version >= 3
         #expect(try SQLiteControlStore(path: path).pools() == [expected])
+        // Once more, and everything that came later can be written.
+        let store = try SQLiteControlStore(path: path)
+        #expect(try store.pools() == [expected])
+        #expect(try store.revision() == (version >= 2 ? 9 : 1))
+        expected.owner = "directory-1"
+        expected.isDeleting.toggle()
+        expected.version = try store.save(expected)
+        try store.record(directory: "directory-1", path: "/x")
         #expect(try SQLiteControlStore(path: path).pools() == [expected])
+        #expect(try store.directory("directory-1") == "/x")
     }
 
     @Test func `a file of a later version is refused`() throws {
