@@ -36,6 +36,55 @@ struct DynamoDBTests {
         #expect(try PoolItem.definition(JSONTree(bytes).item) == pool)
     }
 
+    @Test(arguments: [nil, "directory-1"] as [String?], [false, true])
+    func `whose a pool is and whether it is being deleted are written and read back`(
+        owner: String?, isDeleting: Bool
+    ) throws {
+        var pool = try pool()
+        pool.owner = owner
+        pool.isDeleting = isDeleting
+        let item = PoolItem.item(pool, token: "w")
+        #expect((item["owner"] == nil) == (owner == nil) && (item["deleting"] == nil) == !isDeleting)
+        #expect(try PoolItem.definition(JSONTree(JSONTree(item: item).bytes).item) == pool)
+        let caller = FakeCaller(.answer(200, [:]))
+        _ = try store(caller).save(pool)
+        let written = try #require(caller.calls.first?.body["TransactItems"]?.elements.first?["Put"]?["Item"])
+        #expect(written["owner"] == owner.map { ["S": .string($0)] })
+        #expect(written["deleting"] == (isDeleting ? ["N": "1"] : nil))
+    }
+
+    @Test func `a removal names the pool that was seen, by version and time of making, and counts the revision`() throws
+    {
+        let caller = FakeCaller(.answer(200, [:]))
+        try store(caller).remove(pool())
+        let parts = caller.calls.first?.body["TransactItems"]?.elements ?? []
+        let delete = try #require(parts.first?["Delete"])
+        #expect(delete["Key"] == ["pk": ["S": "POOLS"], "sk": ["S": "POOL#emails.fifo"]])
+        #expect(
+            delete["ConditionExpression"] == "attribute_not_exists(pk) OR (#version = :version AND #made = :made)")
+        #expect(delete["ExpressionAttributeNames"] == ["#version": "version", "#made": "createdAt"])
+        #expect(delete["ExpressionAttributeValues"] == [":version": ["N": "4"], ":made": ["N": "5"]])
+        #expect(parts.last?["Update"]?["UpdateExpression"] == "ADD #number :one")
+    }
+
+    @Test func `a removal of a pool that was changed or made anew is a conflict`() {
+        let caller = FakeCaller(.refusal("TransactionCanceledException", Self.lost))
+        #expect(throws: ControlStoreError.conflict(pool: "emails.fifo")) { try store(caller).remove(pool()) }
+        #expect(caller.calls.count == 1)
+    }
+
+    @Test func `directories are written and found by their ids`() throws {
+        let key: JSONTree = ["pk": ["S": "DIRECTORIES"], "sk": ["S": "DIRECTORY#a"]]
+        let caller = FakeCaller(
+            .answer(200, [:]), .answer(200, ["Item": ["path": ["S": "/x"]]]), .answer(200, [:]))
+        try store(caller).record(directory: "a", path: "/x")
+        let put = caller.calls.first?.body["TransactItems"]?.elements.first?["Put"]
+        #expect(put?["Item"]?["path"] == ["S": "/x"] && put?["Item"]?["sk"] == key["sk"])
+        #expect(try store(caller).directory("a") == "/x")
+        #expect(caller.calls.last?.body["Key"] == key)
+        #expect(try store(caller).directory("b") == nil)
+    }
+
     @Test func `the largest pool fits an item`() throws {
         let name = try #require(PoolName(String(repeating: "p", count: 70) + ".fifo"))
         let address = ShardAddress(

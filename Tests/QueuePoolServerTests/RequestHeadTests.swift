@@ -31,8 +31,8 @@ struct RequestHeadTests {
     @Test("of an SQS request names its target, whatever the case of the fields")
     func sqs() {
         let head = plain(
-            "POST / HTTP/1.1\r\nx-amz-target: AmazonSQS.SendMessage\r\nCONTENT-LENGTH: 2\r\nconnection: close\r\n\r\n{}"
-        )
+            "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: AmazonSQS.SendMessage\r\nCONTENT-LENGTH: 2\r\n"
+                + "connection: close\r\n\r\n{}")
         #expect(head?.route == .sqs(target: "AmazonSQS.SendMessage") && head?.closes == true)
     }
 
@@ -66,14 +66,32 @@ struct RequestHeadTests {
             "POST /v1/pools/a.fifo/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                 + "Content-Length: 1\r\nidempotency-Key: a\r\n\r\n",
         ])
-    func unusual(_ text: String) { #expect(isOther(text)) }
+    func unusual(_ text: String) throws {
+        // With a host: one without is unusual whatever else it says.
+        let end = try #require(text.firstRange(of: "\r\n"))
+        var named = text
+        if !text.contains("Host: ") { named.replaceSubrange(end, with: "\r\nHost: x\r\n") }
+        #expect(isOther(named))
+    }
+
+    @Test("goes to the decoder without a host, or with one that is not allowed")
+    func host() {
+        let rest = "X-Amz-Target: A\r\nContent-Length: 0\r\n\r\n"
+        #expect(plain("POST / HTTP/1.1\r\nHost: x\r\n" + rest) != nil)
+        #expect(isOther("POST / HTTP/1.1\r\n" + rest))
+        #expect(isOther("POST / HTTP/1.1\r\nHost: x\r\nHost: x\r\n" + rest))
+        let foreign = Array(("POST / HTTP/1.1\r\nHost: x\r\n" + rest).utf8).withUnsafeBytes {
+            RequestHead.parse($0, isHostAllowed: { _ in false })
+        }
+        if case .other = foreign {} else { Issue.record("taken for a host that is not allowed") }
+    }
 
     @Test("never traps on random bytes")
     func randomBytes() {
         var seed: UInt64 = 0x5EED
         print("seed \(seed)")
         for _ in 0..<20_000 {
-            var bytes = Array("POST / HTTP/1.1\r\nX-Amz-Target: A\r\nContent-Length: 1\r\n\r\n".utf8)
+            var bytes = Array("POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: A\r\nContent-Length: 1\r\n\r\n".utf8)
             for _ in 0..<3 {
                 seed = seed &* 6_364_136_223_846_793_005 &+ 1
                 bytes[Int(seed >> 33) % bytes.count] = UInt8(truncatingIfNeeded: seed >> 20)
