@@ -48,6 +48,8 @@ package struct IdempotencyKeys: Sendable {
     private var entries: [Hash128: Entry] = [:]
     private var ages: Deque<Age> = []
     private var lastNumber: Int64 = 0
+    /// The greatest number of those that were remembered; records with greater ones may be being written.
+    private var lastKept: Int64 = 0
     /// Bytes of all that is remembered.
     package private(set) var bytes = 0
     /// Keys that were dropped before their window was over, to make room.
@@ -64,8 +66,8 @@ package struct IdempotencyKeys: Sendable {
     /// Records that are remembered.
     package var count: Int { ages.count }
 
-    /// The number of the oldest record that is remembered; the next one's if there is none.
-    package var oldest: Int64 { ages.first?.number ?? lastNumber + 1 }
+    /// Records with a lower number are not remembered, and never will be.
+    package var oldest: Int64 { ages.first?.number ?? lastKept + 1 }
 
     /// Decides on a request that arrives.
     package mutating func begin(key: Hash128, fingerprint: Hash128, now: Timestamp) -> Decision {
@@ -89,7 +91,7 @@ package struct IdempotencyKeys: Sendable {
         return IdempotencyRecord(number: lastNumber, key: key, fingerprint: fingerprint, at: now, answer: answer)
     }
 
-    /// Remembers the record of a request that was under way.
+    /// Remembers the record of a request that was under way; to be called in the order of numbers.
     package mutating func finish(_ record: IdempotencyRecord) {
         keep(record)
         makeRoom()
@@ -114,6 +116,7 @@ package struct IdempotencyKeys: Sendable {
 
     private mutating func keep(_ record: IdempotencyRecord) {
         let bytes = IdempotencyKeys.recordBytes + (record.answer?.count ?? 0)
+        lastKept = max(lastKept, record.number)
         entries[record.key] = .kept(fingerprint: record.fingerprint, answer: record.answer, number: record.number)
         ages.append(Age(key: record.key, number: record.number, at: record.at, bytes: bytes))
         self.bytes += bytes
