@@ -16,7 +16,7 @@ package struct DirectoryLock: Sendable {
 
     /// - Throws: `Failure`. The lock lasts as long as the process.
     package init(path: String) throws(Failure) {
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, PrivateFile.mode)
         guard descriptor >= 0 else { throw .unusable(errno) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let code = errno

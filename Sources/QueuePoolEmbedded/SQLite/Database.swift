@@ -40,11 +40,13 @@ package final class Database {
     let handle: OpaquePointer
     private var isOpen = true
 
+    /// Opens a file, or makes one that nobody but its owner may read.
     /// - Parameter vfs: the name of a registered SQLite VFS to use instead of the default one.
     /// - Throws: `DatabaseError` if the file cannot be opened or made.
     package init(path: String, vfs: String? = nil) throws(DatabaseError) {
         var handle: OpaquePointer?
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX
+        PrivateFile.makeIfMissing(path)
         let code = sqlite3_open_v2(path, &handle, flags, vfs)
         guard code == SQLITE_OK, let handle else {
             sqlite3_close_v2(handle)

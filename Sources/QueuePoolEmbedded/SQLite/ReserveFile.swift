@@ -31,7 +31,7 @@ final class ReserveFile: Sendable {
     func restore(_ byteCount: Int64) {
         isHeld.withLock { isHeld in
             guard !isHeld, byteCount > 0 else { return }
-            let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+            let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, PrivateFile.mode)
             guard descriptor >= 0 else { return }
             defer { close(descriptor) }
             isHeld = posix_fallocate(descriptor, 0, Int(byteCount)) == 0

@@ -20,6 +20,7 @@ func runServe(_ settings: ServeSettings) async throws {
     let clock = SystemClock()
     let lock = try prepareDirectory(settings.dataDirectory)
     defer { withExtendedLifetime(lock) {} }
+    warnOfWideFiles(in: settings.dataDirectory, logger: logger)
     let shards = try openStores(settings, clock: clock, logger: logger)
     let registry = try makeRegistry(settings, shards: shards, clock: clock, logger: logger)
     try openPools(settings, registry: registry, logger: logger)
@@ -73,7 +74,8 @@ private func quiet(_ logger: Logger) -> Logger {
 }
 
 private func prepareDirectory(_ directory: String) throws -> DirectoryLock {
-    for path in [directory, directory + "/shards"] where mkdir(path, 0o755) != 0 && errno != EEXIST {
+    for path in [directory, directory + "/shards"]
+    where mkdir(path, PrivateFile.directoryMode) != 0 && errno != EEXIST {
         throw CommandFailure(
             "the data directory \(directory) cannot be made: \(systemMessage(errno))", status: ExitStatus.inputOutput)
     }
@@ -89,6 +91,17 @@ private func prepareDirectory(_ directory: String) throws -> DirectoryLock {
                 "the data directory \(directory) cannot be used: \(systemMessage(code))",
                 status: ExitStatus.inputOutput)
         }
+    }
+}
+
+/// Modes are not changed without being asked: somebody may have opened the files to a backup.
+private func warnOfWideFiles(in directory: String, logger: Logger) {
+    for wide in PrivateFile.wide(in: directory) {
+        logger.warning(
+            "Others than the owner may read or change stored messages",
+            metadata: [
+                "path": "\(wide.path)", "mode": "\(wide.mode)", "mend": "chmod \(wide.wanted) \(wide.path)",
+            ])
     }
 }
 
