@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import CFaultyVFS
 import QueuePoolCore
 import Synchronization
 import Testing
@@ -148,6 +149,28 @@ struct DeadLetterTests {
         }
         #expect(woken.withLock { $0 } == 0, "woken for messages that nobody can have")
         #expect(letters.ids.count == 1)
+        shard.close()
+    }
+
+    @Test("whose deletion could not be written wait, and count as moved only when it was; the failure is told once")
+    func failedDeletion() async throws {
+        let disk = try FaultyDisk()
+        let shard = try open(disk, DeadLetters(.stored))
+        let failures = Mutex(0)
+        shard.onEvent { event in if case .commitsFail = event { failures.withLock { $0 += 1 } } }
+        _ = try await shard.put("spent")
+        let handle = try #require(try await shard.get(1).first).handle
+        // The first flush is of the note of what is moved, the second of its deletion.
+        disk.fail(FAULTY_SYNC, of: FAULTY_WAL, nth: 2)
+        #expect(try await shard.get(1).isEmpty)
+        // A delete waits for its turn, behind that of the move.
+        _ = await shard.drop(handle)
+        #expect(disk.failures == 1)
+        #expect(shard.counts().movedToDeadLetter == 0)
+        #expect(shard.counts().inFlight == 1)
+        #expect(shard.nextVisibleAt() == disk.time.withLock { $0 } + DeadLetterMoves.firstPause)
+        for _ in 0..<3 { #expect(await shard.drop(handle) == false) }
+        #expect(failures.withLock { $0 } == 1)
         shard.close()
     }
 }

@@ -15,6 +15,9 @@ final class ManualClock: RuntimeClock {
 
     private let state = Mutex(State())
 
+    /// Timers that have not rung.
+    var timerCount: Int { state.withLock { $0.timers.count } }
+
     func now() -> Timestamp { state.withLock { $0.now } }
 
     func schedule(at time: Timestamp, _ body: @escaping @Sendable () -> Void) {

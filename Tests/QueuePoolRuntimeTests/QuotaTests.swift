@@ -63,4 +63,25 @@ import Testing
         #expect(delete([handles[0]]) == [false])
         #expect(delete([handles[0], handles[1], handles[0]]) == [true, false, true])
     }
+
+    @Test func `lets requests leave one by one as it refills, with one timer at a time`() {
+        let shard = WholeBatchShard()
+        let sender = ShardSender(
+            shard: shard, limits: BatcherLimits(requestEntriesMax: 1, requestBytesMax: 1 << 20),
+            quota: TokenBucket(rate: 1, now: clock.now()), clock: clock)
+        let told = Atomic(0)
+        for number in UInt8(0)..<5 {
+            let message = OutgoingMessage(record: MessageRecord(bytes: [number]), groupHash: 1)
+            sender.send([
+                BatcherEntry(message: message, ticket: SendTicket { _ in told.wrappingAdd(1, ordering: .relaxed) })
+            ])
+            #expect(clock.timerCount == (number == 0 ? 0 : 1))
+        }
+        for second in 1...5 {
+            #expect(shard.requests.count == second && told.load(ordering: .relaxed) == second)
+            #expect(clock.timerCount == (second == 5 ? 0 : 1))
+            clock.advance(milliseconds: 1_000)
+        }
+        #expect(shard.stored == [[0], [1], [2], [3], [4]])
+    }
 }

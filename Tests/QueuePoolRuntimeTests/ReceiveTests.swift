@@ -4,6 +4,7 @@
 
 import QueuePoolCore
 import QueuePoolRuntime
+import Synchronization
 import Testing
 
 @Suite("A slow, dead or throttled shard delays its own groups only")
@@ -121,6 +122,17 @@ struct ReceiveTests {
         #expect(stage.shards[0].givenBack == [3, 2, 1])
     }
 
+    @Test func `what comes late for a receive that can be repeated goes back at once`() throws {
+        let stage = try ReceiveStage(shards: 2)
+        stage.shards[0].be(.slow(400))
+        stage.shards[0].put(3, group: 7, isQuiet: true)
+        stage.receive(attempt: "a")
+        stage.clock.advance(milliseconds: 399)
+        #expect(stage.shards[0].givenBack == [])
+        stage.clock.advance(milliseconds: 1)
+        #expect(stage.shards[0].givenBack == [3, 2, 1])
+    }
+
     @Test func `one group's messages that came late go to one receiver`() throws {
         let stage = try ReceiveStage(shards: 2)
         stage.shards[0].be(.slow(400))
@@ -133,6 +145,20 @@ struct ReceiveTests {
         stage.clock.advance(milliseconds: 200)
         #expect(stage.told(other)?.numbers == [])
         #expect(stage.shards[0].givenBack == [3, 2])
+    }
+
+    @Test func `a handle is its own shard's only`() throws {
+        let stage = try ReceiveStage(shards: 2)
+        stage.shards[1].put(1, isQuiet: true)
+        let handle = try #require(stage.told(stage.receive())?.result.get().first?.handle)
+        let told = Mutex<[Result<VisibilityDecision, ShardError>]>([])
+        for (shard, decision) in zip(stage.pool.snapshot.shards, [VisibilityDecision.notOurs, .changed]) {
+            stage.pool.changeVisibility([(handle: handle, seconds: 0)], in: shard) { outcomes in
+                told.withLock { $0 = outcomes }
+            }
+            #expect(told.withLock { $0 } == [.success(decision)])
+            #expect(stage.shards[1].givenBack == (decision == .changed ? [1] : []))
+        }
     }
 
     @Test func `a wake-up costs one look where there is nothing any more`() throws {
