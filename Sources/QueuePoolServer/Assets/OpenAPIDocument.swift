@@ -55,6 +55,11 @@ package enum OpenAPIDocument {
                 "tags": [
                   "messages"
                 ],
+                "parameters": [
+                  {
+                    "$ref": "#/components/parameters/idempotencyKey"
+                  }
+                ],
                 "summary": "Send one message, or a stream of messages",
                 "description": "application/json sends one message and answers 202. application/x-ndjson sends one message a line, of any number of lines in constant memory, and answers 200 with one result line for each line that is not blank, in order; a line that fails does not end the stream. A line may have at most 2097152 bytes; a longer one fails with 413.",
                 "requestBody": {
@@ -89,6 +94,11 @@ package enum OpenAPIDocument {
                 "responses": {
                   "202": {
                     "description": "The message is on stable storage.",
+                    "headers": {
+                      "Idempotent-Replayed": {
+                        "$ref": "#/components/headers/IdempotentReplayed"
+                      }
+                    },
                     "content": {
                       "application/json": {
                         "schema": {
@@ -118,6 +128,12 @@ package enum OpenAPIDocument {
                   },
                   "413": {
                     "$ref": "#/components/responses/TooLarge"
+                  },
+                  "409": {
+                    "$ref": "#/components/responses/KeyInUse"
+                  },
+                  "422": {
+                    "$ref": "#/components/responses/KeyReused"
                   },
                   "415": {
                     "$ref": "#/components/responses/UnsupportedMediaType"
@@ -152,15 +168,7 @@ package enum OpenAPIDocument {
                 "description": "The email becomes a message whose body is its JSON and whose attribute Content-Type is application/vnd.queuepool.email+json. Without a group, the group is a hash of the first recipient, so that it names nobody.",
                 "parameters": [
                   {
-                    "name": "Idempotency-Key",
-                    "in": "header",
-                    "required": false,
-                    "description": "Deduplication id: a repetition within five minutes makes no second email.",
-                    "schema": {
-                      "type": "string",
-                      "minLength": 1,
-                      "maxLength": 128
-                    }
+                    "$ref": "#/components/parameters/idempotencyKey"
                   }
                 ],
                 "requestBody": {
@@ -188,6 +196,11 @@ package enum OpenAPIDocument {
                 "responses": {
                   "202": {
                     "description": "The email is on stable storage.",
+                    "headers": {
+                      "Idempotent-Replayed": {
+                        "$ref": "#/components/headers/IdempotentReplayed"
+                      }
+                    },
                     "content": {
                       "application/json": {
                         "schema": {
@@ -201,6 +214,12 @@ package enum OpenAPIDocument {
                   },
                   "413": {
                     "$ref": "#/components/responses/TooLarge"
+                  },
+                  "409": {
+                    "$ref": "#/components/responses/KeyInUse"
+                  },
+                  "422": {
+                    "$ref": "#/components/responses/KeyReused"
                   },
                   "415": {
                     "$ref": "#/components/responses/UnsupportedMediaType"
@@ -631,6 +650,17 @@ package enum OpenAPIDocument {
           },
           "components": {
             "parameters": {
+              "idempotencyKey": {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": false,
+                "description": "Stands for one request of the pool, byte for byte; of 1 to 255 printable ASCII characters, as they are or as a string in quotes (RFC 9651). The same request gets the first answer again, with Idempotent-Replayed: true; while it is under way, 409. Another request with the key is refused with 422. A request that failed is not replayed: the key is free again, but where the message may be stored in spite of the failure, for the same request only. An answer is remembered, on stable storage, for server.idempotency-window-seconds (86400 unless set, 300 at least); a key costs about 400 bytes, and beyond server.idempotency-bytes-max (134217728 unless set) the oldest are forgotten early. Each server has keys of its own. The key is also the message's deduplication id unless the body has one (its SHA-256 in hexadecimal when it is longer than 128 characters or has spaces), so that a repetition of the same group within five minutes is a duplicate even where the key is not known. Not allowed with application/x-ndjson.",
+                "schema": {
+                  "type": "string",
+                  "minLength": 1,
+                  "maxLength": 512
+                }
+              },
               "pool": {
                 "name": "pool",
                 "in": "path",
@@ -647,6 +677,15 @@ package enum OpenAPIDocument {
               }
             },
             "headers": {
+              "IdempotentReplayed": {
+                "description": "true: this is the answer that the first request with the key got.",
+                "schema": {
+                  "type": "string",
+                  "enum": [
+                    "true"
+                  ]
+                }
+              },
               "RetryAfter": {
                 "description": "Seconds after which a retry makes sense.",
                 "schema": {
@@ -678,6 +717,31 @@ package enum OpenAPIDocument {
               },
               "Conflict": {
                 "description": "A pool of that name exists with other shards or quota.",
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
+              },
+              "KeyInUse": {
+                "description": "idempotency-key-in-use: the same request with this Idempotency-Key is under way.",
+                "headers": {
+                  "Retry-After": {
+                    "$ref": "#/components/headers/RetryAfter"
+                  }
+                },
+                "content": {
+                  "application/problem+json": {
+                    "schema": {
+                      "$ref": "#/components/schemas/Problem"
+                    }
+                  }
+                }
+              },
+              "KeyReused": {
+                "description": "idempotency-key-reused: the Idempotency-Key came with another request before.",
                 "content": {
                   "application/problem+json": {
                     "schema": {
