@@ -67,6 +67,7 @@ package struct QueueServer: Service {
         let readiness = Readiness()
         let routes = Routes(
             service: service, limits: options.limits, browsers: options.browsers, lives: shared.lives,
+            budget: shared.budget,
             metrics: MetricsPage(registry: registry, requests: counters, door: shared),
             whyNotReady: { [storageProblem] in
                 readiness.isReady ? storageProblem() : "It is starting or stopping."

@@ -34,4 +34,11 @@ final class QueueService: PlainService {
         case .message: Problem.tooLarge(limit: limit).answer
         }
     }
+
+    func noRoom(_ route: PlainRoute) -> Answer {
+        switch route {
+        case .sqs: SQSService.answer(.refusedBody(.noRoom, limit: 0))
+        case .message: Problem.noRoom.answer
+        }
+    }
 }

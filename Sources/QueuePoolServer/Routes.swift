@@ -32,6 +32,8 @@ struct Routes: Sendable {
     let limits: DoorLimits
     let browsers: BrowserGuard
     let lives: ConnectionLives
+    /// What the bodies of all requests that have not arrived whole may take.
+    let budget: ByteBudget
     let metrics: MetricsPage
     let whyNotReady: @Sendable () -> String?
 
@@ -104,7 +106,7 @@ struct Routes: Sendable {
             let key = try Routes.idempotencyKey(request)
             switch Routes.mediaType(request) {
             case "application/x-ndjson" where key != nil: throw IdempotencyKey.isOfOneMessage
-            case "application/x-ndjson": return MessageStream(pool: pool, ids: service.messages.ids).response(request)
+            case "application/x-ndjson": return MessageStream(pool: pool, ids: service.messages.ids, budget: budget).response(request)
             case "application/json":
                 let body = try await collect(request)
                 return await Routes.reply { reply in
@@ -133,8 +135,8 @@ struct Routes: Sendable {
         let body: [UInt8]
         do {
             body = try await collect(request)
-        } catch is Problem {
-            return service.tooLarge(.sqs(target: target), limit: limits.requestBytesMax).response
+        } catch let problem as Problem {
+            return SQSService.answer(.refusedBody(problem, limit: limits.requestBytesMax)).response
         }
         let life = lives.life(of: context.channel) ?? ConnectionLife()
         return await Routes.reply { reply in
@@ -161,8 +163,8 @@ struct Routes: Sendable {
         let body: [UInt8]
         do {
             body = isGet ? [] : try await collect(request, limit: limit)
-        } catch is Problem {
-            return QueryService.answer(.requestTooLarge(limit: limit)).response
+        } catch let problem as Problem {
+            return QueryService.answer(.refusedBody(problem, limit: limit)).response
         }
         let trace = HTTPField.Name("X-Amzn-Trace-Id").flatMap { request.headers[$0] }.map { Array($0.utf8) }
         let life = lives.life(of: context.channel) ?? ConnectionLife()
@@ -192,8 +194,10 @@ struct Routes: Sendable {
             throw Problem.tooLarge(limit: limit)
         }
         var body: [UInt8] = []
+        var held = HeldBytes(of: budget)
         for try await piece in request.body {
             guard body.count + piece.readableBytes <= limit else { throw Problem.tooLarge(limit: limit) }
+            guard held.set(body.count + piece.readableBytes) else { throw Problem.noRoom }
             body.append(contentsOf: piece.readableBytesView)
         }
         return body

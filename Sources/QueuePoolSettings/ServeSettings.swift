@@ -24,7 +24,10 @@ package struct LogSettings: Hashable, Sendable {
 /// Bounds of the door.
 package struct ServerLimits: Hashable, Sendable {
     package var maxConnections: Int
+    /// `nil`: as the listening address needs it.
+    package var maxConnectionsPerAddress: Int?
     package var requestBytesMax: Int
+    package var heldBytesMax: Int
     package var idleTimeoutSeconds: Int
     package var headerTimeoutSeconds: Int
     /// 0: a stop does not wait.
@@ -33,11 +36,14 @@ package struct ServerLimits: Hashable, Sendable {
     package var idempotencyBytesMax: Int
 
     package init(
-        maxConnections: Int, requestBytesMax: Int, idleTimeoutSeconds: Int, headerTimeoutSeconds: Int,
-        drainSeconds: Int, idempotencyWindowSeconds: Int, idempotencyBytesMax: Int
+        maxConnections: Int, maxConnectionsPerAddress: Int?, requestBytesMax: Int, heldBytesMax: Int,
+        idleTimeoutSeconds: Int, headerTimeoutSeconds: Int, drainSeconds: Int, idempotencyWindowSeconds: Int,
+        idempotencyBytesMax: Int
     ) {
         self.maxConnections = maxConnections
+        self.maxConnectionsPerAddress = maxConnectionsPerAddress
         self.requestBytesMax = requestBytesMax
+        self.heldBytesMax = heldBytesMax
         self.idleTimeoutSeconds = idleTimeoutSeconds
         self.headerTimeoutSeconds = headerTimeoutSeconds
         self.drainSeconds = drainSeconds
@@ -209,17 +215,20 @@ extension SettingsReader {
 
     fileprivate mutating func serverLimits() -> ServerLimits? {
         let connections = integer(.maxConnections)
+        let ofAddress = integer(.maxConnectionsPerAddress)
         let bytes = integer(.requestBytesMax)
+        let held = integer(.heldBytesMax)
         let idle = integer(.idleTimeout)
         let header = integer(.headerTimeout)
         let drain = integer(.drainSeconds)
         let window = integer(.idempotencyWindow)
         let keyBytes = integer(.idempotencyBytesMax)
-        guard let connections, let bytes, let idle, let header, let drain, let window, let keyBytes else { return nil }
+        guard let connections, let bytes, let held, let idle, let header, let drain, let window, let keyBytes
+        else { return nil }
         return ServerLimits(
-            maxConnections: connections, requestBytesMax: bytes, idleTimeoutSeconds: idle,
-            headerTimeoutSeconds: header, drainSeconds: drain, idempotencyWindowSeconds: window,
-            idempotencyBytesMax: keyBytes)
+            maxConnections: connections, maxConnectionsPerAddress: ofAddress, requestBytesMax: bytes,
+            heldBytesMax: held, idleTimeoutSeconds: idle, headerTimeoutSeconds: header, drainSeconds: drain,
+            idempotencyWindowSeconds: window, idempotencyBytesMax: keyBytes)
     }
 
     fileprivate mutating func shardLimits() -> ShardLimits? {

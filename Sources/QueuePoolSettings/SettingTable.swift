@@ -34,6 +34,16 @@ extension Setting {
     package static let maxConnections = Setting(
         "server.max-connections", flag: "max-connections", .integer(1...100_000), fallback: "10000",
         text: "Connections open at once; further ones are refused.")
+    package static let maxConnectionsPerAddress = Setting(
+        "server.max-connections-per-address", flag: "max-connections-per-address", .integer(1...100_000),
+        allowed: "1...100000",
+        text: "Connections of one client address open at once; unless set, as many as there may be in "
+            + "all on loopback, and a tenth of that elsewhere.")
+    package static let heldBytesMax = Setting(
+        "server.held-bytes-max", flag: "held-bytes-max", .integer(16_777_216...68_719_476_736), fallback: "268435456",
+        text:
+            "Bytes that the server holds for all clients together, of requests not yet whole and answers not yet read; "
+            + "beyond it requests are answered 503.")
     package static let requestBytesMax = Setting(
         "server.request-bytes-max", flag: "request-bytes-max", .integer(1_024...67_108_864), fallback: "2097152",
         text: "Largest body of one request in bytes; an NDJSON stream is bounded by its lines instead.")
@@ -42,7 +52,8 @@ extension Setting {
         text: "Seconds after which a connection without a request is closed; longer than the longest long poll (20).")
     package static let headerTimeout = Setting(
         "server.header-timeout-seconds", flag: "header-timeout-seconds", .integer(1...600), fallback: "15",
-        text: "Seconds a client has to finish a request it began.")
+        text: "Seconds for a request's head to arrive; its body must bring 4096 bytes a second over each stretch of as "
+            + "many seconds.")
     package static let drainSeconds = Setting(
         "server.drain-seconds", flag: "drain-seconds", .integer(0...3_600), fallback: "30",
         text: "Seconds a stop waits for accepted requests to be answered.")
@@ -140,7 +151,8 @@ extension Setting {
 
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [
-        .config, .listen, .allowInsecureListen, .allowedHosts, .maxConnections, .requestBytesMax, .idleTimeout,
+        .config, .listen, .allowInsecureListen, .allowedHosts, .maxConnections, .maxConnectionsPerAddress,
+        .requestBytesMax, .heldBytesMax, .idleTimeout,
         .headerTimeout, .drainSeconds, .idempotencyWindow, .idempotencyBytesMax, .serverDeliver, .tlsCertificate,
         .tlsKey, .dataDirectory, .control, .awsEndpoint,
         .awsRegion,

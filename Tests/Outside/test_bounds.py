@@ -112,7 +112,7 @@ def test_answers_wait_until_they_are_read(bounded):
         while time.monotonic() < end:
             got += len(slow.recv(32_768))
             time.sleep(0.1)
-        wait_until(lambda: cut(server, "slow-reader") == len(deaf), 20, "the cut")
+        wait_until(lambda: cut(server, "slow-reader") == len(deaf), 60, "the cut")
         while got < 10_000_000:
             assert (more := slow.recv(1 << 20))
             got += len(more)
@@ -139,3 +139,81 @@ def test_waiting_receives_of_clients_that_are_gone(bounded):
     # Given to a client whose reset the server has not seen, it would come back by its visibility timeout only.
     got = server.answer("ReceiveMessage", {"QueueUrl": POOL, "WaitTimeSeconds": 20})
     assert [m["Body"] for m in got["Messages"]] == ["for whom"]
+
+
+def declared(path=f"/v1/pools/{POOL}/messages", length=2 << 20, **fields):
+    return head("POST", path, length, Content_Type="application/json", **fields)
+
+
+def test_a_body_that_trickles_is_cut(bounded):
+    """A rate for each stretch of time, not on average: what came fast at first does not pay for a stall later."""
+    server = bounded("--header-timeout-seconds", "2")
+    fast = connect(server)
+    fast.sendall(declared() + b"x" * (1 << 20))
+    through_library = connect(server)
+    through_library.sendall(declared(Expect="100-continue") + b"x" * (1 << 20))
+    trickle = connect(server)
+    trickle.sendall(declared())
+    steady = connect(server)
+    steady.sendall(declared(length=320_000))
+    start = time.monotonic()
+    sent = 0
+    while cut(server, "slow-request") < 3 and time.monotonic() - start < 40:
+        time.sleep(0.25)
+        with contextlib.suppress(OSError):
+            trickle.sendall(b"x" * 64)
+        sent += steady.send(b"x" * min(5_000, 320_000 - sent)) if sent < 320_000 else 0
+    assert cut(server, "slow-request") == 3
+    while sent < 320_000:
+        time.sleep(0.25)
+        sent += steady.send(b"x" * min(5_000, 320_000 - sent))
+    assert steady.recv(4096).startswith(b"HTTP/1.1 400 "), "the one that kept coming was read to its end"
+    for connection in (fast, through_library, trickle, steady):
+        connection.close()
+
+
+@pytest.mark.parametrize("way", ["plain", "library", "ndjson"])
+def test_bodies_of_all_connections_together_are_bounded(bounded, way):
+    """400 bodies of 2 MB that stop before their end: some wait, the others are told to come back."""
+    server = bounded()
+    fields = {"plain": {}, "library": {"Expect": "100-continue"}, "ndjson": {"Content_Type": "application/x-ndjson"}}[way]
+    request = head("POST", f"/v1/pools/{POOL}/messages", 2 << 20, **{"Content_Type": "application/json", **fields})
+    connections, refused = [], 0
+    for _ in range(400):
+        connections.append(connection := connect(server))
+        with contextlib.suppress(OSError):
+            connection.sendall(request + b"x" * ((2 << 20) - 10))
+        connection.setblocking(False)
+    end = time.monotonic() + 40
+    while refused < 50 and time.monotonic() < end:
+        time.sleep(0.1)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                refused += b"no-room" in connection.recv(65_536)
+    for connection in connections:
+        connection.close()
+    assert refused >= 50, f"{refused} of 400 were refused"
+    wait_until(lambda: metric(server, "queuepool_http_held_bytes") == 0, 20, "nothing is held")
+    assert server.send(POOL, "g", "after")["id"]
+
+
+def test_connections_of_one_address_are_bounded(bounded):
+    server = bounded("--max-connections-per-address", "20")
+    others = []
+    for number in range(30):
+        others.append(connection := connect(server))
+        if number >= 20:
+            assert b" 503 " in connection.recv(4096)
+    with socket.socket() as connection:
+        connection.bind(("127.0.0.2", 0))
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(head("GET", "/healthz"))
+        assert b" 200 " in connection.recv(4096)
+        connection.sendall(head("GET", "/metrics"))
+        page = b""
+        while b"queuepool_http_held_bytes " not in page:
+            page += connection.recv(65_536)
+        assert b'cut_total{reason="too-many-of-address"} 10\n' in page
+    for connection in others:
+        connection.close()
+    wait_until(lambda: server.session.get(server.url + "/healthz", timeout=5).ok, 10, "room again")

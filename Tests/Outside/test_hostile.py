@@ -149,7 +149,7 @@ def exchange(server, data, seconds=15, end=False):
 
 
 def head(method="POST", path=REST, **fields):
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close"]
     return "\r\n".join(lines + [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()] + ["", ""]).encode()
 
 
@@ -194,7 +194,7 @@ def test_slow_loris_is_cut_off_and_others_are_served(server):
     slow = [socket.create_connection(("127.0.0.1", server.port), timeout=1) for _ in range(200)]
     alive, start = slow, time.monotonic()
     for connection in slow:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n")
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n")
     while alive and time.monotonic() - start < 40:
         assert server.get("/healthz").status_code == 200
         time.sleep(0.5)  # this is the attack: a byte now and then
@@ -240,9 +240,9 @@ def test_pipelined_requests_are_answered_in_order(server):
     requests_, count = b"", 200
     for i in range(count):
         body = json.dumps({"group": "pipe", "body": str(i)}).encode()
-        fields = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         requests_ += f"POST {REST} HTTP/1.1\r\n{fields}\r\n\r\n".encode() + body
-    requests_ += b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    requests_ += b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     answer = exchange(server, requests_)
     assert answer.count(b"HTTP/1.1 202") == count
     assert answer.rstrip().endswith(b"ok")
@@ -263,13 +263,18 @@ def test_a_receiver_that_left_loses_no_message(server):
     server.post(f"/v1/pools/{POOL}/purge")
     body = json.dumps({"QueueUrl": POOL, "WaitTimeSeconds": 20, "VisibilityTimeout": 600}).encode()
     request = head(path="/", Content_Length=len(body), X_Amz_Target="AmazonSQS.ReceiveMessage") + body
-    for _ in range(20):
-        connection = socket.create_connection(("127.0.0.1", server.port))
+    connections = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+
+    def waiting(number):
+        return f'queuepool_waiting_receives{{pool="{POOL}"}} {number}\n' in server.get("/metrics").text
+
+    for connection in connections:
         connection.sendall(request)
+    wait_until(lambda: waiting(20), 10, "that all wait")
+    for connection in connections:
         connection.close()
     # Before the server has heard that they are gone, nothing tells them from slow ones.
-    wait_until(lambda: f'queuepool_waiting_receives{{pool="{POOL}"}} 0\n' in server.get("/metrics").text, 5,
-               "that nobody waits")
+    wait_until(lambda: waiting(0), 5, "that nobody waits")
     server.send(POOL, "left", "still here")
     assert [m["Body"] for m in server.drain(POOL)] == ["still here"]
 
@@ -280,7 +285,7 @@ def test_more_connections_than_allowed_are_refused_and_the_server_goes_on(server
     served = refused = 0
     for connection in many:
         try:
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             said = connection.recv(1_000)
         except TimeoutError:
             raise AssertionError("a connection over the limit was neither served nor closed") from None

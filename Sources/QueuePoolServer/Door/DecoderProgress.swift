@@ -10,24 +10,51 @@ import NIOHTTPTypes
 // handlers of one channel, on its event loop.
 
 final class DecoderProgress {
-    /// Bytes since the last request began to arrive.
-    var arrivedBytes = 0
-    var since = NIODeadline.now()
+    /// Whether anything of a request has come since the last one ended.
+    private var hasBytes = false
+    private var arrival = ArrivalPace(now: .now())
+    private var since = NIODeadline.now()
+    private var isStream = false
+    private var isAnswering = false
+    /// Whether bytes are asked for: where nobody reads, it is not the client who is slow.
     var isReading = true
-    var hasHead = false
-    var isArriving = false
-    var isAnswering = false
+    private(set) var isArriving = false
 
-    /// Whether the connection waited too long for its client.
-    func isOverdue(_ now: NIODeadline, _ limits: DoorLimits) -> Bool {
-        let seconds = Int((now - since).nanoseconds / 1_000_000_000)
-        if isArriving {
-            // Where nobody reads, it is not the client who is slow.
-            guard isReading else { return false }
-            return arrivedBytes < (seconds - limits.headSeconds) * limits.bodyBytesPerSecondMin
+    func arrived(_ bytes: Int) {
+        if !hasBytes {
+            hasBytes = true
+            arrival = ArrivalPace(now: .now())
         }
-        if isAnswering { return false }
-        return seconds > (arrivedBytes > 0 ? limits.headSeconds : limits.idleSeconds)
+        arrival.arrived(bytes)
+    }
+
+    fileprivate func headArrived(isStream: Bool) {
+        isArriving = true
+        isAnswering = true
+        self.isStream = isStream
+    }
+
+    fileprivate func requestEnded() {
+        isArriving = false
+        hasBytes = false
+    }
+
+    fileprivate func answerEnded() {
+        isAnswering = false
+        since = .now()
+    }
+
+    /// Whether the connection waited too long for its client, and what for.
+    func overdue(_ now: NIODeadline, _ limits: DoorLimits) -> ConnectionCounters.Reason? {
+        if isArriving || hasBytes && !isAnswering {
+            guard isReading else {
+                arrival.excuse(now: now)
+                return nil
+            }
+            let isStalled = arrival.isStalled(hasHead: isArriving, mayPause: isStream, now: now, limits: limits)
+            return isStalled ? .slowRequest : nil
+        }
+        return !isAnswering && now - since > .seconds(Int64(limits.idleSeconds)) ? .idle : nil
     }
 }
 
@@ -50,14 +77,11 @@ final class DecoderWatch: ChannelDuplexHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
-        case .head:
-            progress.isArriving = true
-            progress.isAnswering = true
-            progress.since = .now()
+        case .head(let head):
+            let type = head.headerFields[.contentType]?.lowercased()
+            progress.headArrived(isStream: type?.hasPrefix("application/x-ndjson") ?? false)
         case .body: break
-        case .end:
-            progress.isArriving = false
-            progress.arrivedBytes = 0
+        case .end: progress.requestEnded()
         }
         context.fireChannelRead(data)
     }
@@ -68,9 +92,7 @@ final class DecoderWatch: ChannelDuplexHandler, RemovableChannelHandler {
             let error = head.status == .forbidden ? DecoderWatch.queryError.flatMap { head.headerFields[$0] } : nil
             counters.count(status: head.status.code, error: error)
         case .body: break
-        case .end:
-            progress.isAnswering = false
-            progress.since = .now()
+        case .end: progress.answerEnded()
         }
         context.write(data, promise: promise)
     }

@@ -16,7 +16,7 @@ struct DoorChannel: ServerChildChannel {
     let responder: HTTPChannelHandler.Responder
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
-        let isRefused = shared.connections.load(ordering: .relaxed) >= shared.limits.connectionsMax
+        let refusal = shared.refusal(of: channel)
         let progress = NIOLoopBound(DecoderProgress(), eventLoop: channel.eventLoop)
         let counters = shared.counters
         let inner = HTTP1Channel(
@@ -26,7 +26,7 @@ struct DoorChannel: ServerChildChannel {
                 httpDecoderConfiguration: .init(maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10)))
         return channel.eventLoop.makeCompletedFuture {
             try channel.pipeline.syncOperations.addHandler(
-                FrontDoor(shared: shared, progress: progress.value, isRefused: isRefused))
+                FrontDoor(shared: shared, progress: progress.value, refusal: refusal))
         }.flatMap { inner.setup(channel: channel, logger: logger) }
     }
 

@@ -11,12 +11,15 @@ package struct DoorLimits: Hashable, Sendable {
     package var requestBytesMax = 2 << 20
     /// Connections at one time.
     package var connectionsMax = 10_000
-    /// Seconds for a request's head to arrive.
+    /// Connections of one client address at one time.
+    package var connectionsOfAddressMax = 10_000
+    /// Seconds for a request's head to arrive, and the stretch of time over which its body's rate is judged.
     package var headSeconds = 10
     /// Seconds without a request after which a connection is closed.
     package var idleSeconds = 75
-    /// Bytes a second, on average and after `headSeconds`, below which a body counts as stalled.
-    package var bodyBytesPerSecondMin = 256
+    /// Bytes a second, over each stretch of `headSeconds`, below which a body counts as stalled. An NDJSON stream may
+    /// pause for `idleSeconds` instead.
+    package var bodyBytesPerSecondMin = 4_096
     /// Bytes of requests that have not arrived whole and of answers that were not read, of all connections together.
     package var heldBytesMax = 256 << 20
 
@@ -33,6 +36,7 @@ final class DoorState: Sendable {
     let connections = Atomic(0)
     let lives = ConnectionLives()
     let counters: RequestCounters
+    let addresses = AddressCounts()
     let cuts = ConnectionCounters()
     let budget: ByteBudget
 
@@ -42,6 +46,29 @@ final class DoorState: Sendable {
         self.service = service
         self.counters = counters
         budget = ByteBudget(limit: limits.heldBytesMax)
+    }
+
+    /// Why a connection that comes now is not taken.
+    func refusal(of channel: any Channel) -> ConnectionCounters.Reason? {
+        if connections.load(ordering: .relaxed) >= limits.connectionsMax { return .tooMany }
+        let count = channel.remoteAddress?.ipAddress.map { addresses.count(of: $0) } ?? 0
+        return count >= limits.connectionsOfAddressMax ? .tooManyOfAddress : nil
+    }
+}
+
+/// How many connections each client address has.
+final class AddressCounts: Sendable {
+    private let counts = Mutex<[String: Int]>([:])
+
+    func count(of address: String) -> Int { counts.withLock { $0[address] ?? 0 } }
+
+    func add(_ address: String) { counts.withLock { $0[address, default: 0] += 1 } }
+
+    func remove(_ address: String) {
+        counts.withLock { counts in
+            guard let count = counts[address] else { return }
+            counts[address] = count > 1 ? count - 1 : nil
+        }
     }
 }
 
@@ -105,4 +132,6 @@ protocol PlainService: Sendable {
     func handle(_ request: PlainRequest, reply: @escaping Reply)
     /// The answer to a body that is larger than allowed.
     func tooLarge(_ route: PlainRoute, limit: Int) -> Answer
+    /// The answer to a body that the process has no room for at the moment.
+    func noRoom(_ route: PlainRoute) -> Answer
 }

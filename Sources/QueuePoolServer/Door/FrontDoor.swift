@@ -45,14 +45,17 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private var waiting = ByteBuffer()
     private var context: ChannelHandlerContext?
     private var mailbox: LoopMailbox?
+    /// The client's.
+    private var address: String?
     private var ticker: RepeatedTask?
     private var isAdvancing = false
     private var mustFlush = false
     private var isReadHeld = false
     private var closesAfterAnswer = false
     private var isQuiescing = false
-    /// When the request that is arriving began, or the connection fell idle.
+    /// When the connection fell idle.
     private var since = NIODeadline.now()
+    private var arrival = ArrivalPace(now: .now())
     /// Bytes that the request which is arriving has with its head; 0 until that is known.
     private var awaitedBytes = 0
     private var pace = ReadingPace()
@@ -62,12 +65,12 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private var allowedHost: [UInt8] = []
 
     /// There are too many connections: this one is told so and closed.
-    private let isRefused: Bool
+    private let refusal: ConnectionCounters.Reason?
 
-    init(shared: DoorState, progress: DecoderProgress, isRefused: Bool) {
+    init(shared: DoorState, progress: DecoderProgress, refusal: ConnectionCounters.Reason?) {
         self.shared = shared
         self.progress = progress
-        self.isRefused = isRefused
+        self.refusal = refusal
         heldIn = HeldBytes(of: shared.budget)
         heldOut = HeldBytes(of: shared.budget)
     }
@@ -79,6 +82,8 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         mailbox = shared.mailboxes.box(of: context.eventLoop)
         shared.connections.wrappingAdd(1, ordering: .relaxed)
         shared.lives.add(life, of: context.channel)
+        address = context.channel.remoteAddress?.ipAddress
+        if let address { shared.addresses.add(address) }
         ticker = context.eventLoop.scheduleRepeatedTask(initialDelay: FrontDoor.tick, delay: FrontDoor.tick) {
             [weak self] _ in self?.checkTime()
         }
@@ -87,19 +92,23 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     func handlerRemoved(context: ChannelHandlerContext) {
         shared.connections.wrappingSubtract(1, ordering: .relaxed)
         shared.lives.remove(context.channel)
+        if let address { shared.addresses.remove(address) }
         end()
     }
 
     func channelActive(context: ChannelHandlerContext) {
         context.fireChannelActive()
-        guard isRefused else { return }
-        shared.cuts.count(.tooMany)
+        guard let refusal else { return }
+        shared.cuts.count(refusal)
         mode = .busy
         closesAfterAnswer = true
+        let limits = shared.limits
         answer(
             Problem(
                 "too-many-connections", status: 503, title: "Too many connections",
-                detail: "The server takes \(shared.limits.connectionsMax) connections at one time.",
+                detail: refusal == .tooMany
+                    ? "The server takes \(limits.connectionsMax) connections at one time."
+                    : "The server takes \(limits.connectionsOfAddressMax) connections of one address at one time.",
                 retryAfterSeconds: 1
             ).answer)
     }
@@ -125,13 +134,15 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
         if mode == .turnedOver {
-            progress.arrivedBytes += bytes.readableBytes
+            progress.arrived(bytes.readableBytes)
             return context.fireChannelRead(data)
         }
         if waiting.readableBytes == 0 {
+            if mode == .open { arrival = ArrivalPace(now: .now()) }
+            arrival.arrived(bytes.readableBytes)
             waiting = bytes
-            if mode == .open { since = .now() }
         } else {
+            arrival.arrived(bytes.readableBytes)
             waiting.writeBuffer(&bytes)
         }
         advance(context)
@@ -140,6 +151,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         flushIfNeeded(context)
+        progress.isReading = false
         context.fireChannelReadComplete()
     }
 
@@ -224,13 +236,14 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
 
     /// The request that is arriving has no room.
     private func refuseForMemory(_ context: ChannelHandlerContext) {
-        guard mode == .open else { return cut(.memory, context) }
+        let head = waiting.withUnsafeReadableBytes { RequestHead.parse($0, isHostAllowed: isHostAllowed) }
+        guard mode == .open, case .plain(let head) = head else { return cut(.memory, context) }
         shared.cuts.count(.memory)
         mode = .busy
         closesAfterAnswer = true
         waiting = ByteBuffer()
         _ = heldIn.set(0)
-        answer(Problem.noRoom.answer)
+        answer(shared.service.noRoom(head.route))
     }
 
     private func advance(_ context: ChannelHandlerContext) {
@@ -304,6 +317,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         answer.write(to: &out, date: shared.date.text(), closes: closes)
         mode = .open
         since = .now()
+        if waiting.readableBytes > 0 { arrival = ArrivalPace(now: since) }
         pace.wrote(out.readableBytes)
         if closes {
             mode = .busy
@@ -325,8 +339,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
 
     private func turnOver(_ context: ChannelHandlerContext) {
         mode = .turnedOver
-        progress.arrivedBytes = waiting.readableBytes
-        progress.since = .now()
+        progress.arrived(waiting.readableBytes)
         let bytes = waiting
         waiting = ByteBuffer()
         context.fireChannelRead(wrapInboundOut(bytes))
@@ -346,15 +359,14 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         switch mode {
         case .busy: return
         case .turnedOver:
-            if progress.isOverdue(now, shared.limits) { cut(progress.isArriving ? .slowRequest : .idle, context) }
+            if let reason = progress.overdue(now, shared.limits) { cut(reason, context) }
         case .open where waiting.readableBytes == 0:
             if now - since > .seconds(Int64(shared.limits.idleSeconds)) { cut(.idle, context) }
         case .open:
             // Until it has read its answers, its next request waits for it.
-            guard context.channel.isWritable else { return }
-            let seconds = Int((now - since).nanoseconds / 1_000_000_000) - shared.limits.headSeconds
-            let expected = seconds * shared.limits.bodyBytesPerSecondMin
-            if seconds > 0, awaitedBytes == 0 || waiting.readableBytes < expected { cut(.slowRequest, context) }
+            guard context.channel.isWritable else { return arrival.excuse(now: now) }
+            let isStalled = arrival.isStalled(hasHead: awaitedBytes > 0, now: now, limits: shared.limits)
+            if isStalled { cut(.slowRequest, context) }
         }
     }
 }

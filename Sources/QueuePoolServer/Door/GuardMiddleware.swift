@@ -12,11 +12,10 @@ struct GuardMiddleware: RouterMiddleware {
 
     private static let fetchSite = HTTPField.Name("Sec-Fetch-Site")
     private static let target = HTTPField.Name("X-Amz-Target")
-    private static let protections: [(HTTPField.Name?, String)] = [
-        (HTTPField.Name("X-Content-Type-Options"), "nosniff"),
+    private static let nosniff = HTTPField.Name("X-Content-Type-Options")
+    private static let ofPages: [(HTTPField.Name?, String)] = [
         (HTTPField.Name("X-Frame-Options"), "DENY"),
         (HTTPField.Name("Referrer-Policy"), "no-referrer"),
-        (HTTPField.Name("Cross-Origin-Resource-Policy"), "same-origin"),
         (.contentSecurityPolicy, ConsolePage.contentSecurityPolicy),
     ]
 
@@ -33,7 +32,9 @@ struct GuardMiddleware: RouterMiddleware {
             } else {
                 try await next(request, context)
             }
-        for case (let name?, let value) in GuardMiddleware.protections { response.headers[name] = value }
+        if let name = GuardMiddleware.nosniff { response.headers[name] = "nosniff" }
+        guard response.headers[.contentType]?.hasPrefix("text/html") == true else { return response }
+        for case (let name?, let value) in GuardMiddleware.ofPages { response.headers[name] = value }
         return response
     }
 

@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import NIOCore
 
 // Bounded and linear by construction: what has no line feed yet is looked at once, and of a line that is too long nothing
@@ -35,6 +36,8 @@ struct LineSplitter {
     /// - Parameter lineBytesMax: bytes of a line, its line feed not counted; a carriage return before it is allowed on top.
     init(lineBytesMax: Int) { self.lineBytesMax = lineBytesMax }
 
+    /// The number of the line that has not ended yet.
+    var nextNumber: Int { endedLines + 1 }
     /// Bytes that wait for the end of their line.
     var bytesKept: Int { rest.readableBytes }
 
@@ -65,8 +68,11 @@ struct LineSplitter {
     /// Bytes before the next line feed; `nil` if none has come.
     private mutating func lengthOfLine() -> Int? {
         let start = scanned
-        let found = rest.withUnsafeReadableBytes { bytes in
-            bytes[start...].firstIndex(of: UInt8(ascii: "\n"))
+        let found = rest.withUnsafeReadableBytes { bytes -> Int? in
+            guard start < bytes.count, let base = bytes.baseAddress else { return nil }
+            return memchr(base + start, Int32(UInt8(ascii: "\n")), bytes.count - start).map {
+                UnsafeRawPointer($0) - base
+            }
         }
         bytesLookedAt += (found.map { $0 + 1 } ?? rest.readableBytes) - start
         scanned = found == nil ? rest.readableBytes : 0

@@ -24,6 +24,7 @@ struct MessageStream: Sendable {
 
     let pool: Pool
     let ids: UniqueIDs
+    let budget: ByteBudget
 
     func response(_ request: Request) -> Response {
         let body = request.body
@@ -51,9 +52,14 @@ struct MessageStream: Sendable {
         defer { results.end() }
         let order = RequestOrder()
         var splitter = LineSplitter(lineBytesMax: MessageStream.lineBytesMax)
+        var held = HeldBytes(of: budget)
         for try await piece in body {
             splitter.append(piece)
             send(&splitter, results, order) { $0.next() }
+            guard held.set(splitter.bytesKept) else {
+                // Nothing after this line is read: the answer ends with it.
+                return results.fill(results.open(line: splitter.nextNumber), .refused(.noRoom))
+            }
             guard await results.waitForRoom() else { return }
         }
         send(&splitter, results, order) { $0.last() }

@@ -79,6 +79,11 @@ extension SQSError {
         SQSError(.invalidAddress, "The address \(quoted(path)) is not valid for this endpoint.")
     }
 
+    /// What REST says of a body that could not be read, in this protocol's words.
+    static func refusedBody(_ problem: Problem, limit: Int) -> SQSError {
+        problem == .noRoom ? SQSError(.serviceUnavailable, problem.detail) : .requestTooLarge(limit: limit)
+    }
+
     static func requestTooLarge(limit: Int) -> SQSError {
         SQSError(.requestTooLarge, "The request's body may have at most \(limit) bytes.")
     }

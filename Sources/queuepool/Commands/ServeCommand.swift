@@ -68,6 +68,9 @@ struct ServeMainOptions: ParsableArguments {
 /// Bounds and faults of `serve`.
 struct ServeLimitOptions: ParsableArguments {
     @Option(name: .setting(.maxConnections), help: .setting(.maxConnections)) var maxConnections: String?
+    @Option(name: .setting(.maxConnectionsPerAddress), help: .setting(.maxConnectionsPerAddress))
+    var maxConnectionsPerAddress: String?
+    @Option(name: .setting(.heldBytesMax), help: .setting(.heldBytesMax)) var heldBytesMax: String?
     @Option(name: .setting(.requestBytesMax), help: .setting(.requestBytesMax)) var requestBytesMax: String?
     @Option(name: .setting(.idleTimeout), help: .setting(.idleTimeout)) var idleTimeout: String?
     @Option(name: .setting(.headerTimeout), help: .setting(.headerTimeout)) var headerTimeout: String?
@@ -84,7 +87,9 @@ struct ServeLimitOptions: ParsableArguments {
 
     func fill(_ flags: inout FlagTexts) {
         flags.set(.maxConnections, maxConnections)
+        flags.set(.maxConnectionsPerAddress, maxConnectionsPerAddress)
         flags.set(.requestBytesMax, requestBytesMax)
+        flags.set(.heldBytesMax, heldBytesMax)
         flags.set(.idleTimeout, idleTimeout)
         flags.set(.headerTimeout, headerTimeout)
         flags.set(.drainSeconds, drainSeconds)

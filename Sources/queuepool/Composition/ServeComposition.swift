@@ -32,6 +32,10 @@ func runServe(_ settings: ServeSettings) async throws {
     options.browsers = BrowserGuard(
         isLoopback: settings.listen.isLoopback, allowedHosts: settings.allowedHosts)
     options.limits.connectionsMax = settings.limits.maxConnections
+    options.limits.connectionsOfAddressMax =
+        settings.limits.maxConnectionsPerAddress
+        ?? (settings.listen.isLoopback ? options.limits.connectionsMax : max(1, options.limits.connectionsMax / 10))
+    options.limits.heldBytesMax = settings.limits.heldBytesMax
     options.limits.requestBytesMax = settings.limits.requestBytesMax
     options.limits.idleSeconds = settings.limits.idleTimeoutSeconds
     options.limits.headSeconds = settings.limits.headerTimeoutSeconds
