@@ -106,7 +106,8 @@ struct Routes: Sendable {
             let key = try Routes.idempotencyKey(request)
             switch Routes.mediaType(request) {
             case "application/x-ndjson" where key != nil: throw IdempotencyKey.isOfOneMessage
-            case "application/x-ndjson": return MessageStream(pool: pool, ids: service.messages.ids, budget: budget).response(request)
+            case "application/x-ndjson":
+                return MessageStream(pool: pool, ids: service.messages.ids, budget: budget).response(request)
             case "application/json":
                 let body = try await collect(request)
                 return await Routes.reply { reply in
