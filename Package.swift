@@ -47,6 +47,7 @@ let package = Package(
             name: "CQueuePoolCurl", pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "CQueuePoolEpoll"),
+        .target(name: "CQueuePoolCommand"),
         .target(name: "QueuePoolCore", dependencies: [deque, heap], swiftSettings: settings),
         // 2. The wire, the disk, the network.
         .target(name: "QueuePoolJSON", swiftSettings: settings),
@@ -84,8 +85,8 @@ let package = Package(
         .target(
             name: "QueuePoolWorker",
             dependencies: [
-                "QueuePoolCore", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCurl", lifecycle, logging,
-                deque,
+                "QueuePoolCore", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCurl",
+                "CQueuePoolCommand", lifecycle, logging, deque,
             ],
             swiftSettings: settings),
         .target(

@@ -7,6 +7,7 @@
 import collections
 import itertools
 import json
+import sys
 
 import pytest
 from conftest import Process, wait_until
@@ -74,6 +75,62 @@ def test_exec_hands_the_message_over_on_standard_input(server, work, tmp_path):
     wait_until(lambda: is_empty(server), 30, "an empty pool")
     worker.stop()
     assert (tmp_path / "out").read_text() == f"one\nline|{ids[0]}|g|1\ngrüße|{ids[1]}|g|1\n"
+
+
+LOOK = """
+import json, os, stat, sys
+found = {"names": sorted(os.environ), "open": [], "stdin": os.readlink("/proc/self/fd/0"),
+         "arguments": open(f"/proc/{os.getppid()}/cmdline").read(), "body": sys.stdin.read()}
+for number in range(3, 1024):
+    try:
+        os.fstat(number)
+        found["open"].append(os.readlink(f"/proc/self/fd/{number}"))
+    except OSError:
+        pass
+try:
+    os.pwrite(0, b"changed", 0)
+    found["written"] = True
+except OSError:
+    found["written"] = False
+json.dump(found, open(sys.argv[1], "w"))
+"""
+
+SECRETS = {"AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "secret", "DATABASE_URL": "secret",
+           "QUEUEPOOL_LOG_LEVEL": "info", "LC_ALL": "C.UTF-8", "TZ": "UTC", "SMTP_PASSWORD": "secret"}
+PASSED = {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL", "QUEUEPOOL_MESSAGE_ID", "QUEUEPOOL_GROUP",
+          "QUEUEPOOL_ATTEMPT", "QUEUEPOOL_SHARD"}
+OF_THE_SHELL = {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"}
+
+
+@pytest.mark.parametrize("place", ["work", "serve"])
+def test_a_command_gets_no_secret_no_socket_and_no_file_but_its_message(servers, tmp_path, place):
+    (tmp_path / "look.py").write_text(LOOK)
+    target = f"exec:{sys.executable} {tmp_path}/look.py {tmp_path}/found.part && mv {tmp_path}/found.part {tmp_path}/found"
+    deliver = ("--deliver", target)
+    own = servers(*(deliver if place == "serve" else ()), pools=(POOL + "=2",), env=SECRETS)
+    own.send(POOL, "g", "the body")
+    if place == "work":
+        worker = Process(["work", "--endpoint", own.url, "--pool", POOL, *deliver], tmp_path / "log", env=SECRETS)
+    wait_until((tmp_path / "found").exists, 30, "a delivery")
+    found = json.loads((tmp_path / "found").read_text())
+    names = {name for name in found["names"] if not name.startswith("LC_")} - OF_THE_SHELL
+    assert names <= PASSED and {"PATH", "TZ", "QUEUEPOOL_MESSAGE_ID"} <= names
+    assert "LC_ALL" in found["names"]
+    assert found["open"] == []
+    assert found["body"] == "the body" and "the body" not in found["arguments"]
+    assert found["stdin"].startswith("/memfd:"), "the body is on no disk"
+    assert not found["written"]
+    if place == "work":
+        worker.stop()
+    own.stop()
+
+
+def test_a_command_that_does_not_read_is_not_waited_for(server, work, tmp_path):
+    send(server, "g", "x" * 1_000_000, "y" * 1_000_000)
+    worker = work("--deliver", f"exec:echo >> {tmp_path}/out")
+    wait_until(lambda: is_empty(server), 30, "an empty pool")
+    worker.stop()
+    assert (tmp_path / "out").read_text() == "\n\n"
 
 
 def test_exec_that_fails_is_tried_again_before_its_followers(server, work, tmp_path):

@@ -2,14 +2,16 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import CQueuePoolCommand
 import Dispatch
 import Glibc
 import QueuePoolCore
 import Synchronization
 
 // A command a message: the body on standard input, exit status 0 for delivered, 64 and 65 (sysexits: usage, data) for
-// never, anything else for again. The body is handed over as an unlinked file, so that a command that does not read it
-// blocks nobody. The command runs in a process group of its own and is killed as a group when its time is over.
+// never, anything else for again. The body is handed over as a sealed file in memory, so that a command that does not
+// read it blocks nobody, and it is on no disk and in no list of processes. Of what the process has, credentials, sockets
+// and files, the command gets nothing but its three streams and the variables of a list. The command runs in a process group of its own and is killed as a group when its time is over.
 
 struct CommandTarget: DeliveryTarget {
     static let secondsMax = 60
@@ -33,7 +35,7 @@ struct CommandTarget: DeliveryTarget {
     }
 
     private func run(_ message: WorkMessage, _ attempt: Int, _ running: RunningCommand) -> DeliveryOutcome {
-        guard let input = CommandTarget.unlinkedFile(message.body) else { return .failed(errorClass: "no-input-file") }
+        guard let input = CommandTarget.file(message.body) else { return .failed(errorClass: "no-input-file") }
         defer { close(input) }
         let variables = [
             "QUEUEPOOL_MESSAGE_ID=\(message.id)", "QUEUEPOOL_GROUP=\(message.group)", "QUEUEPOOL_ATTEMPT=\(attempt)",
@@ -63,23 +65,27 @@ struct CommandTarget: DeliveryTarget {
         }
     }
 
-    private static func unlinkedFile(_ bytes: [UInt8]) -> Int32? {
-        var path = Array("/tmp/queuepool-XXXXXX".utf8CString)
-        let file = mkstemp(&path)
-        guard file >= 0 else { return nil }
-        unlink(path)
-        _ = fcntl(file, F_SETFD, FD_CLOEXEC)
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
-            guard count > 0 else {
-                close(file)
-                return nil
-            }
-            rest = rest.dropFirst(count)
+    private static func file(_ bytes: [UInt8]) -> Int32? {
+        let file = bytes.withUnsafeBytes { qp_sealed_file($0.baseAddress, $0.count) }
+        return file < 0 ? nil : file
+    }
+
+    /// Variables of this process that a command gets, with those of `LC_`: what programs need to run anywhere. Settings
+    /// and credentials are not among them.
+    private static let inheritedNames: Set<Substring> = [
+        "PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL",
+    ]
+
+    private static func inherited() -> [String] {
+        var texts: [String] = []
+        var place = environ
+        while let variable = place.pointee {
+            let text = String(cString: variable)
+            let name = text.prefix { $0 != "=" }
+            if inheritedNames.contains(name) || name.hasPrefix("LC_") { texts.append(text) }
+            place += 1
         }
-        lseek(file, 0, SEEK_SET)
-        return file
+        return texts
     }
 
     private func spawn(input: Int32, _ variables: [String]) -> pid_t? {
@@ -92,6 +98,7 @@ struct CommandTarget: DeliveryTarget {
             posix_spawnattr_destroy(&attributes)
         }
         posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
+        guard qp_close_from(&actions, STDERR_FILENO + 1) == 0 else { return nil }
         posix_spawnattr_setpgroup(&attributes, 0)
         // The threads of Dispatch block signals, which a child would inherit: it could not be told to stop.
         var nothing = sigset_t()
@@ -103,14 +110,8 @@ struct CommandTarget: DeliveryTarget {
         posix_spawnattr_setsigdefault(&attributes, &defaults)
         posix_spawnattr_setflags(
             &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
-        var inherited: [String] = []
-        var place = environ
-        while let variable = place.pointee {
-            inherited.append(String(cString: variable))
-            place += 1
-        }
         let arguments = CommandTarget.copies(["/bin/sh", "-c", command])
-        let environment = CommandTarget.copies(inherited + variables)
+        let environment = CommandTarget.copies(CommandTarget.inherited() + variables)
         defer { for text in arguments + environment { free(text) } }
         var process = pid_t()
         return posix_spawn(&process, "/bin/sh", &actions, &attributes, arguments, environment) == 0 ? process : nil
