@@ -68,8 +68,11 @@ def run(*arguments, input=None, env=None, timeout=60, check=None):
 class Process:
     """A started program, with its output in a file."""
 
-    def __init__(self, arguments, output, env=None, stdout=None, cwd=None, file_bytes_max=None):
+    def __init__(self, arguments, output, env=None, stdout=None, cwd=None, file_bytes_max=None,
+                 open_files_max=None):
         def limit():
+            if open_files_max:
+                resource.setrlimit(resource.RLIMIT_NOFILE, open_files_max)
             if file_bytes_max:
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, resource.RLIM_INFINITY))

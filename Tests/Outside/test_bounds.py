@@ -217,3 +217,22 @@ def test_connections_of_one_address_are_bounded(bounded):
     for connection in others:
         connection.close()
     wait_until(lambda: server.session.get(server.url + "/healthz", timeout=5).ok, 10, "room again")
+
+
+def test_the_limit_of_open_files_is_raised_and_obeyed(bounded):
+    """The soft limit is raised to what the connections need; beyond the hard one, fewer connections are taken."""
+    raised = bounded("--max-connections", "1000", open_files_max=(100, 4_096))
+    assert "Max open files            1256 " in (raised_limits := open(f"/proc/{raised.pid}/limits").read()), raised_limits
+    server = bounded("--max-connections", "1000", open_files_max=(100, 300))
+    assert "ulimit -n" in server.text() and "connections=150" in server.text()
+    many = [connect(server) for _ in range(400)]
+    served = 0
+    for connection in many:
+        with contextlib.suppress(OSError):
+            connection.sendall(head("GET", "/healthz"))
+            served += b" 200 " in connection.recv(4096)
+    assert 100 <= served <= 150
+    for connection in many:
+        connection.close()
+    wait_until(lambda: cut(server, "too-many") >= 200, 20, "the count")
+    assert server.send(POOL, "g", "after")["id"]

@@ -31,7 +31,8 @@ func runServe(_ settings: ServeSettings) async throws {
     var options = ServerOptions(host: settings.listen.host, port: settings.listen.port)
     options.browsers = BrowserGuard(
         isLoopback: settings.listen.isLoopback, allowedHosts: settings.allowedHosts)
-    options.limits.connectionsMax = settings.limits.maxConnections
+    options.limits.connectionsMax = OpenFiles.makeRoom(
+        forConnections: settings.limits.maxConnections, logger: logger)
     options.limits.connectionsOfAddressMax =
         settings.limits.maxConnectionsPerAddress
         ?? (settings.listen.isLoopback ? options.limits.connectionsMax : max(1, options.limits.connectionsMax / 10))
