@@ -18,6 +18,7 @@ private final class LateService: PlainService {
     func tooLarge(_ route: PlainRoute, limit: Int) -> Answer {
         Answer(status: 413, contentType: "text/plain", body: [])
     }
+    func noRoom(_ route: PlainRoute) -> Answer { Answer(status: 503, contentType: "text/plain", body: []) }
 
     /// - Returns: whether a request waited.
     func answer(takeBack: @escaping @Sendable () -> Void) -> Bool {
