@@ -65,6 +65,12 @@ package struct ShardLimits: Hashable, Sendable {
     }
 }
 
+/// Bounds of all pools and shards of the process together.
+package struct StorageLimits: Hashable, Sendable {
+    package var poolsMax: Int
+    package var shardsMax: Int
+}
+
 /// Faults put in on purpose, for tests; both 0 in normal use.
 package struct FaultInjection: Hashable, Sendable {
     package var latencyMilliseconds: Int
@@ -110,6 +116,7 @@ package struct ServeSettings: Hashable, Sendable {
     package var worker: WorkerTuning
     package var limits: ServerLimits
     package var shard: ShardLimits
+    package var storage: StorageLimits
     package var injection: FaultInjection
     package var log: LogSettings
 
@@ -132,12 +139,13 @@ package struct ServeSettings: Hashable, Sendable {
         let worker = reader.workerTuning()
         let limits = reader.serverLimits()
         let shard = reader.shardLimits()
+        let storage = reader.storageLimits()
         let injection = reader.faultInjection()
         let log = reader.logSettings()
         reader.refuseTLS()
         try reader.finish()
         guard let listen, let directory, let control, let createQueueShards, let worker, let limits, let shard,
-            let injection, let log
+            let storage, let injection, let log
         else { throw SettingErrors([]) }
         self.listen = listen
         self.allowedHosts = allowedHosts
@@ -150,6 +158,7 @@ package struct ServeSettings: Hashable, Sendable {
         self.worker = worker
         self.limits = limits
         self.shard = shard
+        self.storage = storage
         self.injection = injection
         self.log = log
     }
@@ -239,6 +248,13 @@ extension SettingsReader {
         return ShardLimits(waitingEntriesMax: entries, waitingBytesMax: bytes, cacheBytes: cache)
     }
 
+    fileprivate mutating func storageLimits() -> StorageLimits? {
+        let pools = integer(.maxPools)
+        let shards = integer(.maxShards)
+        guard let pools, let shards else { return nil }
+        return StorageLimits(poolsMax: pools, shardsMax: shards)
+    }
+
     fileprivate mutating func faultInjection() -> FaultInjection? {
         let latency = integer(.injectLatency)
         let rate = decimal(.injectErrorRate)
@@ -255,8 +271,16 @@ extension SettingsReader {
 
     package mutating func deliverTargets(_ setting: Setting) -> [String] {
         guard let found = list(setting) else { return [] }
-        for target in found.value where !isDeliverTarget(target) {
-            refuse(target, of: setting, from: found.source, "is not a delivery target")
+        for target in found.value {
+            if !isDeliverTarget(target) {
+                refuse(target, of: setting, from: found.source, "is not a delivery target")
+            } else if found.source == .flag, hasPassword(target) {
+                refuse(
+                    target, of: setting, from: found.source,
+                    "has a password, which would be in the list of processes: give it by ?password-file=PATH or "
+                        + "?password-env=NAME of a mail server, or the whole target by \(setting.environment) or in the "
+                        + "configuration file")
+            }
         }
         return found.value
     }

@@ -93,6 +93,12 @@ extension Setting {
     package static let pools = Setting(
         "pools", flag: "pool", .list, allowed: "NAME=SHARDS, NAME ending in .fifo, SHARDS 1...256",
         text: "A pool to make when it does not exist, such as emails.fifo=8; in YAML also a map from name to shards.")
+    package static let maxPools = Setting(
+        "storage.max-pools", flag: "max-pools", .integer(1...100_000), fallback: "1000",
+        text: "Pools that the server makes, dead-letter queues among them; those that exist are opened beyond it.")
+    package static let maxShards = Setting(
+        "storage.max-shards", flag: "max-shards", .integer(1...100_000), fallback: "1024",
+        text: "Shards of all pools together, those of dead-letter queues among them.")
     package static let createQueueShards = Setting(
         "pool.create-queue-shards", flag: "create-queue-shards", .integer(1...256), fallback: "1",
         text: "Shards of a pool that CreateQueue makes without the tag queuepool:shards.")
@@ -147,7 +153,8 @@ extension Setting {
         text: "Seconds a stop waits for deliveries under way before it releases their messages.")
 
     package static let deliverAllowed =
-        "smtp://HOST:PORT[?tls=off], smtps://HOST:PORT, http://..., https://..., exec:CMD, stdout:"
+        "smtp://[USER@]HOST:PORT[?OPTIONS], smtps://[USER@]HOST:PORT[?OPTIONS], http://..., https://..., exec:CMD, "
+        + "stdout:"
 
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [
@@ -156,7 +163,7 @@ extension Setting {
         .headerTimeout, .drainSeconds, .idempotencyWindow, .idempotencyBytesMax, .serverDeliver, .tlsCertificate,
         .tlsKey, .dataDirectory, .control, .awsEndpoint,
         .awsRegion,
-        .pools,
+        .pools, .maxPools, .maxShards,
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate,
         .endpoint,
         .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .graceSeconds,

@@ -14,10 +14,11 @@ struct RegistryStage {
     let clock = ManualClock()
 
     func registry(
-        _ directory: DataDirectory? = nil, report: @escaping @Sendable (PoolEvent) -> Void = { _ in }
+        _ directory: DataDirectory? = nil, options: PoolOptions = PoolOptions(),
+        report: @escaping @Sendable (PoolEvent) -> Void = { _ in }
     ) -> PoolRegistry {
         PoolRegistry(
-            store: store, factories: [.embedded: shards], options: PoolOptions(), clock: clock, directory: directory,
+            store: store, factories: [.embedded: shards], options: options, clock: clock, directory: directory,
             meaning: { _ in QueueAttributes() }, report: report)
     }
 

@@ -29,6 +29,16 @@ package struct PoolName: Hashable, Sendable, CustomStringConvertible {
     /// `emails.fifo` -> `emails-dlq.fifo`.
     package var deadLetterQueueName: String { stem + "-dlq.fifo" }
 
+    /// How long the name of a pool may be so that the queues beside it have names too: the shards of a pool of several, and
+    /// the dead-letter queue.
+    package func bytesMax(shards: Int, deadLetterQueue: Bool) -> Int {
+        var longest = text.utf8.count
+        // Pools have at most 256 shards, whose names are equally long.
+        if shards > 1 { longest = max(longest, shardName(0).utf8.count) }
+        if deadLetterQueue { longest = max(longest, deadLetterQueueName.utf8.count) }
+        return QueueLimits.queueNameBytesMax - (longest - text.utf8.count)
+    }
+
     /// Letters, digits, hyphen, underscore.
     package static func isAllowed(_ byte: UInt8) -> Bool {
         switch byte {

@@ -16,6 +16,11 @@ package enum RegistryError: Error, Sendable {
     case nameTaken(String)
     case noSuchPool
     case shardCount(Int)
+    /// So many pools, or shards of one creation, were asked for, and so many are left to be made.
+    case tooManyPools(asked: Int, left: Int)
+    case tooManyShards(asked: Int, left: Int)
+    /// The names of its shards or of its dead-letter queue would be no queue names; so many bytes are allowed.
+    case nameTooLong(allowed: Int)
     case store(ControlStoreError)
     /// A shard could not be opened or removed.
     case shard(name: String, reason: String)
@@ -46,6 +51,9 @@ package struct PoolOptions: Sendable {
     package var commitBytesMax = 8 << 20
     /// Requests a second for each action and shard of pools that have no quota of their own; `nil` is no limit.
     package var quota: Int?
+    /// Pools and shards of this process, dead-letter queues among them; those that exist are opened beyond it.
+    package var poolsMax = 1_000
+    package var shardsMax = 1_024
 
     package init() {}
 }
@@ -137,45 +145,27 @@ package final class PoolRegistry: Sendable {
         return removed.sorted()
     }
 
-    /// Makes a pool with shards of equal weight; blocks.
-    package func create(
-        _ name: PoolName, shards: Int, attributes: String, tags: [String: String] = [:], quota: Int? = nil
-    ) throws(RegistryError) -> Pool {
-        let topology: Topology
-        do throws(Topology.Invalid) {
-            topology = try Topology(pool: name, shardCount: shards)
-        } catch { throw .shardCount(shards) }
-        return try create(
-            PoolDefinition(
-                name: name, topology: topology, attributes: attributes, tags: tags, quota: quota,
-                createdAt: clock.now()))
-    }
-
     /// Makes a pool and its shards; blocks.
-    package func create(_ definition: PoolDefinition) throws(RegistryError) -> Pool {
-        try serially { () throws(RegistryError) in
-            try finishDeletions(alsoOf: definition.name)
-            var definition = definition
-            if definition.backend == .embedded { definition.owner = directory?.id }
-            let names = [definition.name.text] + definition.topology.shards.map(\.name)
-            let taken = state.withLock { state in names.first { state.targets[$0] != nil } }
-            if let taken { throw .nameTaken(taken) }
-            let pool: Pool
-            do throws(RegistryError) { pool = try assemble(definition) } catch {
-                removeShards(of: definition)
-                throw error
-            }
-            do throws(ControlStoreError) {
-                var stored = definition
-                stored.version = try store.save(definition)
-                pool.update(stored, meaning(stored.attributes))
-            } catch {
-                discard(pool)
-                throw .store(error)
-            }
-            install(pool, as: .created(shards: pool.snapshot.shards.count))
-            return pool
+    /// - Important: on the queue of changes.
+    func make(_ definition: PoolDefinition) throws(RegistryError) -> Pool {
+        try finishDeletions(alsoOf: definition.name)
+        var definition = definition
+        if definition.backend == .embedded { definition.owner = directory?.id }
+        let pool: Pool
+        do throws(RegistryError) { pool = try assemble(definition) } catch {
+            removeShards(of: definition)
+            throw error
         }
+        do throws(ControlStoreError) {
+            var stored = definition
+            stored.version = try store.save(definition)
+            pool.update(stored, meaning(stored.attributes))
+        } catch {
+            discard(pool)
+            throw .store(error)
+        }
+        install(pool, as: .created(shards: pool.snapshot.shards.count))
+        return pool
     }
 
     /// Closes and removes the shards of a pool that did not come to be. What cannot be removed goes at the next start.

@@ -67,11 +67,13 @@ struct PoolAdministration: Sendable {
             return (pool, false)
         }
         do throws(RegistryError) {
-            if let dlq = PoolName(name.deadLetterQueueName), registry.pool(dlq.text) == nil {
-                _ = try registry.create(dlq, shards: 1, attributes: PoolAdministration.attributes(shards: 1, dlq: nil))
-            }
-            let attributes = PoolAdministration.attributes(shards: shards, dlq: name.deadLetterQueueName)
-            return (try registry.create(name, shards: shards, attributes: attributes, quota: quota), true)
+            let dlq = DeadLetterQueueDraft(
+                name: name.deadLetterQueueName, attributes: PoolAdministration.attributes(shards: 1, dlq: nil))
+            let attributes = PoolAdministration.attributes(shards: shards, dlq: dlq.name)
+            return (
+                try registry.create(name, shards: shards, attributes: attributes, quota: quota, deadLetterQueue: dlq),
+                true
+            )
         } catch { throw Problem(error) }
     }
 
@@ -135,6 +137,19 @@ extension Problem {
         case .noSuchPool: self = .noSuchPool()
         case .shardCount(let count):
             self = .invalidField("shards", "\(count) shards were asked for; allowed are 1 to \(Topology.shardsMax).")
+        case .tooManyPools(let asked, let left):
+            self.init(
+                "too-many-pools", status: 409, title: "The server has as many pools as it may",
+                detail: "\(asked) were asked for, a new dead-letter queue counting as one; \(left) more are allowed.")
+        case .tooManyShards(let asked, let left):
+            self.init(
+                "too-many-shards", status: 409, title: "The server has as many shards as it may",
+                detail: "\(asked) were asked for, a new dead-letter queue counting as one; \(left) more are allowed.",
+                field: "shards")
+        case .nameTooLong(let allowed):
+            self = .invalidField(
+                "name",
+                "It may have at most \(allowed) characters, so that its shards and its dead-letter queue have names.")
         case .store(let error):
             self.init(
                 "control-store", status: 503, title: "The control store failed", detail: "\(error)",

@@ -242,6 +242,17 @@ extension SQSError {
         case .shardCount(let count):
             self.init(
                 .invalidParameterValue, "A pool has 1 to \(Topology.shardsMax) shards; \(count) were asked for.")
+        case .tooManyPools(_, let left):
+            self.init(.overLimit, "The server has as many queues as it may: \(left) more are allowed.")
+        case .tooManyShards(let asked, let left):
+            self.init(
+                .overLimit,
+                "The server has as many shards as it may: \(asked) were asked for, \(left) more are allowed.")
+        case .nameTooLong(let allowed):
+            self.init(
+                .invalidParameterValue,
+                "The name of a pool of several shards has at most \(allowed) characters, so that its shards have names."
+            )
         case .store(.failed(let code)):
             self.init(.serviceUnavailable, "The control store failed with code \(code): nothing was changed.")
         case .store(.damaged(let pool)):

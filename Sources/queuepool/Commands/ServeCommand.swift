@@ -77,6 +77,8 @@ struct ServeLimitOptions: ParsableArguments {
     @Option(name: .setting(.drainSeconds), help: .setting(.drainSeconds)) var drainSeconds: String?
     @Option(name: .setting(.idempotencyWindow), help: .setting(.idempotencyWindow)) var idempotencyWindow: String?
     @Option(name: .setting(.idempotencyBytesMax), help: .setting(.idempotencyBytesMax)) var idempotencyBytes: String?
+    @Option(name: .setting(.maxPools), help: .setting(.maxPools)) var maxPools: String?
+    @Option(name: .setting(.maxShards), help: .setting(.maxShards)) var maxShards: String?
     @Option(name: .setting(.waitingEntriesMax), help: .setting(.waitingEntriesMax)) var waitingEntriesMax: String?
     @Option(name: .setting(.waitingBytesMax), help: .setting(.waitingBytesMax)) var waitingBytesMax: String?
     @Option(name: .setting(.cacheBytes), help: .setting(.cacheBytes)) var cacheBytes: String?
@@ -95,6 +97,8 @@ struct ServeLimitOptions: ParsableArguments {
         flags.set(.drainSeconds, drainSeconds)
         flags.set(.idempotencyWindow, idempotencyWindow)
         flags.set(.idempotencyBytesMax, idempotencyBytes)
+        flags.set(.maxPools, maxPools)
+        flags.set(.maxShards, maxShards)
         flags.set(.waitingEntriesMax, waitingEntriesMax)
         flags.set(.waitingBytesMax, waitingBytesMax)
         flags.set(.cacheBytes, cacheBytes)

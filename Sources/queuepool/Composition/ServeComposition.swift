@@ -156,6 +156,8 @@ private func makeRegistry(
     options.quota = settings.quota
     options.waitingEntriesMax = settings.shard.waitingEntriesMax
     options.waitingBytesMax = settings.shard.waitingBytesMax
+    options.poolsMax = settings.storage.poolsMax
+    options.shardsMax = settings.storage.shardsMax
     // Files of one server are of no use to the others that share a table.
     var factories: [PoolBackend: any ShardFactory] = [:]
     if case .sqlite = settings.control.address { factories[.embedded] = factory }
@@ -190,6 +192,15 @@ private func openPools(_ settings: ServeSettings, registry: PoolRegistry, logger
     } catch {
         if case .foreign = error { throw CommandFailure(describe(error), status: ExitStatus.configuration) }
         throw CommandFailure("a pool cannot be opened: \(error)", status: ExitStatus.inputOutput)
+    }
+    let room = registry.room
+    if room.pools < 0 || room.shards < 0 {
+        logger.warning(
+            "More pools or shards exist than the server may make; all of them are served",
+            metadata: [
+                "pools": "\(settings.storage.poolsMax - room.pools)", "poolsMax": "\(settings.storage.poolsMax)",
+                "shards": "\(settings.storage.shardsMax - room.shards)", "shardsMax": "\(settings.storage.shardsMax)",
+            ])
     }
     for pool in settings.pools {
         do {
