@@ -111,3 +111,14 @@ package func isShardSelection(_ text: String) -> Bool {
         return first <= last
     }
 }
+
+/// Whether a delivery target that is a URL has a password in it.
+package func hasPassword(_ target: String) -> Bool {
+    let schemes = ["smtp://", "smtps://", "http://", "https://"]
+    guard let scheme = schemes.first(where: target.hasPrefix) else { return false }
+    let rest = target.dropFirst(scheme.count)
+    // A mail server's URL has no path, so that what follows is the credentials' whatever is in it.
+    let ends: Set<Character> = scheme.hasPrefix("http") ? ["/", "?", "#"] : ["?"]
+    let authority = rest.prefix { !ends.contains($0) }
+    return authority.lastIndex(of: "@").map { authority[..<$0].contains(":") } ?? false
+}

@@ -166,8 +166,8 @@ def test_a_credential_in_a_target_is_in_no_log(tmp_path):
     done = run("work", "--pool", POOL, "--deliver", "smtp://user:canarypassword@127.0.0.1:9?unknown=1", timeout=20)
     assert done.returncode == 64
     assert "canarypassword" not in done.stdout + done.stderr
-    worker = Process(["work", "--endpoint", "http://127.0.0.1:9", "--pool", POOL, "--log-level", "trace", "--deliver",
-                      "smtp://user:canarypassword@127.0.0.1:9"], tmp_path / "log")
+    worker = Process(["work", "--endpoint", "http://127.0.0.1:9", "--pool", POOL, "--log-level", "trace"],
+                     tmp_path / "log", env={"QUEUEPOOL_WORKER_DELIVER": "smtp://user:canarypassword@127.0.0.1:9"})
     wait_until(lambda: worker.text(), what="a line of the log")
     worker.stop()
     assert "canarypassword" not in worker.text()

@@ -18,6 +18,7 @@ import Testing
     @Test(arguments: [
         ("stdout:", "stdout"), ("exec:cat", "exec"), ("http://127.0.0.1:1/x", "http"), ("https://h/", "http"),
         ("smtp://127.0.0.1:25?tls=off", "smtp"), ("smtps://u:p%40@h:465", "smtp"),
+        ("smtp://u@h?password-env=PATH", "smtp"), ("smtp://u:p@[::1]:25?tls=off", "smtp"),
     ])
     func `names a target`(text: String, kind: String) throws {
         #expect(try Self.kind(text) == kind)
@@ -25,7 +26,8 @@ import Testing
 
     @Test(arguments: [
         "", "stdout", "stdout:x", "exec:", "http:", "smtp://", "smtp://:25", "smtp://h?tls=maybe", "smtps://h?tls=off",
-        "ftp://h", "file:///etc/passwd",
+        "ftp://h", "file:///etc/passwd", "smtp://u:p@h?tls=off", "smtp://h?password-file=/dev/null", "smtp://u@h?",
+        "smtp://u@h?password-env=QP_NO_SUCH_VARIABLE", "smtp://u@h?password-file=", "smtp://u:p@h?password-env=HOME",
     ])
     func `that names none is refused with what is allowed`(text: String) {
         #expect { try Self.kind(text) } throws: { "\($0)".contains("allowed are stdout:, exec:CMD") }

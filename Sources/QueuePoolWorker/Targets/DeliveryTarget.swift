@@ -18,12 +18,13 @@ public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertib
     static func refused(_ why: String) -> DeliveryURLError {
         DeliveryURLError(
             description: why
-                + "; allowed are stdout:, exec:CMD, http(s)://..., smtp://HOST:PORT[?tls=off] and smtps://HOST:PORT")
+                + "; allowed are stdout:, exec:CMD, http(s)://..., and smtp(s)://[USER@]HOST:PORT[?OPTION[&OPTION]] "
+                + "with the options tls=off (smtp only) and password-file=PATH or password-env=NAME")
     }
 }
 
 package enum DeliveryURL {
-    /// The target of `stdout:`, `exec:CMD`, `http(s)://`, `smtp://HOST:PORT[?tls=off]` or `smtps://`.
+    /// The target of `stdout:`, `exec:CMD`, `http(s)://`, `smtp://` or `smtps://`; reads a password from where it is.
     package static func target(_ text: String, engine: CurlEngine) throws(DeliveryURLError) -> any DeliveryTarget {
         guard let colon = text.firstIndex(of: ":") else { throw .refused("A delivery target needs a scheme") }
         let scheme = text[..<colon].lowercased()
@@ -38,52 +39,12 @@ package enum DeliveryURL {
         case "http", "https":
             guard rest.hasPrefix("//"), rest.count > 2 else { throw .refused("\(scheme): needs a host") }
             return WebhookTarget(url: text, engine: engine)
-        case "smtp", "smtps": return try mail(scheme, rest, engine)
+        case "smtp", "smtps":
+            let url = try MailURL(scheme: scheme, rest)
+            return MailTarget(
+                url: "\(scheme)://\(url.authority)", user: url.user, password: try url.readPassword(),
+                requiresTLS: url.requiresTLS, engine: engine)
         default: throw .refused("The scheme of a delivery target is not known")
         }
-    }
-
-    private static func mail(
-        _ scheme: String, _ rest: String, _ engine: CurlEngine
-    ) throws(DeliveryURLError) -> any DeliveryTarget {
-        guard rest.hasPrefix("//") else { throw .refused("\(scheme): needs //HOST:PORT") }
-        let parts = rest.dropFirst(2).split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        var authority = parts.first.map(String.init) ?? ""
-        while authority.hasSuffix("/") { authority.removeLast() }
-        var requiresTLS = true
-        if parts.count == 2 {
-            guard parts[1] == "tls=off", scheme == "smtp" else {
-                throw .refused("The only option is tls=off, on smtp:")
-            }
-            requiresTLS = false
-        }
-        var user: String?
-        var password: String?
-        if let at = authority.lastIndex(of: "@") {
-            let credentials = authority[..<at].split(separator: ":", maxSplits: 1).map { decoded(String($0)) }
-            user = credentials.first
-            password = credentials.count == 2 ? credentials[1] : nil
-            authority = String(authority[authority.index(after: at)...])
-        }
-        guard !authority.isEmpty, !authority.hasPrefix(":") else { throw .refused("\(scheme): needs a host") }
-        return MailTarget(
-            url: "\(scheme)://\(authority)", user: user, password: password, requiresTLS: requiresTLS, engine: engine)
-    }
-
-    /// Percent-decoding, for credentials.
-    private static func decoded(_ text: String) -> String {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "%"), rest.count >= 2,
-                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
-            {
-                bytes.append(value)
-                rest = rest.dropFirst(2)
-            } else {
-                bytes.append(byte)
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }
