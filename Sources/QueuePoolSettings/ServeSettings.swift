@@ -69,6 +69,7 @@ package struct ShardLimits: Hashable, Sendable {
 package struct StorageLimits: Hashable, Sendable {
     package var poolsMax: Int
     package var shardsMax: Int
+    package var waitingBytesMax: Int
 }
 
 /// Faults put in on purpose, for tests; both 0 in normal use.
@@ -251,8 +252,9 @@ extension SettingsReader {
     fileprivate mutating func storageLimits() -> StorageLimits? {
         let pools = integer(.maxPools)
         let shards = integer(.maxShards)
-        guard let pools, let shards else { return nil }
-        return StorageLimits(poolsMax: pools, shardsMax: shards)
+        let waiting = integer(.waitingBytesTotalMax)
+        guard let pools, let shards, let waiting else { return nil }
+        return StorageLimits(poolsMax: pools, shardsMax: shards, waitingBytesMax: waiting)
     }
 
     fileprivate mutating func faultInjection() -> FaultInjection? {

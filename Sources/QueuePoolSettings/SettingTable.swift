@@ -99,6 +99,11 @@ extension Setting {
     package static let maxShards = Setting(
         "storage.max-shards", flag: "max-shards", .integer(1...100_000), fallback: "1024",
         text: "Shards of all pools together, those of dead-letter queues among them.")
+    package static let waitingBytesTotalMax = Setting(
+        "storage.waiting-bytes-total-max", flag: "waiting-bytes-total-max", .integer(16_777_216...68_719_476_736),
+        fallback: "268435456",
+        text: "Bytes of memory for messages that wait for all shards together, 512 for each beside its own; a sender "
+            + "beyond that gets 503 and Retry-After.")
     package static let createQueueShards = Setting(
         "pool.create-queue-shards", flag: "create-queue-shards", .integer(1...256), fallback: "1",
         text: "Shards of a pool that CreateQueue makes without the tag queuepool:shards.")
@@ -163,7 +168,7 @@ extension Setting {
         .headerTimeout, .drainSeconds, .idempotencyWindow, .idempotencyBytesMax, .serverDeliver, .tlsCertificate,
         .tlsKey, .dataDirectory, .control, .awsEndpoint,
         .awsRegion,
-        .pools, .maxPools, .maxShards,
+        .pools, .maxPools, .maxShards, .waitingBytesTotalMax,
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate,
         .endpoint,
         .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .graceSeconds,

@@ -125,7 +125,7 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
     var deadlines: Deque<Int> = []
     var nextEntry = 0
     var nextRequest = 0
-    var heldBytes = 0
+    package internal(set) var heldBytes = 0
     var entriesInFlight = 0
     /// Requests that failed as a whole since one succeeded.
     var failures = 0

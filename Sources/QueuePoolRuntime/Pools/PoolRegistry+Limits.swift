@@ -41,6 +41,9 @@ package struct DeadLetterQueueDraft: Sendable {
 }
 
 extension PoolRegistry {
+    /// Bytes that messages take now that wait for any shard.
+    package var waitingBytes: Int { options.waitingBudget.bytes }
+
     /// What may be made yet; negative numbers say how far the pools are above the limits.
     package var room: PoolRoom {
         state.withLock { state in

@@ -46,6 +46,8 @@ package struct PoolOptions: Sendable {
     /// Messages and bytes that may wait for one shard.
     package var waitingEntriesMax = 20_000
     package var waitingBytesMax = 64 << 20
+    /// What messages may take that wait for all shards together.
+    package var waitingBudget = WaitingBudget()
     /// Entries of one commit when no quota limits requests to 10.
     package var commitEntriesMax = 1_024
     package var commitBytesMax = 8 << 20

@@ -21,7 +21,10 @@ package final class PoolShard: Sendable {
     private let buckets: Mutex<[TokenBucket]>
     private let clock: any RuntimeClock
 
-    package init(index: ShardIndex, shard: any Shard, limits: BatcherLimits, quota: Int?, clock: any RuntimeClock) {
+    package init(
+        index: ShardIndex, shard: any Shard, limits: BatcherLimits, quota: Int?, clock: any RuntimeClock,
+        budget: WaitingBudget = WaitingBudget()
+    ) {
         self.index = index
         name = shard.name
         self.shard = shard
@@ -32,10 +35,12 @@ package final class PoolShard: Sendable {
             held.heldEntriesMax = limits.waitingEntriesMax
             held.heldBytesMax = limits.waitingBytesMax
             sender = RequestShardSender(
-                shard: shard, limits: held, quota: quota.map { AdaptiveQuota.Limits(start: $0) }, clock: clock)
+                shard: shard, limits: held, quota: quota.map { AdaptiveQuota.Limits(start: $0) }, clock: clock,
+                budget: budget)
         } else {
             sender = ShardSender(
-                shard: shard, limits: limits, quota: quota.map { TokenBucket(rate: $0, now: now) }, clock: clock)
+                shard: shard, limits: limits, quota: quota.map { TokenBucket(rate: $0, now: now) }, clock: clock,
+                budget: budget)
         }
         buckets = Mutex(
             quota.map { rate in QuotaAction.allCases.map { _ in TokenBucket(rate: rate, now: now) } } ?? [])

@@ -14,14 +14,16 @@ package final class RequestShardSender: EntrySender {
     private let shard: any EntryShard
     private let clock: any RuntimeClock
     private let state: Mutex<RequestSender<SendTicket>>
+    private let budget: WaitingBudget
 
     /// - Parameter seed: of the random delays after failures; different for each shard and process.
     package init(
         shard: any EntryShard, limits: RequestLimits, quota: AdaptiveQuota.Limits?, clock: any RuntimeClock,
-        seed: UInt64 = .random(in: 0...UInt64.max)
+        budget: WaitingBudget = WaitingBudget(), seed: UInt64 = .random(in: 0...UInt64.max)
     ) {
         self.shard = shard
         self.clock = clock
+        self.budget = budget
         let now = clock.now()
         state = Mutex(
             RequestSender(limits: limits, quota: quota.map { AdaptiveQuota($0, now: now) }, seed: seed))
@@ -34,16 +36,41 @@ package final class RequestShardSender: EntrySender {
         return state.withLock { $0.takeToken(now: now) }
     }
 
-    package func send(_ entries: [BatcherEntry<SendTicket>]) { handle(.accept(entries)) }
+    package func send(_ entries: [BatcherEntry<SendTicket>]) {
+        let cost = WaitingBudget.cost(entries)
+        guard budget.take(cost) else {
+            let error = ShardError.overloaded(retryAfterMilliseconds: 1_000)
+            for entry in entries { entry.noteFailure(error) }
+            for entry in entries {
+                refusals.count(error)
+                entry.ticket.complete(.failure(error))
+            }
+            return
+        }
+        handle(.accept(entries), taken: cost)
+    }
 
-    private func handle(_ first: Event) {
+    /// - Parameter taken: bytes of the budget that were taken ahead.
+    private func handle(_ first: Event, taken: Int = 0) {
         var events = [first]
+        var taken = taken
         while let event = events.popLast() {
             let now = clock.now()
-            for effect in state.withLock({ $0.handle(event, now: now) }) {
+            let (effects, growth) = state.withLock { sender in
+                let before = RequestShardSender.cost(sender)
+                return (sender.handle(event, now: now), RequestShardSender.cost(sender) - before)
+            }
+            // An entry that may be stored is held beyond its answer: what counts is what the machine holds.
+            if taken != growth { budget.giveBack(taken - growth) }
+            taken = 0
+            for effect in effects {
                 if let answer = perform(effect) { events.append(answer) }
             }
         }
+    }
+
+    private static func cost(_ sender: borrowing RequestSender<SendTicket>) -> Int {
+        sender.heldBytes + sender.heldEntries * WaitingBudget.bytesOfMessage
     }
 
     /// - Returns: the answer, if the shard gave it before the call returned.

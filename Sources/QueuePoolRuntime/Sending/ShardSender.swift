@@ -34,10 +34,15 @@ package final class ShardSender: Sendable {
     private let shard: any Shard
     private let clock: any RuntimeClock
     private let state: Mutex<State>
+    private let budget: WaitingBudget
 
-    package init(shard: any Shard, limits: BatcherLimits, quota: TokenBucket?, clock: any RuntimeClock) {
+    package init(
+        shard: any Shard, limits: BatcherLimits, quota: TokenBucket?, clock: any RuntimeClock,
+        budget: WaitingBudget = WaitingBudget()
+    ) {
         self.shard = shard
         self.clock = clock
+        self.budget = budget
         state = Mutex(State(batcher: Batcher(limits: limits, quota: quota)))
     }
 
@@ -53,12 +58,17 @@ package final class ShardSender: Sendable {
 
     /// Sends messages in order, all or none of them taken in; every completion is called once.
     package func send(_ entries: [BatcherEntry<SendTicket>]) {
+        let cost = WaitingBudget.cost(entries)
+        guard budget.take(cost) else { return fail(entries, .overloaded(retryAfterMilliseconds: 1_000)) }
         let now = clock.now()
         let (isAccepted, next) = state.withLock { state in
             guard state.batcher.accept(entries) else { return (false, Act.nothing) }
             return (true, decide(&state, now))
         }
-        guard isAccepted else { return fail(entries, .overloaded(retryAfterMilliseconds: 1_000)) }
+        guard isAccepted else {
+            budget.giveBack(cost)
+            return fail(entries, .overloaded(retryAfterMilliseconds: 1_000))
+        }
         act(next)
     }
 
@@ -99,6 +109,7 @@ package final class ShardSender: Sendable {
         }
         pulled.request.withLock { $0 = request }
         act(next)
+        if !refused.isEmpty { budget.giveBack(WaitingBudget.cost(refused.map(\.entry))) }
         for refusal in refused { tell(refusal.entry, refusal.error) }
         return request.map(\.message)
     }
@@ -114,6 +125,7 @@ package final class ShardSender: Sendable {
 
     private func finish(_ pulled: Pulled, _ result: Result<[SendReceipt], ShardError>) {
         let request = pulled.request.withLock { $0 }
+        if !request.isEmpty { budget.giveBack(WaitingBudget.cost(request)) }
         // Before the next request may leave: it must not take what follows a failed entry.
         if case .failure(let error) = result { for entry in request { entry.noteFailure(error) } }
         let now = clock.now()

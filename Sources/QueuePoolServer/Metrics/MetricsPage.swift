@@ -71,6 +71,9 @@ struct MetricsPage: Sendable {
                 out += "\(shard.shard.sender.waitingEntries)\n"
             }
         }
+        MetricsPage.head(
+            "queuepool_waiting_bytes", "gauge", "Bytes of memory of all messages that wait for a shard.", &out)
+        out += "queuepool_waiting_bytes \(registry.waitingBytes)\n"
         MetricsPage.head("queuepool_refused_sends_total", "counter", "Messages that were not taken, by reason.", &out)
         for pool in pools {
             for shard in pool.shards {

@@ -79,6 +79,7 @@ struct ServeLimitOptions: ParsableArguments {
     @Option(name: .setting(.idempotencyBytesMax), help: .setting(.idempotencyBytesMax)) var idempotencyBytes: String?
     @Option(name: .setting(.maxPools), help: .setting(.maxPools)) var maxPools: String?
     @Option(name: .setting(.maxShards), help: .setting(.maxShards)) var maxShards: String?
+    @Option(name: .setting(.waitingBytesTotalMax), help: .setting(.waitingBytesTotalMax)) var waitingBytesTotal: String?
     @Option(name: .setting(.waitingEntriesMax), help: .setting(.waitingEntriesMax)) var waitingEntriesMax: String?
     @Option(name: .setting(.waitingBytesMax), help: .setting(.waitingBytesMax)) var waitingBytesMax: String?
     @Option(name: .setting(.cacheBytes), help: .setting(.cacheBytes)) var cacheBytes: String?
@@ -99,6 +100,7 @@ struct ServeLimitOptions: ParsableArguments {
         flags.set(.idempotencyBytesMax, idempotencyBytes)
         flags.set(.maxPools, maxPools)
         flags.set(.maxShards, maxShards)
+        flags.set(.waitingBytesTotalMax, waitingBytesTotal)
         flags.set(.waitingEntriesMax, waitingEntriesMax)
         flags.set(.waitingBytesMax, waitingBytesMax)
         flags.set(.cacheBytes, cacheBytes)

@@ -156,6 +156,7 @@ private func makeRegistry(
     options.quota = settings.quota
     options.waitingEntriesMax = settings.shard.waitingEntriesMax
     options.waitingBytesMax = settings.shard.waitingBytesMax
+    options.waitingBudget = WaitingBudget(limit: settings.storage.waitingBytesMax)
     options.poolsMax = settings.storage.poolsMax
     options.shardsMax = settings.storage.shardsMax
     // Files of one server are of no use to the others that share a table.
