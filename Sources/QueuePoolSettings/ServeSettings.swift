@@ -70,6 +70,9 @@ package struct StorageLimits: Hashable, Sendable {
     package var poolsMax: Int
     package var shardsMax: Int
     package var waitingBytesMax: Int
+    package var cacheBytesMax: Int
+    /// `nil`: as the machine's memory allows.
+    package var deduplicationEntriesMax: Int?
 }
 
 /// Faults put in on purpose, for tests; both 0 in normal use.
@@ -253,8 +256,12 @@ extension SettingsReader {
         let pools = integer(.maxPools)
         let shards = integer(.maxShards)
         let waiting = integer(.waitingBytesTotalMax)
-        guard let pools, let shards, let waiting else { return nil }
-        return StorageLimits(poolsMax: pools, shardsMax: shards, waitingBytesMax: waiting)
+        let cache = integer(.cacheBytesTotalMax)
+        let entries = integer(.deduplicationEntriesMax)
+        guard let pools, let shards, let waiting, let cache else { return nil }
+        return StorageLimits(
+            poolsMax: pools, shardsMax: shards, waitingBytesMax: waiting, cacheBytesMax: cache,
+            deduplicationEntriesMax: entries)
     }
 
     fileprivate mutating func faultInjection() -> FaultInjection? {

@@ -104,6 +104,15 @@ extension Setting {
         fallback: "268435456",
         text: "Bytes of memory for messages that wait for all shards together, 512 for each beside its own; a sender "
             + "beyond that gets 503 and Retry-After.")
+    package static let cacheBytesTotalMax = Setting(
+        "storage.cache-bytes-total-max", flag: "cache-bytes-total-max", .integer(1_048_576...68_719_476_736),
+        fallback: "268435456",
+        text: "Bytes of messages that all shards together keep in memory for receives, each an equal part of it.")
+    package static let deduplicationEntriesMax = Setting(
+        "storage.deduplication-entries-max", flag: "deduplication-entries-max", .integer(1_000...10_000_000_000),
+        allowed: "1000...10000000000",
+        text: "Deduplication ids that all shards together remember, at most 56 bytes each for five minutes; a sender "
+            + "beyond that gets 503 and Retry-After. Unless set, as many as fit in a quarter of the memory.")
     package static let createQueueShards = Setting(
         "pool.create-queue-shards", flag: "create-queue-shards", .integer(1...256), fallback: "1",
         text: "Shards of a pool that CreateQueue makes without the tag queuepool:shards.")
@@ -168,7 +177,8 @@ extension Setting {
         .headerTimeout, .drainSeconds, .idempotencyWindow, .idempotencyBytesMax, .serverDeliver, .tlsCertificate,
         .tlsKey, .dataDirectory, .control, .awsEndpoint,
         .awsRegion,
-        .pools, .maxPools, .maxShards, .waitingBytesTotalMax,
+        .pools, .maxPools, .maxShards, .waitingBytesTotalMax, .cacheBytesTotalMax,
+        .deduplicationEntriesMax,
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate,
         .endpoint,
         .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .graceSeconds,

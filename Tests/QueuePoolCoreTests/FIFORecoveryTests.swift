@@ -125,6 +125,22 @@ import Testing
         #expect(on.queue.entries.placeCount <= 2)
     }
 
+    @Test func `lets the oldest go when it may keep less, and takes more when it may again`() {
+        let on = QueueOnLog(cacheBytesMax: 1 << 20)
+        for round in 0..<50 { on.send("g\(round)", "m\(round)") }
+        let all = on.queue.cachedBytes
+        on.queue.limitCache(toBytes: all / 2)
+        #expect(on.queue.cachedBytes <= all / 2 && on.queue.cachedBytes > all / 3)
+        for round in 50..<60 { on.send("g\(round)", "m\(round)") }
+        #expect(on.queue.cachedBytes <= all / 2)
+        on.queue.limitCache(toBytes: 0)
+        #expect(on.queue.cachedBytes == 0)
+        on.queue.limitCache(toBytes: 1 << 20)
+        on.send("new", "m")
+        #expect(on.queue.cachedBytes > 0)
+        #expect(Set((0..<8).flatMap { _ in on.take() }.map(\.handle.sequence)).count == 61)
+    }
+
     @Test func `stays within its bytes, oldest out first`() {
         let on = QueueOnLog(cacheBytesMax: 1_000)
         for round in 0..<50 { on.send("g\(round)", "m\(round)") }

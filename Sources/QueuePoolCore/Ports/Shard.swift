@@ -98,6 +98,8 @@ package struct ShardCounts: Hashable, Sendable {
     package var delayed = 0
     /// Age of the oldest undeleted message; 0 if there is none.
     package var oldestAgeMilliseconds: Int64 = 0
+    /// Deduplication ids in memory.
+    package var deduplicationEntries = 0
     // Since the shard was opened.
     package var sent = 0
     package var received = 0

@@ -62,7 +62,8 @@ struct DeduplicationWindow: Sendable {
     mutating func insert(_ key: Hash128, _ sequence: SequenceNumber) {
         if next & (1 << DeduplicationWindow.chunkBits - 1) == 0 {
             var chunk: [Item] = []
-            chunk.reserveCapacity(1 << DeduplicationWindow.chunkBits)
+            // The first one grows as it is filled: most of a thousand shards may have a few keys each.
+            if !chunks.isEmpty { chunk.reserveCapacity(1 << DeduplicationWindow.chunkBits) }
             chunks.append(chunk)
         }
         chunks[chunks.count - 1].append(Item(key: key, sequence: sequence))
@@ -79,6 +80,15 @@ struct DeduplicationWindow: Sendable {
             left -= 1
             if oldest & (1 << DeduplicationWindow.chunkBits - 1) == 0 { chunks.removeFirst() }
         }
+        if oldest == next, next > 0 { forgetPlaces() }
+    }
+
+    /// Gives back the memory of keys that are all gone: a shard that rests must not keep what it needed at its busiest.
+    private mutating func forgetPlaces() {
+        chunks = []
+        oldest = 0
+        next = 0
+        tables = Array(repeating: KeyTable(), count: DeduplicationWindow.tableCount)
     }
 
     /// Takes note of an opening: what was restored counts as if no time had passed since `newest`.

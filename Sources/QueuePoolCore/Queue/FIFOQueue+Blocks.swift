@@ -10,7 +10,7 @@ import DequeModule
 
 /// Bodies of recent rows, oldest out first.
 struct BlockCache: Sendable {
-    let bytesMax: Int
+    var bytesMax: Int
     var bytes = 0
     /// Blocks that have their body.
     var blockCount = 0
@@ -34,6 +34,19 @@ extension FIFOQueue {
         if cache.order.count > 2 * cache.blockCount + 1_024 {
             cache.order.removeAll { blocks[$0.block].row != $0.row || blocks[$0.block].body == nil }
         }
+        trimCache()
+    }
+
+    /// Keeps bodies of at most so many bytes from now on; the oldest go first.
+    package mutating func limitCache(toBytes bytesMax: Int) {
+        cache.bytesMax = bytesMax
+        trimCache()
+    }
+
+    /// Bytes of bodies in memory.
+    package var cachedBytes: Int { cache.bytes }
+
+    private mutating func trimCache() {
         while cache.bytes > cache.bytesMax, let oldest = cache.order.popFirst() {
             if blocks[oldest.block].row == oldest.row { drop(cached: oldest.block) }
         }

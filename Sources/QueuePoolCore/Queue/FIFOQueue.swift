@@ -49,6 +49,9 @@ package struct FIFOQueue: Sendable {
     /// Blocks that need one.
     var pinCount = 0
 
+    /// Ids that may still make a send a duplicate, and those about to be forgotten.
+    package var deduplicationCount: Int { window.count }
+
     package internal(set) var messageCount = 0
     package internal(set) var heldCount = 0
     /// Messages dropped by retention since the shard was opened (I7).

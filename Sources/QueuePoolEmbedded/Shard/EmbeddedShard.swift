@@ -110,6 +110,7 @@ package final class EmbeddedShard: Shard {
             counts.delayed = index.delayedCount(time)
             counts.backlog = max(0, index.messageCount - counts.inFlight - counts.delayed)
             counts.oldestAgeMilliseconds = index.oldestAge(time) ?? 0
+            counts.deduplicationEntries = index.deduplicationCount
             counts.sent = index.sentCount
             counts.received = index.receivedCount
             counts.duplicates = index.duplicateCount

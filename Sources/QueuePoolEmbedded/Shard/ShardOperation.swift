@@ -30,6 +30,8 @@ struct ShardInbox {
 package struct EmbeddedShardOptions: Sendable {
     /// Bytes of message bodies kept in memory for receivers, beside the index.
     package var cacheBytesMax = 16 << 20
+    /// What all shards of the process may keep together.
+    package var memory = ShardMemory()
     /// Files that share the shards of a new data directory.
     package var storeCount = storeCountDefault
     /// Two on small machines: one writes while the other waits for the disk, and each serves many senders with a flush.

@@ -22,6 +22,7 @@ extension ShardWriter {
         let isRewriteDue = books.isRewriteDue(blockCount: blockCount)
         guard isTimely || hasMoreUpkeep || isRewriteDue else { return }
         hasMoreUpkeep = false
+        if isTimely { trimMemory(now) }
         guard store.brokenBy == nil else { return }
         if isTimely {
             maintainedAt = now

@@ -24,6 +24,7 @@ final class ShardWriter: @unchecked Sendable {
     var moves = DeadLetterMoves()
     var moveNotes: [MoveNote] = []
     var purges = PurgeLine()
+    var memory: MemoryShare
     /// Whether the last commit failed, so that a change is told once.
     private var isFailing = false
     /// Upkeep has more to do than it did in the last turn. Like everything here, touched by one turn at a time.
@@ -32,7 +33,8 @@ final class ShardWriter: @unchecked Sendable {
     var blockCount = 0
     var maintainedAt: Timestamp
 
-    init(shard: EmbeddedShard, store: Store, identity: LogIdentity, books: LogBooks) {
+    init(shard: EmbeddedShard, store: Store, identity: LogIdentity, books: LogBooks, memory: MemoryShare) {
+        self.memory = memory
         self.shard = shard
         self.store = store
         self.identity = identity
@@ -41,6 +43,8 @@ final class ShardWriter: @unchecked Sendable {
         (blockCount, self.books.finishedRows) = shard.index.withLock { index in
             (index.blockCount, Deque(index.takeFinishedRows()))
         }
+        memory.all.opened()
+        note(keys: shard.index.withLock { $0.deduplicationCount })
     }
 
     /// Asks for a turn unless one is coming.
@@ -86,7 +90,7 @@ final class ShardWriter: @unchecked Sendable {
             case .send(let pull, let completion):
                 let messages = pull()
                 // What comes from another shard is deleted there.
-                if let refusal = store.refusal, messages.contains(where: { !$0.record.isMoved }) {
+                if let refusal = store.refusal ?? memory.all.refusal, messages.contains(where: { !$0.record.isMoved }) {
                     completion(.failure(refusal))
                 } else {
                     turn.sends.append((messages, completion))
@@ -127,12 +131,15 @@ final class ShardWriter: @unchecked Sendable {
         var turn = turn
         if failure == nil, turn.needsWrite { take(note: &turn) }
         let now = shard.now()
-        let isReady = shard.index.withLock { index in
+        let cacheBytes = memory.cacheBytes
+        let (isReady, keys) = shard.index.withLock { index in
+            index.limitCache(toBytes: cacheBytes)
             turn.publish(&index, isDurable: failure == nil, now)
             books.finishedRows.append(contentsOf: index.takeFinishedRows())
             blockCount = index.blockCount
-            return index.hasReadyGroup
+            return (index.hasReadyGroup, index.deduplicationCount)
         }
+        note(keys: keys)
         if !turn.moves.isEmpty { settleMoves(turn.moves, isDurable: failure == nil) }
         shard.counters.moved.wrappingAdd(failure == nil ? turn.movedCount : 0, ordering: .relaxed)
         turn.answer(failure)

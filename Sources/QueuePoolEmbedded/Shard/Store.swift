@@ -215,7 +215,9 @@ final class Store: @unchecked Sendable {
             }
         } catch { throw .store(file: path, error) }
         let shard = EmbeddedShard(name: name, index: recovery.index, clock: clock)
-        let writer = ShardWriter(shard: shard, store: self, identity: identity, books: recovery.books)
+        let writer = ShardWriter(
+            shard: shard, store: self, identity: identity, books: recovery.books,
+            memory: MemoryShare(all: options.memory, cacheBytesMax: options.cacheBytesMax))
         shard.setWriter { writer.poke() }
         line.withLock { line in
             line.members[ObjectIdentifier(writer)] = writer
@@ -300,6 +302,7 @@ final class Store: @unchecked Sendable {
     }
 
     private func end(_ writer: ShardWriter) {
+        writer.giveMemoryBack()
         line.withLock { line in
             line.members[ObjectIdentifier(writer)] = nil
             if line.members.isEmpty { pool.remove(self) }

@@ -85,7 +85,8 @@ extension PoolRegistry {
             requestBytesMax: hasQuota ? QueueLimits.messageBytesMax : options.commitBytesMax,
             requestsInFlightMax: 1, groupEntriesMax: shard.storesBatchesWhole ? .max : 1,
             waitingEntriesMax: options.waitingEntriesMax, waitingBytesMax: options.waitingBytesMax)
-        return PoolShard(index: entry.index, shard: shard, limits: limits, quota: quota, clock: clock,
+        return PoolShard(
+            index: entry.index, shard: shard, limits: limits, quota: quota, clock: clock,
             budget: options.waitingBudget)
     }
 

@@ -33,6 +33,9 @@ struct MetricsPage: Sendable {
         Series(name: "oldest_age_seconds", kind: "gauge", help: "Age of the oldest undeleted message.") {
             "\(Double($0.oldestAgeMilliseconds) / 1_000)"
         },
+        Series(name: "deduplication_entries", kind: "gauge", help: "Deduplication ids in memory.") {
+            String($0.deduplicationEntries)
+        },
         Series(name: "sent_messages_total", kind: "counter", help: "Messages accepted.") { String($0.sent) },
         Series(name: "duplicate_messages_total", kind: "counter", help: "Sends answered as duplicates.") {
             String($0.duplicates)

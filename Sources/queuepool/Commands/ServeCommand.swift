@@ -80,6 +80,9 @@ struct ServeLimitOptions: ParsableArguments {
     @Option(name: .setting(.maxPools), help: .setting(.maxPools)) var maxPools: String?
     @Option(name: .setting(.maxShards), help: .setting(.maxShards)) var maxShards: String?
     @Option(name: .setting(.waitingBytesTotalMax), help: .setting(.waitingBytesTotalMax)) var waitingBytesTotal: String?
+    @Option(name: .setting(.cacheBytesTotalMax), help: .setting(.cacheBytesTotalMax)) var cacheBytesTotal: String?
+    @Option(name: .setting(.deduplicationEntriesMax), help: .setting(.deduplicationEntriesMax))
+    var deduplicationEntries: String?
     @Option(name: .setting(.waitingEntriesMax), help: .setting(.waitingEntriesMax)) var waitingEntriesMax: String?
     @Option(name: .setting(.waitingBytesMax), help: .setting(.waitingBytesMax)) var waitingBytesMax: String?
     @Option(name: .setting(.cacheBytes), help: .setting(.cacheBytes)) var cacheBytes: String?
@@ -101,6 +104,8 @@ struct ServeLimitOptions: ParsableArguments {
         flags.set(.maxPools, maxPools)
         flags.set(.maxShards, maxShards)
         flags.set(.waitingBytesTotalMax, waitingBytesTotal)
+        flags.set(.cacheBytesTotalMax, cacheBytesTotal)
+        flags.set(.deduplicationEntriesMax, deduplicationEntries)
         flags.set(.waitingEntriesMax, waitingEntriesMax)
         flags.set(.waitingBytesMax, waitingBytesMax)
         flags.set(.cacheBytes, cacheBytes)

@@ -115,6 +115,9 @@ private func openStores(
 ) throws -> EmbeddedShardFactory {
     var options = EmbeddedShardOptions(now: { clock.now() })
     options.cacheBytesMax = settings.shard.cacheBytes
+    options.memory = ShardMemory(
+        cacheBytesMax: settings.storage.cacheBytesMax,
+        keysMax: settings.storage.deduplicationEntriesMax ?? MachineMemory.bytes / 4 / ShardMemory.bytesOfKey)
     options.report = { log($0, to: logger) }
     do throws(ShardOpenError) {
         return try EmbeddedShardFactory(directory: settings.dataDirectory + "/shards", options: options)
