@@ -54,6 +54,25 @@ def test_what_a_worker_gave_up_goes_back_to_its_pool_and_group_in_order(given_up
     assert not [name for m in back for name in m.get("MessageAttributes", {}) if name.startswith("queuepool.")]
 
 
+def test_a_queue_is_not_moved_into_itself(given_up):
+    """The copy would be a duplicate of the message that is then deleted."""
+    refused = given_up.action("StartMessageMoveTask", {"SourceArn": arn(given_up), "DestinationArn": arn(given_up)})
+    assert refused.status_code == 400 and refused.headers["x-amzn-query-error"] == "InvalidParameterValue;Sender"
+    assert "destination" in refused.json()["message"].lower()
+    assert "Results" not in given_up.answer("ListMessageMoveTasks", {"SourceArn": arn(given_up)})
+    assert given_up.pool(DEAD)["backlog"] == 12
+
+
+def test_a_message_that_says_it_came_from_its_own_queue_stays(given_up):
+    given_up.answer("SendMessage", {
+        "QueueUrl": DEAD, "MessageBody": "x", "MessageGroupId": "circle", "MessageDeduplicationId": "1",
+        "MessageAttributes": {"queuepool.pool": {"DataType": "String", "StringValue": DEAD}}})
+    task = redrive(given_up)
+    assert task["Status"] == "FAILED" and "1 messages do not say" in task["FailureReason"]
+    assert len(given_up.drain(POOL)) == 12
+    assert [m["Body"] for m in given_up.drain(DEAD)] == ["x"]
+
+
 def test_a_message_without_a_home_stays_and_holds_up_no_other_group(servers, given_up):
     # Before all others in its group, and in a group of its own.
     given_up.answer("SendMessage", {

@@ -271,9 +271,14 @@ package final class MoveTask: Sendable {
         }
     }
 
+    /// Where a message goes; never where it is. There it would be a duplicate of itself, and then be deleted.
     private func target(of message: ReceivedMessage) -> Pool? {
-        if let destination = pools.withLock({ $0?.destination }) { return destination }
-        return message.withView { view in
+        let target = pools.withLock { $0?.destination } ?? home(of: message)
+        return target?.name == source ? nil : target
+    }
+
+    private func home(of message: ReceivedMessage) -> Pool? {
+        message.withView { view in
             if let origin = view.origin, let home = homes.byTag(origin.messageID.shard) { return home }
             guard view.hasAttributes else { return nil }
             let name = view.attributes.first { $0.name == WorkerAttributes.pool }

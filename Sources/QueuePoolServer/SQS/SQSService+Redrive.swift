@@ -20,6 +20,10 @@ extension SQSService {
         }
         var destination: Pool?
         if let arn = request.destinationArn { destination = try pool(arn: arn, "DestinationArn") }
+        // What is moved keeps its deduplication id: stored beside itself it is a duplicate, and would then be deleted.
+        guard destination?.name != source.name else {
+            throw SQSError(.invalidParameterValue, "The destination queue must be another one than the source queue.")
+        }
         let handle = MessageID(high: .random(in: .min ... .max), low: .random(in: .min ... .max)).description
         let task = MoveTask(
             handle: handle, source: source, destination: destination, perSecondMax: request.maxPerSecond,
