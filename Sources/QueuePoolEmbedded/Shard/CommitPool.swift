@@ -28,7 +28,6 @@ package final class CommitPool: Sendable {
         var running = 0
 
         var members: [ObjectIdentifier: Store] = [:]
-        var tickedAt = DispatchTime.now()
 
         /// Whether a sleeping thread should be woken for a store in line: not if one that runs will come to it soon.
         mutating func mustWake(_ runningMax: Int) -> Bool {
@@ -42,6 +41,7 @@ package final class CommitPool: Sendable {
     private let runningMax: Int
     private let state = Mutex(State())
     private let wake = DispatchSemaphore(value: 0)
+    private let ticks = DispatchQueue(label: "queuepool.ticks")
 
     /// Starts the threads; they live as long as the process.
     /// - Parameters:
@@ -53,6 +53,7 @@ package final class CommitPool: Sendable {
             state.withLock { $0.running += 1 }
             if !SystemThread.start({ self.run() }) { state.withLock { $0.running -= 1 } }
         }
+        tick()
     }
 
     /// Takes a store in: from now on its shards get a turn at least every second, for what is due by time.
@@ -89,36 +90,23 @@ package final class CommitPool: Sendable {
 
     private func run() {
         while true {
-            for store in dueMembers() { store.pokeAll() }
             let store = state.withLock { state -> Store? in
                 if let first = state.ready.popFirst() { return first }
                 state.sleeping += 1
                 state.running -= 1
                 return nil
             }
-            if let store { store.turn() } else { sleep() }
+            if let store { store.turn() } else { wake.wait() }
         }
     }
 
-    private func sleep() {
-        let timeout = DispatchTime.now() + .milliseconds(CommitPool.tickMilliseconds)
-        guard wake.wait(timeout: timeout) == .timedOut else { return }
-        let isSignalled = state.withLock { state in
-            guard state.sleeping > 0 else { return true }
-            state.sleeping -= 1
-            state.running += 1
-            return false
-        }
-        // Somebody counted this thread as woken between the timeout and the lock.
-        if isSignalled { wake.wait() }
-    }
-
-    private func dueMembers() -> [Store] {
-        let now = DispatchTime.now()
-        return state.withLock { state in
-            guard now >= state.tickedAt + .milliseconds(CommitPool.tickMilliseconds) else { return [] }
-            state.tickedAt = now
-            return Array(state.members.values)
+    /// Gives every store a turn now and then. By a timer: a thread that waits with a timeout waits by the wall clock, and
+    /// for hours when that is set back.
+    private func tick() {
+        ticks.asyncAfter(deadline: .now() + .milliseconds(CommitPool.tickMilliseconds)) { [weak self] in
+            guard let self else { return }
+            for store in state.withLock({ Array($0.members.values) }) { store.pokeAll() }
+            tick()
         }
     }
 }
