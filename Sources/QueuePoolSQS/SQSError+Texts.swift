@@ -5,19 +5,16 @@
 package import QueuePoolJSON
 
 // The texts of errors, word for word as SQS writes them where that is known: people search for them and programs match
-// them. A text may quote a name, an id or a handle that the caller sent, at most 128 characters of it; never a body and
-// never an attribute's value.
+// them. A text names parameters and attributes that SQS knows, and says how long what the caller sent is; it repeats
+// nothing of it, be it a name, an id or a value, for that may be somebody's data and errors end in logs.
 
 extension SQSError {
-    /// At most 128 characters (Unicode scalars: a grapheme has no limit of its own) of what a caller sent.
-    package static func quoted(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.prefix(128)))
-    }
+    /// How long what a caller sent is, for the place where its text would stand.
+    package static func sized(_ text: String) -> String { sized(text.utf8.count) }
 
-    package static func quoted(_ bytes: [UInt8]) -> String {
-        // 128 characters take at most 512 bytes.
-        quoted(String(decoding: bytes.prefix(512), as: UTF8.self))
-    }
+    package static func sized(_ bytes: [UInt8]) -> String { sized(bytes.count) }
+
+    private static func sized(_ count: Int) -> String { "(\(count) \(count == 1 ? "byte" : "bytes"))" }
 
     // MARK: Parameters
 
@@ -27,12 +24,17 @@ extension SQSError {
 
     package static func invalid(_ parameter: String, _ value: String, _ reason: String) -> SQSError {
         SQSError(
-            .invalidParameterValue, "Value \(quoted(value)) for parameter \(parameter) is invalid. Reason: \(reason)")
+            .invalidParameterValue, "Value \(sized(value)) for parameter \(parameter) is invalid. Reason: \(reason)")
+    }
+
+    /// The same for a number, which is shown.
+    package static func invalid(_ parameter: String, _ value: Int, _ reason: String) -> SQSError {
+        SQSError(.invalidParameterValue, "Value \(value) for parameter \(parameter) is invalid. Reason: \(reason)")
     }
 
     static func invalidIdentifier(_ parameter: String, _ value: [UInt8]) -> SQSError {
         invalid(
-            parameter, quoted(value),
+            parameter, String(decoding: value, as: UTF8.self),
             "\(parameter) can only include alphanumeric and punctuation characters. 1 to 128 in length.")
     }
 
@@ -49,47 +51,44 @@ extension SQSError {
 
     package static let noSuchQueue = SQSError(.queueDoesNotExist, "The specified queue does not exist.")
 
+    /// - Parameter attribute: one that SQS knows.
     package static func alreadyExists(differingIn attribute: String) -> SQSError {
         SQSError(
             .queueNameExists,
-            "A queue already exists with the same name and a different value for attribute \(quoted(attribute))")
+            "A queue already exists with the same name and a different value for attribute \(attribute)")
     }
 
     package static let deletedRecently = SQSError(
         .queueDeletedRecently,
         "You must wait 60 seconds after deleting a queue before you can create another with the same name.")
 
-    package static func purgeInProgress(_ queue: String) -> SQSError {
-        SQSError(
-            .purgeQueueInProgress,
-            "Only one PurgeQueue operation on \(quoted(queue)) is allowed every 60 seconds.")
-    }
+    package static let purgeInProgress = SQSError(
+        .purgeQueueInProgress, "Only one PurgeQueue operation on a queue is allowed every 60 seconds.")
 
     package static let invalidQueueName = SQSError(
         .invalidParameterValue,
         "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
 
     package static func unknownAttribute(_ name: String) -> SQSError {
-        SQSError(.invalidAttributeName, "Unknown Attribute \(quoted(name)).")
+        let known = QueueAttributeName(rawValue: name)?.rawValue
+        return SQSError(.invalidAttributeName, "Unknown Attribute \(known ?? sized(name)).")
     }
 
     package static func invalidAttribute(_ name: String, _ reason: String) -> SQSError {
         SQSError(.invalidAttributeValue, "Invalid value for the parameter \(name). Reason: \(reason)")
     }
 
-    package static func tooManyTags(_ queue: String) -> SQSError {
-        SQSError(.invalidParameterValue, "Too many tags added for queue \(quoted(queue)).")
-    }
+    package static let tooManyTags = SQSError(.invalidParameterValue, "Too many tags added for the queue.")
 
     package static func unknownOperation(_ name: String) -> SQSError {
-        SQSError(.unknownOperation, "The operation \(quoted(name)) is not known to this endpoint.")
+        SQSError(.unknownOperation, "The operation \(sized(name)) is not known to this endpoint.")
     }
 
     // MARK: Receipt handles
 
     package static func invalidHandle(_ handle: String) -> SQSError {
         SQSError(
-            .receiptHandleIsInvalid, "The input receipt handle \"\(quoted(handle))\" is not a valid receipt handle.")
+            .receiptHandleIsInvalid, "The input receipt handle \(sized(handle)) is not a valid receipt handle.")
     }
 
     package static func expiredHandle(_ handle: String) -> SQSError {
@@ -103,7 +102,7 @@ extension SQSError {
 
     package static func visibilityBeyondLimit(_ seconds: Int) -> SQSError {
         invalid(
-            "VisibilityTimeout", String(seconds),
+            "VisibilityTimeout", seconds,
             "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]")
     }
 
@@ -119,8 +118,9 @@ extension SQSError {
             "Maximum number of entries per request are 10. You have sent \(count).")
     }
 
-    static func repeatedID(_ id: String) -> SQSError {
-        SQSError(.batchEntryIdsNotDistinct, "Id \(quoted(id)) repeated.")
+    /// - Parameter position: of the second entry with that id, from 0.
+    static func repeatedID(at position: Int) -> SQSError {
+        SQSError(.batchEntryIdsNotDistinct, "Id of entry \(position + 1) repeated.")
     }
 
     static let invalidBatchEntryID = SQSError(

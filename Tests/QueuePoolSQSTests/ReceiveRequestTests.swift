@@ -55,7 +55,7 @@ import Testing
         (
             #","ReceiveRequestAttemptId":"a b""#,
             """
-            Value a b for parameter ReceiveRequestAttemptId is invalid. Reason: \
+            Value (3 bytes) for parameter ReceiveRequestAttemptId is invalid. Reason: \
             ReceiveRequestAttemptId can only include alphanumeric and punctuation characters. 1 to \
             128 in length.
             """
@@ -119,7 +119,7 @@ import Testing
         for text in texts {
             let request = "{\"QueueUrl\":\"q.fifo\",\"ReceiptHandle\":\"\(text)\",\"VisibilityTimeout\":1}"
             let expected = SQSError(
-                .receiptHandleIsInvalid, "The input receipt handle \"\(text)\" is not a valid receipt handle.")
+                .receiptHandleIsInvalid, "The input receipt handle (\(text.utf8.count) bytes) is not a valid receipt handle.")
             #expect(request.refusal(DeleteMessageRequest.init) == expected)
             #expect(request.refusal(ChangeMessageVisibilityRequest.init) == expected)
         }
@@ -163,7 +163,7 @@ import Testing
         #expect(
             "{\"QueueUrl\":\"q\",\"Entries\":[]}".refusal(ChangeMessageVisibilityBatchRequest.init)?.message
                 == "There should be at least one ChangeMessageVisibilityBatchRequestEntry in the request.")
-        #expect(error("{\"Id\":\"a\"},{\"Id\":\"a\"}")?.message == "Id a repeated.")
+        #expect(error("{\"Id\":\"a\"},{\"Id\":\"a\"}")?.message == "Id of entry 2 repeated.")
         #expect(error("{\"Id\":\"\"}")?.kind == .invalidBatchEntryId)
         #expect(error("{}")?.kind == .invalidBatchEntryId)
         let eleven = (0..<11).map { "{\"Id\":\"\($0)\"}" }.joined(separator: ",")

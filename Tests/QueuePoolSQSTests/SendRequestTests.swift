@@ -149,7 +149,7 @@ import Testing
         #expect(checked(batch([entry(String(repeating: "x", count: 80))])) == nil)
         #expect(
             checked(batch([entry("id_1"), entry("id_2"), entry("id_2"), entry("id_1")]))
-                == SQSError(.batchEntryIdsNotDistinct, "Id id_2 repeated."))
+                == SQSError(.batchEntryIdsNotDistinct, "Id of entry 3 repeated."))
         let half = String(repeating: "x", count: 524_288)
         #expect(checked(batch([entry("a", body: half), entry("b", body: half)])) == nil)
         #expect(

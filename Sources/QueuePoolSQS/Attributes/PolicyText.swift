@@ -62,8 +62,7 @@ enum PolicyText {
         guard let maximum = Int(count), (1...1_000).contains(maximum) else {
             throw invalidRedrive(
                 text,
-                "Invalid value for maxReceiveCount: \(SQSError.quoted(count)), valid values are from 1 to 1000 both "
-                    + "inclusive.")
+                "Invalid value for maxReceiveCount, valid values are from 1 to 1000 both inclusive.")
         }
         guard let name = QueueReference.name(inARN: arn) else {
             throw invalidRedrive(text, "Invalid value for deadLetterTargetArn.")

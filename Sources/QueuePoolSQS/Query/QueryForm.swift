@@ -154,7 +154,7 @@ extension SQSError {
         .invalidParameterValue, "The request has more than \(QueryForm.pairsMax) parameters.")
 
     fileprivate static func repeatedParameter(_ name: [UInt8]) -> SQSError {
-        SQSError(.invalidParameterValue, "The parameter \(quoted(name)) comes more than once.")
+        SQSError(.invalidParameterValue, "A parameter with a name of \(sized(name)) comes more than once.")
     }
 
     fileprivate static func malformedForm(_ what: String, _ reason: String) -> SQSError {
@@ -164,7 +164,7 @@ extension SQSError {
     fileprivate static func invalidNumber(_ list: String, _ number: String) -> SQSError {
         SQSError(
             .invalidParameterValue,
-            "The members of \(quoted(list)) must be numbered from 1 to \(QueryForm.numberMax), without leading zeros; "
-                + "one is \"\(quoted(number))\".")
+            "The members of \(list) must be numbered from 1 to \(QueryForm.numberMax), without leading zeros; one has "
+                + "\(sized(number)) for its number.")
     }
 }

@@ -28,10 +28,10 @@ package struct QueryRequest: Sendable {
         }
         let text = String(decoding: name, as: UTF8.self)
         guard let action = SQSAction(rawValue: text), queue == nil || !action.isOfEndpoint else {
-            throw SQSError(.invalidAction, "The action \(SQSError.quoted(text)) is not valid for this endpoint.")
+            throw SQSError(.invalidAction, "The action \(SQSError.sized(text)) is not valid for this endpoint.")
         }
         if let version = form.value("Version"), version != Array(Self.version.utf8) {
-            throw .invalid("Version", SQSError.quoted(version), "Must be \(Self.version).")
+            throw .invalid("Version", String(decoding: version, as: UTF8.self), "Must be \(Self.version).")
         }
         var writer = QueryRequestWriter(form: form, capacity: bytes.count + 128)
         try writer.write(action.queryFields, queue: queue)

@@ -68,7 +68,7 @@ struct AdminMembers {
     func page(_ limit: Int) throws(SQSError) -> Int? {
         guard let max else { return nil }
         guard (1...limit).contains(max) else {
-            throw .invalid("MaxResults", String(max), "Must be between 1 and \(limit), if provided.")
+            throw .invalid("MaxResults", max, "Must be between 1 and \(limit), if provided.")
         }
         return max
     }
@@ -84,7 +84,7 @@ enum AdminRules {
 
     /// At most 50 tags; keys of 1...128 characters, values of at most 256 (AWS, "Tag restrictions").
     static func checkTags(_ tags: [String: String], existing: Int, queue: String) throws(SQSError) {
-        guard tags.count + existing <= QueueLimits.tagsMax else { throw .tooManyTags(queue) }
+        guard tags.count + existing <= QueueLimits.tagsMax else { throw .tooManyTags }
         for (key, value) in tags {
             guard (1...128).contains(key.unicodeScalars.count), value.unicodeScalars.count <= 256 else {
                 throw SQSError(

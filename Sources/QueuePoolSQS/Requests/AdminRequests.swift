@@ -114,7 +114,7 @@ package struct TagQueueRequest: Sendable {
     /// - Throws: `invalidParameterValue` when they would be more than 50.
     package func applied(to existing: [String: String]) throws(SQSError) -> [String: String] {
         let merged = existing.merging(tags) { _, new in new }
-        guard merged.count <= QueueLimits.tagsMax else { throw .tooManyTags(queue) }
+        guard merged.count <= QueueLimits.tagsMax else { throw .tooManyTags }
         return merged
     }
 }
@@ -175,7 +175,7 @@ package struct StartMessageMoveTaskRequest: Sendable {
         destinationArn = members.destinationArn
         maxPerSecond = members.maxPerSecond
         if let rate = maxPerSecond, !(1...500).contains(rate) {
-            throw .invalid("MaxNumberOfMessagesPerSecond", String(rate), "Must be between 1 and 500, if provided.")
+            throw .invalid("MaxNumberOfMessagesPerSecond", rate, "Must be between 1 and 500, if provided.")
         }
     }
 }

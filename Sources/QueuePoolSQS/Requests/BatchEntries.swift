@@ -55,7 +55,9 @@ enum BatchRules {
         guard count <= QueueLimits.batchEntriesMax else { throw .tooManyEntries(count) }
         for id in ids where !isValid(id) { throw .invalidBatchEntryID }
         // At most ten: comparing all pairs beats building a set.
-        for (position, id) in ids.enumerated() where ids.prefix(position).contains(id) { throw .repeatedID(id) }
+        for (position, id) in ids.enumerated() where ids.prefix(position).contains(id) {
+            throw .repeatedID(at: position)
+        }
     }
 
     private static func isValid(_ id: String) -> Bool {

@@ -58,11 +58,11 @@ package struct ReceiveMessageRequest: Sendable {
 
     private func checkRanges() throws(SQSError) {
         guard (1...QueueLimits.batchEntriesMax).contains(max) else {
-            throw .invalid("MaxNumberOfMessages", String(max), "Must be between 1 and 10, if provided.")
+            throw .invalid("MaxNumberOfMessages", max, "Must be between 1 and 10, if provided.")
         }
         if let seconds = visibilitySeconds { try VisibilityRules.check(seconds) }
         if let seconds = waitSeconds, !(0...QueueLimits.waitSecondsMax).contains(seconds) {
-            throw .invalid("WaitTimeSeconds", String(seconds), "Must be >= 0 and <= 20, if provided.")
+            throw .invalid("WaitTimeSeconds", seconds, "Must be >= 0 and <= 20, if provided.")
         }
         if let id = attemptID, !MessageRules.isIdentifier(Array(id.utf8)) {
             throw .invalidIdentifier("ReceiveRequestAttemptId", Array(id.utf8))
@@ -169,7 +169,7 @@ package struct MessageAttributeFilter: Hashable, Sendable {
 enum VisibilityRules {
     static func check(_ seconds: Int) throws(SQSError) {
         guard (0...QueueLimits.visibilitySecondsMax).contains(seconds) else {
-            throw .invalid("VisibilityTimeout", String(seconds), "Must be >= 0 and <= 43200, if provided.")
+            throw .invalid("VisibilityTimeout", seconds, "Must be >= 0 and <= 43200, if provided.")
         }
     }
 }

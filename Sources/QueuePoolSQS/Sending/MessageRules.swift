@@ -50,9 +50,9 @@ package enum MessageRules {
                 .invalidParameterValue,
                 "Number of message attributes [\(count)] exceeds the allowed maximum [\(QueueLimits.attributesMax)].")
         }
-        for attribute in attributes {
-            guard isAttributeName(attribute.name) else { throw invalidName(attribute.name) }
-            try checkValue(attribute)
+        for (position, attribute) in attributes.enumerated() {
+            guard isAttributeName(attribute.name) else { throw invalidName(attribute.name, at: position) }
+            try checkValue(attribute, at: position)
         }
     }
 
@@ -62,7 +62,7 @@ package enum MessageRules {
             guard attribute.name == "AWSTraceHeader" else {
                 throw SQSError(
                     .invalidParameterValue,
-                    "Message system attribute name '\(SQSError.quoted(attribute.name))' is invalid. "
+                    "Message system attribute name \(SQSError.sized(attribute.name)) is invalid. "
                         + "The only one that can be sent is AWSTraceHeader.")
             }
             guard attribute.dataType == "String" else {
@@ -76,40 +76,40 @@ package enum MessageRules {
                     "The message system attribute 'AWSTraceHeader' has \(attribute.value.count) bytes; at most "
                         + "\(traceHeaderBytesMax) are allowed.")
             }
-            try checkValue(attribute)
+            try checkValue(attribute, at: 0)
         }
     }
 
     /// System attributes do not count towards a message's size, so the one there is has a limit of its own.
     static let traceHeaderBytesMax = 2_048
 
-    private static func checkValue(_ attribute: MessageAttribute) throws(SQSError) {
+    private static func checkValue(_ attribute: MessageAttribute, at position: Int) throws(SQSError) {
         let type = attribute.dataType
-        // Only a refusal needs the name.
+        // An attribute is told by its place and by how long its name is.
         func refusal(_ text: (String) -> String) -> SQSError {
-            SQSError(.invalidParameterValue, text(SQSError.quoted(attribute.name)))
+            SQSError(.invalidParameterValue, text("\(position + 1) \(SQSError.sized(attribute.name))"))
         }
         guard !type.isEmpty else {
-            throw refusal { "The message attribute '\($0)' must contain non-empty message attribute type." }
+            throw refusal { "The message attribute \($0) must contain non-empty message attribute type." }
         }
         guard let base = baseType(type), type.utf8.count <= QueueLimits.attributeNameBytesMax else {
             throw refusal {
-                "The message attribute '\($0)' has an invalid message attribute type, the set of supported type "
+                "The message attribute \($0) has an invalid message attribute type, the set of supported type "
                     + "prefixes is Binary, Number, and String."
             }
         }
         guard !attribute.value.isEmpty else {
-            throw refusal { "Message (user) attribute '\($0)' must contain a non-empty value of type '\(base)'." }
+            throw refusal { "Message (user) attribute \($0) must contain a non-empty value of type '\(base)'." }
         }
         if base == "Binary" { return }
         guard attribute.value.withUnsafeBytes(isAllowed) else {
             throw refusal {
-                "Invalid binary character was found in the value of message attribute '\($0)', the set of allowed "
+                "Invalid binary character was found in the value of message attribute \($0), the set of allowed "
                     + "characters is #x9 | #xA | #xD | [#x20 to #xD7FF] | [#xE000 to #xFFFD] | [#x10000 to #x10FFFF]"
             }
         }
         guard base != "Number" || NumberText.isValid(attribute.value) else {
-            throw refusal { "Can't cast the value of message (user) attribute '\($0)' to a number." }
+            throw refusal { "Can't cast the value of message (user) attribute \($0) to a number." }
         }
     }
 
@@ -137,10 +137,10 @@ package enum MessageRules {
         return !start.hasPrefix("aws.") && !start.hasPrefix("amazon.")
     }
 
-    private static func invalidName(_ name: String) -> SQSError {
+    private static func invalidName(_ name: String, at position: Int) -> SQSError {
         SQSError(
             .invalidParameterValue,
-            "Message (user) attribute name '\(SQSError.quoted(name))' is invalid. It can contain alphanumeric "
+            "Message (user) attribute name \(position + 1) \(SQSError.sized(name)) is invalid. It can contain alphanumeric "
                 + "characters, hyphens, underscores and single full stops, must not begin or end with a full stop or "
                 + "begin with AWS. or Amazon., and has 1 to 256 characters.")
     }

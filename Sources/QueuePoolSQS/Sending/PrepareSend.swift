@@ -86,8 +86,8 @@ package func contentDeduplicationID(_ body: [UInt8]) -> [UInt8] {
 private func checkDelay(_ seconds: Int?) throws(SQSError) {
     guard let seconds, seconds != 0 else { return }
     guard seconds > 0, seconds <= QueueLimits.delaySecondsMax else {
-        throw .invalid("DelaySeconds", String(seconds), "DelaySeconds must be >= 0 and <= 900.")
+        throw .invalid("DelaySeconds", seconds, "DelaySeconds must be >= 0 and <= 900.")
     }
     throw .invalid(
-        "DelaySeconds", String(seconds), "The request include parameter that is not valid for this queue type.")
+        "DelaySeconds", seconds, "The request include parameter that is not valid for this queue type.")
 }

@@ -63,11 +63,16 @@ struct MessageReader {
             return
         }
         try json.beginObject()
-        while let key = try json.nextKey() { try readMember(key, &json) }
+        var position = 0
+        while let key = try json.nextKey() {
+            position += 1
+            try readMember(key, position, &json)
+        }
         try json.finish()
     }
 
-    private mutating func readMember(_ key: JSONString, _ json: inout JSONReader) throws(JSONFault) {
+    /// - Parameter position: of the member, from 1: an unknown one is told by it, for its name may be anything.
+    private mutating func readMember(_ key: JSONString, _ position: Int, _ json: inout JSONReader) throws(JSONFault) {
         if key.equals("body") {
             body = try string("body", &json)
         } else if key.equals("group") {
@@ -84,9 +89,10 @@ struct MessageReader {
                     "is not 0; messages of a FIFO queue have their queue's delay only: send 0 or leave it out")
             }
         } else {
-            fail(
-                String(key.text.prefix(64)),
-                "is not known; allowed are group, body, deduplicationId, attributes, delaySeconds")
+            tell(
+                "message",
+                "Member \(position) has a name of \(key.count) bytes that is not known; allowed are group, body, "
+                    + "deduplicationId, attributes, delaySeconds.")
             try json.skipValue()
         }
     }
@@ -94,6 +100,10 @@ struct MessageReader {
     /// The first thing wrong is the one that is told.
     private mutating func fail(_ field: String, _ what: String) {
         if problem == nil { problem = .invalidField(field, "'\(field)' \(what).") }
+    }
+
+    private mutating func tell(_ field: String, _ detail: String) {
+        if problem == nil { problem = .invalidField(field, detail) }
     }
 
     private mutating func refuse(_ field: String, _ allowed: String, _ json: inout JSONReader) throws(JSONFault) {
@@ -115,8 +125,11 @@ struct MessageReader {
     private mutating func readAttributes(_ json: inout JSONReader) throws(JSONFault) {
         guard json.peekKind() == .object else { return try refuse("attributes", "an object", &json) }
         try json.beginObject()
+        var position = 0
         while let key = try json.nextKey() {
             let name = key.text
+            let field = position
+            position += 1
             guard attributes.count <= QueueLimits.attributesMax else {
                 try json.skipValue()
                 continue
@@ -127,14 +140,13 @@ struct MessageReader {
             case .number:
                 attributes.append(
                     MessageAttribute(name: name, dataType: "Number", value: Array(try json.readNumberText())))
-            case .object: try readTyped(name, &json)
-            default: try refuse("attributes.\(name.prefix(64))", "a string, a number or {type, value}", &json)
+            case .object: try readTyped(name, "attributes[\(field)]", &json)
+            default: try refuse("attributes[\(field)]", "a string, a number or {type, value}", &json)
             }
         }
     }
 
-    private mutating func readTyped(_ name: String, _ json: inout JSONReader) throws(JSONFault) {
-        let field = "attributes.\(name.prefix(64))"
+    private mutating func readTyped(_ name: String, _ field: String, _ json: inout JSONReader) throws(JSONFault) {
         var type: String?
         var value: [UInt8]?
         try json.beginObject()

@@ -94,11 +94,13 @@ struct PoolAdministration: Sendable {
         var shards: Int?
         var quota: Int?
         var unknown: String?
+        var position = 0
         let fault: JSONFault? = body.withUnsafeBytes { bytes in
             var json = JSONReader(bytes)
             do throws(JSONFault) {
                 try json.beginObject()
                 while let key = try json.nextKey() {
+                    position += 1
                     if key.equals("name") {
                         name = try json.readString().text
                     } else if key.equals("shards") {
@@ -106,7 +108,7 @@ struct PoolAdministration: Sendable {
                     } else if key.equals("quota") {
                         if json.peekKind() == .null { try json.readNull() } else { quota = try json.readInt() }
                     } else {
-                        unknown = String(key.text.prefix(64))
+                        unknown = "Member \(position) has a name of \(key.count) bytes that is not known"
                         try json.skipValue()
                     }
                 }
@@ -115,7 +117,7 @@ struct PoolAdministration: Sendable {
             } catch { return error }
         }
         if let fault { throw .malformed(fault) }
-        if let unknown { throw .invalidField(unknown, "It is not known; allowed are name, shards, quota.") }
+        if let unknown { throw .invalidField("pool", "\(unknown); allowed are name, shards, quota.") }
         guard let name, let pool = PoolName(name) else {
             throw .invalidField("name", "It must be 1 to 80 of A-Z a-z 0-9 - _ and end in .fifo.")
         }
@@ -130,10 +132,10 @@ struct PoolAdministration: Sendable {
 extension Problem {
     init(_ error: RegistryError) {
         switch error {
-        case .nameTaken(let name):
+        case .nameTaken:
             self.init(
                 "name-taken", status: 409, title: "The name is taken",
-                detail: "\(name) is a queue or a shard of a pool.", field: "name")
+                detail: "It is a queue's or a shard's of a pool.", field: "name")
         case .noSuchPool: self = .noSuchPool()
         case .shardCount(let count):
             self = .invalidField("shards", "\(count) shards were asked for; allowed are 1 to \(Topology.shardsMax).")
@@ -163,10 +165,10 @@ extension Problem {
             self.init(
                 "dead-letter-queue", status: 409, title: "The pool is a dead-letter queue",
                 detail: "Messages go to it from \(sources.joined(separator: ", ")): change or delete these first.")
-        case .foreign(let pool, _, _):
+        case .foreign:
             self.init(
                 "foreign-pool", status: 409, title: "The pool is another server's",
-                detail: "\(pool) is in another server's data directory.")
+                detail: "It is in another server's data directory.")
         case .refused(let reason):
             self = reason as? Problem ?? Problem("refused", status: 409, title: "The change was refused", detail: "")
         }

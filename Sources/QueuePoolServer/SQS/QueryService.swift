@@ -76,7 +76,7 @@ struct QueryService: Sendable {
 
 extension SQSError {
     static func invalidAddress(_ path: String) -> SQSError {
-        SQSError(.invalidAddress, "The address \(quoted(path)) is not valid for this endpoint.")
+        SQSError(.invalidAddress, "The address \(sized(path)) is not valid for this endpoint.")
     }
 
     /// What REST says of a body that could not be read, in this protocol's words.

@@ -62,7 +62,7 @@ extension SQSService {
         if let circle {
             throw .invalid(
                 "RedrivePolicy", redrive.deadLetterQueue,
-                "Messages would move in a circle: \(circle.joined(separator: " to ")).")
+                "Messages would move in a circle of \(circle.count - 1) queues.")
         }
         guard let target = registry.target(redrive.deadLetterQueue), target.shard == nil else {
             throw .invalid(
@@ -223,7 +223,7 @@ extension SQSService {
             purges[queue] = now
             return false
         }
-        if isTooSoon { throw .purgeInProgress(queue) }
+        if isTooSoon { throw .purgeInProgress }
         registry.purge(target.pool, target.shard) { result in
             switch result {
             case .success: reply(SQSService.answer { SQSAnswer.empty(to: &$0) })
@@ -236,8 +236,8 @@ extension SQSService {
 extension SQSError {
     init(_ error: RegistryError) {
         switch error {
-        case .nameTaken(let name):
-            self.init(.queueNameExists, "The name \(SQSError.quoted(name)) is taken by a queue or a shard of a pool.")
+        case .nameTaken:
+            self.init(.queueNameExists, "The name is taken by a queue or a shard of a pool.")
         case .noSuchPool: self = .noSuchQueue
         case .shardCount(let count):
             self.init(
@@ -255,10 +255,10 @@ extension SQSError {
             )
         case .store(.failed(let code)):
             self.init(.serviceUnavailable, "The control store failed with code \(code): nothing was changed.")
-        case .store(.damaged(let pool)):
-            self.init(.internalFailure, "What the control store has of \(pool) cannot be read.")
-        case .store(.conflict(let pool)):
-            self.init(.serviceUnavailable, "\(pool) was changed by another server at the same moment: try again.")
+        case .store(.damaged):
+            self.init(.internalFailure, "What the control store has of the queue cannot be read.")
+        case .store(.conflict):
+            self.init(.serviceUnavailable, "The queue was changed by another server at the same moment: try again.")
         case .store: self.init(.serviceUnavailable, "The control store failed: nothing was changed.")
         case .shard(let name, let reason): self.init(.internalFailure, "Shard \(name): \(reason).")
         case .closed: self.init(.serviceUnavailable, "The server is stopping.")
@@ -267,7 +267,7 @@ extension SQSError {
                 .unsupportedOperation,
                 "The queue is the dead-letter queue of \(sources.joined(separator: ", ")): change their RedrivePolicy first."
             )
-        case .foreign(let pool, _, _): self.init(.internalFailure, "\(pool) is served by another server.")
+        case .foreign: self.init(.internalFailure, "The queue is served by another server.")
         case .refused(let reason): self = reason as? SQSError ?? SQSError(.internalFailure, "The change was refused.")
         }
     }
