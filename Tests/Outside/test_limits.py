@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import botocore.exceptions
 import pytest
 
-from conftest import BIN, Server, run, wait_until
+from conftest import Server, run, wait_until
 
 MEMORY_MAX = 512 << 20
 
@@ -88,3 +88,63 @@ def test_a_name_leaves_room_for_its_queues(server, shards, longest):
         assert len(queue.rsplit("/", 1)[1]) <= 80
     url = sqs.get_queue_url(QueueName=name[1:] + "-dlq.fifo")["QueueUrl"]
     assert sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]["FifoQueue"] == "true"
+
+
+def waiting(server, series):
+    """The sum of a series over all shards."""
+    lines = server.get("/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(series) and line[len(series)] in " {")
+
+
+def test_pools_of_many_shards_stay_within_the_memory(tmp_path):
+    """Three times 256 shards cost a client three requests; each shard gets messages of 64 KiB and readers of them."""
+    server = Server(tmp_path / "s", pools=())
+    names = [f"p{n}.fifo" for n in range(3)]
+    for name in names:
+        answer = server.post("/v1/pools", json={"name": name, "shards": 256})
+        assert answer.status_code == 201, answer.text
+    body = "x" * 65_536
+
+    def stuff(part):
+        name, start = part
+        lines = "".join(json.dumps({"group": f"g{n}", "body": body, "deduplicationId": f"{name}-{n}"}) + "\n"
+                        for n in range(start, start + 64))
+        answer = server.post(f"/v1/pools/{name}/messages", data=lines,
+                             headers={"Content-Type": "application/x-ndjson"})
+        assert answer.status_code == 200, answer.text[:500]
+        results = [json.loads(line) for line in answer.text.splitlines()]
+        return sum("id" in result for result in results)
+
+    with ThreadPoolExecutor(8) as many:
+        stored = sum(many.map(stuff, [(name, start) for name in names for start in range(0, 4_096, 64)]))
+    assert stored == 3 * 4_096, "768 MiB of bodies"
+
+    def read(name):
+        url = f"{server.url}/000000000000/{name}"
+        return sum(len(server.answer("ReceiveMessage", {
+            "QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 600}).get("Messages", []))
+            for _ in range(60))
+
+    with ThreadPoolExecutor(6) as many:
+        assert sum(many.map(read, names * 2)) > 1_000
+    assert waiting(server, "queuepool_deduplication_entries") == stored
+    wait_until(lambda: waiting(server, "queuepool_waiting_bytes") == 0, what="every waiting byte given back")
+    assert server.is_running, server.text()[-3000:]
+    assert server.status_bytes("VmHWM") < MEMORY_MAX, f"{server.status_bytes('VmHWM') >> 20} MB"
+    server.stop()
+
+
+def test_ids_beyond_the_limit_are_refused_and_none_is_forgotten(servers):
+    server = servers("--deduplication-entries-max", 1_000)
+    path = "/v1/pools/emails.fifo/messages"
+    lines = [json.dumps({"group": f"g{n}", "body": "x", "deduplicationId": str(n)}) + "\n" for n in range(1_000)]
+    answer = server.post(path, data="".join(lines), headers={"Content-Type": "application/x-ndjson"})
+    assert all("id" in json.loads(line) for line in answer.text.splitlines())
+    late = server.post(path, json={"group": "late", "body": "x"})
+    problem(late, 503, "overloaded")
+    assert int(late.headers["Retry-After"]) > 0
+    assert waiting(server, "queuepool_deduplication_entries") == 1_000
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        server.boto().send_message(QueueUrl=server.url + "/000000000000/emails.fifo", MessageBody="x",
+                                   MessageGroupId="late", MessageDeduplicationId="late")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
