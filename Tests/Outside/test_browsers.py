@@ -140,3 +140,28 @@ def test_paths_of_queue_urls_speak_the_sqs_protocol(server, path):
     for chunked in (False, True):
         body = json.dumps({"QueueName": POOL}).encode()
         assert request(server, "POST", path, headers, body, chunked=chunked)[0] == 200
+
+
+def test_every_answer_has_a_request_id_of_its_own(server):
+    seen = []
+    for method, path, headers, body in [
+        ("POST", f"/v1/pools/{POOL}/messages", MESSAGE, b'{"group":"g","body":"b"}'), ("GET", "/v1/pools", {}, b""),
+        ("POST", f"/v1/pools/{POOL}/messages", MESSAGE, b"{"), ("POST", "/v1/pools/no.fifo/messages", MESSAGE, b"{}"),
+        ("POST", f"/v1/pools/{POOL}/messages", {"Content-Type": "application/x-ndjson"}, b'{"group":"g","body":"b"}\n'),
+        ("GET", "/nowhere", {}, b""), ("GET", "/", {"Origin": "null"}, b""), ("DELETE", "/", {}, b""),
+    ]:
+        for chunked in (False, True):
+            seen.append(request(server, method, path, headers, body, chunked=chunked)[1]["x-request-id"])
+    for action in ("GetQueueUrl", "ReceiveMessage", "None"):
+        headers = {**TARGET, "X-Amz-Target": f"AmazonSQS.{action}"}
+        seen.append(request(server, "POST", "/", headers, b"{}")[1]["x-amzn-requestid"])
+    assert len(set(seen)) == len(seen)
+    assert all(len(one) == 36 and one.count("-") == 4 for one in seen)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "GZIP", "x", "identity, gzip"])
+def test_a_body_that_is_encoded_is_not_taken_for_what_it_is_not(server, encoding):
+    for path, headers in ((f"/v1/pools/{POOL}/messages", MESSAGE), ("/", TARGET)):
+        status, _, answer = request(server, "POST", path, {**headers, "Content-Encoding": encoding})
+        assert status == 415 and b"unsupported-encoding" in answer
+    assert request(server, headers={**MESSAGE, "Content-Encoding": "identity"})[0] == 202

@@ -31,11 +31,17 @@ package struct Answer: Sendable {
         out.writeStaticString(contentType)
         out.writeStaticString("\r\nDate: ")
         out.writeBytes(date)
+        var isNumbered = false
         for (name, value) in headers {
+            isNumbered = isNumbered || name == "x-amzn-RequestId"
             out.writeStaticString("\r\n")
             out.writeString(name)
             out.writeStaticString(": ")
             out.writeString(value)
+        }
+        if !isNumbered {
+            out.writeStaticString("\r\nX-Request-Id: ")
+            out.writeString(RequestNumber.next())
         }
         if closes { out.writeStaticString("\r\nConnection: close") }
         out.writeStaticString("\r\nContent-Length: ")

@@ -13,6 +13,8 @@ struct GuardMiddleware: RouterMiddleware {
     private static let fetchSite = HTTPField.Name("Sec-Fetch-Site")
     private static let target = HTTPField.Name("X-Amz-Target")
     private static let nosniff = HTTPField.Name("X-Content-Type-Options")
+    private static let requestNumber = HTTPField.Name(RequestNumber.header)
+    private static let requestNumberOfSQS = HTTPField.Name("x-amzn-RequestId")
     private static let ofPages: [(HTTPField.Name?, String)] = [
         (HTTPField.Name("X-Frame-Options"), "DENY"),
         (HTTPField.Name("Referrer-Policy"), "no-referrer"),
@@ -27,12 +29,18 @@ struct GuardMiddleware: RouterMiddleware {
             host: request.head.authority, origin: request.headers[.origin],
             fetchSite: GuardMiddleware.fetchSite.flatMap { request.headers[$0] })
         var response =
-            if let problem = refusal?.problem ?? GuardMiddleware.misplaced(request) {
+            if let problem = refusal?.problem ?? GuardMiddleware.misplaced(request) ?? GuardMiddleware.encoded(request)
+            {
                 problem.answer.response
             } else {
                 try await next(request, context)
             }
         if let name = GuardMiddleware.nosniff { response.headers[name] = "nosniff" }
+        if let name = GuardMiddleware.requestNumber, let ofSQS = GuardMiddleware.requestNumberOfSQS,
+            response.headers[ofSQS] == nil
+        {
+            response.headers[name] = RequestNumber.next()
+        }
         guard response.headers[.contentType]?.hasPrefix("text/html") == true else { return response }
         for case (let name?, let value) in GuardMiddleware.ofPages { response.headers[name] = value }
         return response
@@ -44,5 +52,14 @@ struct GuardMiddleware: RouterMiddleware {
         return Problem(
             "target-at-wrong-path", status: 400, title: "The header X-Amz-Target has no meaning at this path",
             detail: "The SQS protocol is spoken at / and at the paths of queue URLs, /ACCOUNT/QUEUE.")
+    }
+
+    /// A body that is encoded would be taken for what it is not.
+    private static func encoded(_ request: Request) -> Problem? {
+        guard let encoding = request.headers[.contentEncoding]?.lowercased(), !encoding.isEmpty, encoding != "identity"
+        else { return nil }
+        return Problem(
+            "unsupported-encoding", status: 415, title: "The Content-Encoding is not supported",
+            detail: "Send the body as it is, without Content-Encoding or with identity.")
     }
 }

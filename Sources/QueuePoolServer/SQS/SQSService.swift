@@ -79,7 +79,7 @@ final class SQSService: Sendable {
             case .tagQueue: try tagQueue(body, reply)
             case .untagQueue: try untagQueue(body, reply)
             case .addPermission, .removePermission:
-                throw SQSError(.unsupportedOperation, "Set the attribute Policy with SetQueueAttributes instead.")
+                throw SQSError(.unsupportedOperation, "Queues of Amazon SQS take the attribute Policy instead.")
             }
         } catch { reply(SQSService.answer(error)) }
     }
@@ -127,11 +127,5 @@ final class SQSService: Sendable {
             status: 200, contentType: "application/x-amz-json-1.0", headers: [requestID()], body: json.take())
     }
 
-    private static let requests = Atomic<UInt64>(0)
-    private static let process = UInt64.random(in: .min ... .max)
-
-    private static func requestID() -> (name: String, value: String) {
-        let number = requests.wrappingAdd(1, ordering: .relaxed).oldValue
-        return ("x-amzn-RequestId", MessageID(high: process, low: number).description)
-    }
+    private static func requestID() -> (name: String, value: String) { ("x-amzn-RequestId", RequestNumber.next()) }
 }
