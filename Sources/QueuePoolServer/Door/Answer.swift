@@ -39,6 +39,7 @@ package struct Answer: Sendable {
             out.writeStaticString(": ")
             out.writeString(value)
         }
+        out.writeStaticString("\r\nX-Content-Type-Options: nosniff")
         if !isNumbered {
             out.writeStaticString("\r\nX-Request-Id: ")
             out.writeString(RequestNumber.next())
