@@ -57,12 +57,12 @@ def test_an_attribute_out_of_range_is_refused(sqs, fifo, name, attribute, value)
         sqs.set_queue_attributes(QueueUrl=fifo.url, Attributes={attribute: value})
 
 
-def test_unknown_attributes_are_refused_by_name(sqs, fifo, name):
-    with fails("InvalidAttributeName", text="Speed"):
+def test_unknown_attributes_are_refused_by_size(sqs, fifo, name):
+    with fails("InvalidAttributeName", text="(5 bytes)"):
         sqs.create_queue(QueueName=name + "b.fifo", Attributes={**FIFO, "Speed": "fast"})
-    with fails("InvalidAttributeName", text="Speed"):
+    with fails("InvalidAttributeName", text="(5 bytes)"):
         sqs.set_queue_attributes(QueueUrl=fifo.url, Attributes={"Speed": "fast"})
-    with fails("InvalidAttributeName", text="Speed"):
+    with fails("InvalidAttributeName", text="(5 bytes)"):
         fifo.attributes("Speed")
     with fails("InvalidAttributeName"):
         sqs.set_queue_attributes(QueueUrl=fifo.url, Attributes={"QueueArn": "arn"})
@@ -206,3 +206,27 @@ def test_an_unknown_action_is_an_error_of_the_protocol(server):
     answer = server.action("MakeCoffee", {})
     assert answer.status_code == 400
     assert "__type" in answer.json()
+
+
+def test_a_queue_in_plain_files_does_not_say_that_it_is_encrypted(sqs, fifo, name):
+    assert fifo.attributes("SqsManagedSseEnabled") == {"SqsManagedSseEnabled": "false"}
+    assert not {"KmsMasterKeyId", "Policy"} & set(fifo.attributes())
+    # What says how it is may be said, again too.
+    sqs.set_queue_attributes(QueueUrl=fifo.url, Attributes={
+        "SqsManagedSseEnabled": "false", "Policy": "", "KmsMasterKeyId": ""})
+    sqs.create_queue(QueueName=name + ".fifo", Attributes={"FifoQueue": "true", "SqsManagedSseEnabled": "false"})
+    assert fifo.attributes("SqsManagedSseEnabled") == {"SqsManagedSseEnabled": "false"}
+
+
+@pytest.mark.parametrize("attribute, value", [
+    ("SqsManagedSseEnabled", "true"), ("KmsMasterKeyId", "alias/key"),
+    ("Policy", '{"Version": "2012-10-17", "Statement": []}')])
+def test_what_plain_files_do_not_enforce_is_refused(sqs, fifo, name, attribute, value):
+    with fails("InvalidAttributeValue"):
+        sqs.set_queue_attributes(QueueUrl=fifo.url, Attributes={attribute: value})
+    for queue in (name, name + "x"):
+        with fails("InvalidAttributeValue"):
+            sqs.create_queue(QueueName=queue + ".fifo", Attributes={"FifoQueue": "true", attribute: value})
+    with fails("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"):
+        sqs.get_queue_url(QueueName=name + "x.fifo")
+    assert fifo.attributes("SqsManagedSseEnabled") == {"SqsManagedSseEnabled": "false"}

@@ -195,7 +195,9 @@ import Testing
                 supported type prefixes is Binary, Number, and String.
                 """
         )
-        #expect(error("")?.message == "Message (user) attribute 1 (1 byte) must contain a non-empty value of type 'String'.")
+        #expect(
+            error("")?.message == "Message (user) attribute 1 (1 byte) must contain a non-empty value of type 'String'."
+        )
         #expect(error("\u{1}secret")?.kind == .invalidParameterValue)
         #expect(error("\u{1}secret")?.message.contains("secret") == false)
         let eleven = (0..<11).map { MessageAttribute(name: "n\($0)", text: "v") }

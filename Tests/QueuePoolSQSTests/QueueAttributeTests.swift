@@ -144,7 +144,9 @@ import Testing
         let error = error(["RedrivePolicy": text])
         #expect(error?.kind == .invalidParameterValue)
         #expect(
-            error?.message.hasPrefix("Value (\(text.utf8.count) \(text.utf8.count == 1 ? "byte" : "bytes")) for parameter RedrivePolicy is invalid. Reason: ")
+            error?.message.hasPrefix(
+                "Value (\(text.utf8.count) \(text.utf8.count == 1 ? "byte" : "bytes")) for parameter RedrivePolicy is invalid. Reason: "
+            )
                 == true)
     }
 
@@ -194,6 +196,19 @@ import Testing
         #expect(try shown(["KmsMasterKeyId": "k"])["SqsManagedSseEnabled"] == "false")
         #expect(try shown(["KmsDataKeyReusePeriodSeconds": "300"])["KmsDataKeyReusePeriodSeconds"] == nil)
         #expect(try shown(["KmsDataKeyReusePeriodSeconds": "600"])["KmsDataKeyReusePeriodSeconds"] == "600")
+    }
+
+    @Test func `of files of our own promise neither encryption nor policies`() throws {
+        var set = try made(["KmsMasterKeyId": "k", "Policy": "{}"])
+        set.isEnforced = false
+        let shown = set.shown(try QueueAttributeNames(["All"]), status: status).map { "\($0.name.rawValue)=\($0.text)" }
+        #expect(shown.contains("SqsManagedSseEnabled=false"))
+        #expect(!shown.contains { $0.hasPrefix("Kms") || $0.hasPrefix("Policy") })
+        for refused in [["SqsManagedSseEnabled": "TRUE"], ["KmsMasterKeyId": "k"], ["Policy": "{}"]] {
+            let error = failure { () throws(SQSError) in try QueueAttributeSet.refuseUnenforced(refused) }
+            #expect(error?.kind == .invalidAttributeValue)
+        }
+        try QueueAttributeSet.refuseUnenforced(["SqsManagedSseEnabled": "false", "KmsMasterKeyId": "", "Policy": ""])
     }
 
     @Test func `are stored and read back`() throws {
@@ -259,7 +274,8 @@ import Testing
         #expect(try tag.applied(to: ["a": "0", "b": "2"]) == ["a": "1", "b": "2"])
         let full = Dictionary(uniqueKeysWithValues: (0..<50).map { ("k\($0)", "v") })
         #expect(
-            failure { () throws(SQSError) in try tag.applied(to: full) }?.message == "Too many tags added for the queue.")
+            failure { () throws(SQSError) in try tag.applied(to: full) }?.message
+                == "Too many tags added for the queue.")
         #expect(try #"{"QueueUrl":"q","TagKeys":["a"]}"#.parsed(UntagQueueRequest.init).keys == ["a"])
         let move = try #"{"SourceArn":"s","MaxNumberOfMessagesPerSecond":500}"#.parsed(StartMessageMoveTaskRequest.init)
         #expect(move.sourceArn == "s" && move.destinationArn == nil && move.maxPerSecond == 500)

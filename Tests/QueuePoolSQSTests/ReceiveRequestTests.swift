@@ -119,7 +119,8 @@ import Testing
         for text in texts {
             let request = "{\"QueueUrl\":\"q.fifo\",\"ReceiptHandle\":\"\(text)\",\"VisibilityTimeout\":1}"
             let expected = SQSError(
-                .receiptHandleIsInvalid, "The input receipt handle (\(text.utf8.count) bytes) is not a valid receipt handle.")
+                .receiptHandleIsInvalid,
+                "The input receipt handle (\(text.utf8.count) bytes) is not a valid receipt handle.")
             #expect(request.refusal(DeleteMessageRequest.init) == expected)
             #expect(request.refusal(ChangeMessageVisibilityRequest.init) == expected)
         }

@@ -17,6 +17,10 @@ package struct QueueAttributeSet: Hashable, Sendable {
     /// Parsed from `RedriveAllowPolicy`.
     package private(set) var redriveAllow = RedriveAllowPolicy()
 
+    /// Whether the queue is one of Amazon SQS, which encrypts and enforces policies. Files of our own do neither, and
+    /// what is shown of them says so.
+    package var isEnforced = true
+
     /// A FIFO queue with every default.
     package init() {}
 
@@ -65,6 +69,7 @@ package struct QueueAttributeSet: Hashable, Sendable {
     /// The text in force, set or default; `nil` if there is none.
     package subscript(_ name: QueueAttributeName) -> String? {
         if name == .sqsManagedSseEnabled {
+            guard isEnforced else { return "false" }
             return texts[name] ?? (texts[.kmsMasterKeyId] == nil ? "true" : "false")
         }
         return texts[name] ?? name.initialText
@@ -113,7 +118,22 @@ package struct QueueAttributeSet: Hashable, Sendable {
         case .createdTimestamp: String(status.createdAt)
         case .lastModifiedTimestamp: String(status.modifiedAt)
         case .kmsDataKeyReusePeriodSeconds: self[name] == name.initialText ? nil : self[name]
+        case .policy, .kmsMasterKeyId: isEnforced ? self[name] : nil
         default: self[name]
+        }
+    }
+
+    /// Refuses what would promise an encryption or a policy that files of our own do not have.
+    /// - Throws: `invalidAttributeValue`
+    package static func refuseUnenforced(_ attributes: [String: String]) throws(SQSError) {
+        for name in [QueueAttributeName.kmsMasterKeyId, .policy, .sqsManagedSseEnabled] {
+            guard let value = attributes[name.rawValue], !value.isEmpty else { continue }
+            if name == .sqsManagedSseEnabled, value.lowercased() != "true" { continue }
+            throw .invalidAttribute(
+                name.rawValue,
+                name == .policy
+                    ? "Policies are not enforced on this queue: who reaches the endpoint may use it."
+                    : "This queue's messages are in files that are not encrypted.")
         }
     }
 

@@ -23,6 +23,7 @@ extension SQSService {
             if let target = registry.target(request.name) {
                 return try existing(target, settled, request)
             }
+            try QueueAttributeSet.refuseUnenforced(request.attributes)
             try make(name, shards, settled, request.tags)
             return SQSService.answer { SQSAnswer.queueURL(naming.url(request.name), to: &$0) }
         }
@@ -80,7 +81,11 @@ extension SQSService {
         _ target: QueueTarget, _ requested: QueueAttributeSet, _ request: CreateQueueRequest
     ) throws(SQSError) -> Answer {
         let snapshot = target.pool.snapshot
-        let current = try QueueAttributeSet(encoded: snapshot.definition.attributes)
+        var current = try QueueAttributeSet(encoded: snapshot.definition.attributes)
+        current.isEnforced = snapshot.definition.backend != .embedded
+        var requested = requested
+        requested.isEnforced = current.isEnforced
+        if !current.isEnforced { try QueueAttributeSet.refuseUnenforced(request.attributes) }
         if let name = current.firstDifference(from: requested, named: request.attributes.keys) {
             throw .alreadyExists(differingIn: name)
         }
@@ -152,7 +157,8 @@ extension SQSService {
         let request = try GetQueueAttributesRequest(body)
         let target = try target(request.queue)
         let snapshot = target.pool.snapshot
-        let attributes = try QueueAttributeSet(encoded: snapshot.definition.attributes)
+        var attributes = try QueueAttributeSet(encoded: snapshot.definition.attributes)
+        attributes.isEnforced = snapshot.definition.backend != .embedded
         let counts = (target.shard.map { [$0] } ?? snapshot.shards).map { $0.shard.counts() }
         let status = QueueStatus(
             arn: naming.arn(request.queue), createdAt: snapshot.definition.createdAt.milliseconds / 1_000,
@@ -171,6 +177,7 @@ extension SQSService {
         change(pool, reply) { [self] definition throws(SQSError) in
             var attributes = try QueueAttributeSet(encoded: definition.attributes)
             try attributes.update(request.attributes, queue: request.queue)
+            if definition.backend == .embedded { try QueueAttributeSet.refuseUnenforced(request.attributes) }
             let shards = definition.topology.shards.count
             if shards > 1, attributes[.deduplicationScope] == "queue" { throw SQSService.scopeRefused(shards) }
             try checkRedrive(attributes, of: request.queue)
