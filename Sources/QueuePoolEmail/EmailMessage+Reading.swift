@@ -8,6 +8,13 @@ extension EmailMessage {
     /// What an email's JSON holds beside the email.
     package struct Request: Sendable {
         package var email: EmailMessage
+        package var deduplicationID: String?
+    }
+
+    /// What a text came to.
+    package struct Reading: Sendable {
+        package var result: Result<Request, ReadingError>
+        /// The message group, unless it can't be known; also that of an email which is refused.
         package var group: String?
     }
 
@@ -17,11 +24,23 @@ extension EmailMessage {
         case field(EmailError)
     }
 
-    /// Reads and checks `{from, to, cc, bcc, replyTo, subject, text, html, headers, attachments, group?}`.
+    /// Reads and checks an email, as `parse` does.
     package static func read(_ bytes: UnsafeRawBufferPointer) throws(ReadingError) -> Request {
+        try parse(bytes).result.get()
+    }
+
+    /// Reads and checks `{from, to, cc, bcc, replyTo, subject, text, html, headers, attachments, group?,
+    /// deduplicationId?}`.
+    package static func parse(_ bytes: UnsafeRawBufferPointer) -> Reading {
         var reader = EmailReader()
-        do throws(JSONFault) { try reader.read(bytes) } catch { throw .malformed(error) }
-        do throws(EmailError) { return try reader.request() } catch { throw .field(error) }
+        do throws(JSONFault) { try reader.read(bytes) } catch {
+            // Recipients are no group yet: a group may have been going to follow.
+            return Reading(result: .failure(.malformed(error)), group: reader.givenGroup)
+        }
+        do throws(EmailError) {
+            let request = try reader.request()
+            return Reading(result: .success(request), group: reader.givenGroup ?? request.email.defaultGroup)
+        } catch { return Reading(result: .failure(.field(error)), group: reader.groupOfRefused) }
     }
 }
 
@@ -33,10 +52,14 @@ private struct EmailReader {
     private var headers: [EmailMessage.HeaderPair] = []
     private var attachments: [EmailAttachment] = []
 
-    private static let textMembers: [StaticString] = ["from", "subject", "text", "html", "group"]
+    /// The group is of the wrong kind, so that nobody knows which was meant.
+    private var isGroupUnknown = false
+
+    private static let textMembers: [StaticString] = ["from", "subject", "text", "html", "group", "deduplicationId"]
     private static let listMembers: [StaticString] = ["to", "cc", "bcc", "replyTo"]
     private static let attachmentMembers: [StaticString] = ["filename", "contentType", "content", "contentId"]
-    private static let members = "from, to, cc, bcc, replyTo, subject, text, html, headers, attachments, group"
+    private static let members =
+        "from, to, cc, bcc, replyTo, subject, text, html, headers, attachments, group, deduplicationId"
 
     mutating func read(_ bytes: UnsafeRawBufferPointer) throws(JSONFault) {
         var json = JSONReader(bytes)
@@ -49,6 +72,7 @@ private struct EmailReader {
         while let key = try json.nextKey() {
             position += 1
             if let name = EmailReader.known(key, EmailReader.textMembers) {
+                if key.equals("group"), json.peekKind() != .string, json.peekKind() != .null { isGroupUnknown = true }
                 texts[name] = try string(name, &json)
             } else if let name = EmailReader.known(key, EmailReader.listMembers) {
                 lists[name] = try strings(name, &json)
@@ -90,7 +114,11 @@ private struct EmailReader {
 
     /// A string, or an array of strings.
     private mutating func strings(_ field: String, _ json: inout JSONReader) throws(JSONFault) -> [String] {
-        guard json.peekKind() == .array else { return try string(field, &json).map { [$0] } ?? [] }
+        guard json.peekKind() == .array else {
+            // A wrong value holds the place of a recipient.
+            let nothing = json.peekKind() == .null ? [] : [""]
+            return try string(field, &json).map { [$0] } ?? nothing
+        }
         var found: [String] = []
         try json.beginArray()
         while try json.nextElement() {
@@ -199,7 +227,18 @@ private struct EmailReader {
         }
         email.headerPairs = headers
         email.attachments = attachments
-        return EmailMessage.Request(email: email, group: texts["group"])
+        return EmailMessage.Request(email: email, deduplicationID: texts["deduplicationId"])
+    }
+
+    var givenGroup: String? { texts["group"] }
+
+    /// The group that the email would have if only what it is refused for were mended.
+    var groupOfRefused: String? {
+        if let givenGroup { return givenGroup }
+        guard !isGroupUnknown, let first = lists["to"]?.first, let address = try? EmailAddress(first, field: "to") else {
+            return nil
+        }
+        return EmailMessage.defaultGroup(of: address)
     }
 
     private func addresses(_ field: String) throws(EmailError) -> [EmailAddress] {

@@ -55,8 +55,10 @@ package struct EmailMessage: Hashable, Sendable {
 
     /// The message group of an email that names none: a hash of its first recipient, so that each recipient's emails
     /// keep their order and no address becomes a group id.
-    package var defaultGroup: String {
-        let digest = SHA256.hash(data: Array(to[0].address.lowercased().utf8))
+    package var defaultGroup: String { EmailMessage.defaultGroup(of: to[0]) }
+
+    static func defaultGroup(of recipient: EmailAddress) -> String {
+        let digest = SHA256.hash(data: Array(recipient.address.lowercased().utf8))
         return "rcpt-"
             + digest.prefix(16).map { byte in String(byte >> 4, radix: 16) + String(byte & 15, radix: 16) }.joined()
     }

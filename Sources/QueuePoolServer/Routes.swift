@@ -117,13 +117,29 @@ struct Routes: Sendable {
             default: throw Routes.unsupported("application/json or application/x-ndjson")
             }
         }
-        let emails = EmailSender(messages: service.messages)
-        router.post("/v1/pools/:pool/emails") { request, context in
-            let pool = try pool(context)
-            guard Routes.mediaType(request) == "application/json" else { throw Routes.unsupported("application/json") }
-            let key = try Routes.idempotencyKey(request)
+        router.post("/v1/pools/:pool/emails") { request, context in try await emails(request, context) }
+    }
+
+    private func emails(_ request: Request, _ context: Context) async throws -> Response {
+        let pool = try pool(context)
+        let key = try Routes.idempotencyKey(request)
+        let mode = try EmailArray.Mode(request.uri.queryParameters["mode"])
+        let messages = service.messages
+        switch Routes.mediaType(request) {
+        case "application/x-ndjson":
+            guard key == nil else { throw IdempotencyKey.isOfOneMessage }
+            guard mode == .each else {
+                throw Problem.invalidField("mode", "'mode' is strict; that is for arrays only, not for streams.")
+            }
+            return MessageStream(pool: pool, ids: messages.ids, budget: budget, lines: .emails).response(request)
+        case "application/json":
             let body = try await collect(request)
-            return await Routes.reply { emails.handle(pool, body, key: key, reply: $0) }
+            guard EmailArray.isOne(body) else {
+                return await Routes.reply { EmailSender(messages: messages).handle(pool, body, key: key, reply: $0) }
+            }
+            guard key == nil else { throw IdempotencyKey.isOfOneMessage }
+            return await Routes.reply { EmailArray(pool: pool, ids: messages.ids).handle(body, mode, reply: $0) }
+        default: throw Routes.unsupported("application/json or application/x-ndjson")
         }
     }
 

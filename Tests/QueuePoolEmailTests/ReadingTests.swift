@@ -65,6 +65,24 @@ private let head = #""from":"a@b.example","to":"c@d.example""#
         #expect(refusedField(json) == field)
     }
 
+    @Test(arguments: [
+        (#"{\#(head),"text":7}"#, "rcpt-"),
+        (#"{\#(head),"text":7,"group":"g"}"#, "g"),
+        (#"{\#(head),"text":"x","group":"g h"}"#, "g h"),
+        (#"{"from":"a@b.example","to":["c@d.example","nobody"],"text":"x"}"#, "rcpt-"),
+        (#"{\#(head),"group":7}"#, nil),
+        (#"{"from":"a@b.example","to":["nobody","c@d.example"],"text":"x"}"#, nil),
+        (#"{"from":"a@b.example","text":"x"}"#, nil),
+        (#"{\#(head),"#, nil),
+        (#"{"group":"g",\#(head),"#, "g"),
+    ])
+    func `tells its group even when it is refused, if that can be known`(json: String, group: String?) throws {
+        let reading = Array(json.utf8).withUnsafeBytes { EmailMessage.parse($0) }
+        let ofRecipient = try email(#"{\#(head),"text":"x"}"#).defaultGroup
+        if case .success = reading.result { #expect(reading.group == "g h") }
+        #expect(reading.group == (group == "rcpt-" ? ofRecipient : group))
+    }
+
     @Test(arguments: [#"\r\nBcc: x@y.example"#, #"\nX: y"#, #"\rX: y"#, #"\u0000"#])
     func `cannot smuggle a header in`(tail: String) {
         #expect(refusedField(#"{\#(head),"text":"x","subject":"s\#(tail)"}"#) == "subject")

@@ -6,7 +6,7 @@ import QueuePoolCore
 import QueuePoolEmail
 import QueuePoolRuntime
 
-/// `POST /v1/pools/{pool}/emails`.
+/// `POST /v1/pools/{pool}/emails` with one email.
 struct EmailSender: Sendable {
     let messages: MessageSender
 
@@ -21,41 +21,63 @@ struct EmailSender: Sendable {
     private func send(
         _ body: [UInt8], to pool: Pool, key: IdempotencyKey?, done: @escaping @Sendable (SendOutcome) -> Void
     ) {
-        do throws(Problem) {
-            messages.send(try message(pool, body, key), to: pool, done: done)
-        } catch { done(.refused(error, mayBeStored: false)) }
-    }
-
-    private func message(_ pool: Pool, _ body: [UInt8], _ key: IdempotencyKey?) throws(Problem) -> OutgoingMessage {
-        let result: Result<EmailMessage.Request, EmailMessage.ReadingError> = body.withUnsafeBytes { bytes in
-            do throws(EmailMessage.ReadingError) { return .success(try EmailMessage.read(bytes)) } catch {
-                return .failure(error)
-            }
-        }
+        let result = EmailSender.result(body[...], pool.attributes, messages.ids, keyID: key?.deduplicationID)
         switch result {
-        case .failure(.malformed(let fault)): throw .malformed(fault)
-        case .failure(.field(let error)): throw .invalidField(error.field, error.detail)
-        case .success(let request): return try message(pool, request, key)
+        case .success(let message): messages.send(message, to: pool, done: done)
+        case .failure(let refusal): done(.refused(refusal.problem, mayBeStored: false))
         }
     }
 
-    private func message(
-        _ pool: Pool, _ request: EmailMessage.Request, _ key: IdempotencyKey?
-    ) throws(Problem) -> OutgoingMessage {
-        let group = Array((request.group ?? request.email.defaultGroup).utf8)
+    /// What `message` returns or throws.
+    static func result(
+        _ bytes: ArraySlice<UInt8>, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil
+    ) -> Result<OutgoingMessage, MessageReader.Refusal> {
+        bytes.withUnsafeBytes { bytes in
+            do throws(MessageReader.Refusal) {
+                return .success(try message(bytes, queue, ids, keyID: keyID))
+            } catch { return .failure(error) }
+        }
+    }
+
+    /// Reads and checks an email, and builds its message.
+    /// - Parameters:
+    ///   - bytes: one JSON object.
+    ///   - keyID: the deduplication id that its idempotency key gives it unless it has one of its own.
+    static func message(
+        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil
+    ) throws(MessageReader.Refusal) -> OutgoingMessage {
+        let reading = EmailMessage.parse(bytes)
+        let group = reading.group.map { Array($0.utf8) }
+        let groupHash = group.map { group in group.withUnsafeBytes { XXHash64.hash($0) } }
+        do throws(Problem) {
+            switch reading.result {
+            case .failure(.malformed(let fault)): throw .malformed(fault)
+            case .failure(.field(let error)): throw .invalidField(error.field, error.detail)
+            case .success(let request):
+                // An email that was read has recipients, and so a group.
+                let record = try record(request, group ?? [], queue, ids, keyID)
+                return OutgoingMessage(record: record, groupHash: groupHash ?? 0)
+            }
+        } catch { throw MessageReader.Refusal(problem: error, groupHash: groupHash) }
+    }
+
+    private static func record(
+        _ request: EmailMessage.Request, _ group: [UInt8], _ queue: QueueAttributes, _ ids: UniqueIDs, _ keyID: [UInt8]?
+    ) throws(Problem) -> MessageRecord {
         try MessageReader.checkID("group", group)
-        let id = key?.deduplicationID ?? messages.ids.next()
+        let ownID = request.deduplicationID.map { Array($0.utf8) }
+        if let ownID { try MessageReader.checkID("deduplicationId", ownID) }
+        let id = ownID ?? keyID ?? ids.next()
         let body = request.email.encoded()
         let type = MessageAttribute(name: "Content-Type", text: EmailMessage.contentType)
-        let limit = pool.attributes.maximumMessageSize
+        let limit = queue.maximumMessageSize
         guard body.count + type.countedBytes <= limit else {
             throw .invalidField(
                 "email", "The email has \(body.count) bytes with its attachments encoded; at most \(limit) are allowed."
             )
         }
-        let record = body.withUnsafeBytes {
+        return body.withUnsafeBytes {
             MessageRecord(group: group, deduplicationID: id, body: $0, attributes: [type])
         }
-        return OutgoingMessage(record: record, groupHash: group.withUnsafeBytes { XXHash64.hash($0) })
     }
 }

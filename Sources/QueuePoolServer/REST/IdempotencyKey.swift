@@ -34,10 +34,10 @@ struct IdempotencyKey: Hashable {
         self.bytes = bytes
     }
 
-    /// Why a stream of messages can't have a key.
+    /// Why a stream or an array of messages can't have a key.
     static let isOfOneMessage = Problem.invalidField(
         IdempotencyKey.name,
-        "The header Idempotency-Key stands for one message; lines of a stream have a deduplicationId each.")
+        "The header Idempotency-Key stands for one message; those of a stream or an array have a deduplicationId each.")
 
     /// The content of a string of RFC 9651: in quotes, and with a backslash before each quote and backslash.
     private static func unquoted(_ text: String.UTF8View) -> [UInt8]? {

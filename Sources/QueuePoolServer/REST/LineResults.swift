@@ -4,16 +4,29 @@
 
 import DequeModule
 import QueuePoolCore
+import QueuePoolJSON
 import Synchronization
 
 // The answers of one NDJSON stream: they come in any order and leave in the order of the lines. Bounded on both sides:
 // the reader waits while too many lines are under way or too many results are unread, so a stream of any length takes
 // the same memory, and a sender that does not read its answers is held back instead of filling ours.
 
-/// What became of one line.
+/// What became of one line, or of one element of an array.
 enum LineResult: Sendable {
     case accepted(SendReceipt, shard: String)
     case refused(Problem)
+
+    /// Writes the members of an accepted message's answer, or its error.
+    func writeMembers(to json: inout JSONWriter) {
+        switch self {
+        case .accepted(let receipt, let shard): MessageSender.write(receipt, shard, to: &json)
+        case .refused(let problem):
+            json.key("error")
+            json.beginObject()
+            problem.writeMembers(to: &json)
+            json.endObject()
+        }
+    }
 }
 
 final class LineResults: Sendable {

@@ -8,7 +8,7 @@ import QueuePoolCore
 import QueuePoolJSON
 import QueuePoolRuntime
 
-// `POST /v1/pools/{pool}/messages` as NDJSON: a message a line in, a result a line out, in order, while lines still come.
+// `POST /v1/pools/{pool}/messages` and `.../emails` as NDJSON: a message or an email a line in, a result a line out, in order, while lines still come.
 // All lines of one piece of the body that go to one shard enter its batcher together. A line that is wrong, or that its
 // shard does not take, gets its own error; the later lines of its group fail with it, so that the sender can repeat them
 // in order (I2), and other groups go on. A line whose group could not be read, because it is no JSON or too long, holds
@@ -25,6 +25,13 @@ struct MessageStream: Sendable {
     let pool: Pool
     let ids: UniqueIDs
     let budget: ByteBudget
+    var lines = Lines.messages
+
+    /// What a line holds; either way it becomes one message.
+    enum Lines: Sendable {
+        case messages
+        case emails
+    }
 
     func response(_ request: Request) -> Response {
         let body = request.body
@@ -108,7 +115,10 @@ struct MessageStream: Sendable {
         case .text(let text):
             let result: Result<OutgoingMessage, MessageReader.Refusal> = text.withUnsafeReadableBytes { bytes in
                 do throws(MessageReader.Refusal) {
-                    return .success(try MessageReader.line(bytes, attributes, ids))
+                    return .success(
+                        try lines == .messages
+                            ? MessageReader.line(bytes, attributes, ids)
+                            : EmailSender.message(bytes, attributes, ids))
                 } catch {
                     return .failure(error)
                 }
@@ -123,14 +133,7 @@ struct MessageStream: Sendable {
             json.beginObject()
             json.key("line")
             json.int(line)
-            switch result {
-            case .accepted(let receipt, let shard): MessageSender.write(receipt, shard, to: &json)
-            case .refused(let problem):
-                json.key("error")
-                json.beginObject()
-                problem.writeMembers(to: &json)
-                json.endObject()
-            }
+            result.writeMembers(to: &json)
             json.endObject()
             json.endLine()
         }
