@@ -194,8 +194,8 @@ def test_messages_that_are_given_up_do_not_go_in_a_circle(servers):
         server.answer("CreateQueue", {"QueueName": name, "Attributes": {"FifoQueue": "true"}})
     for source, target in (("a.fifo", "b.fifo"), ("b.fifo", "c.fifo")):
         server.answer("SetQueueAttributes", {"QueueUrl": source, "Attributes": redrive(target)})
-    for source, target, way in (("c.fifo", "a.fifo", "c.fifo to a.fifo to b.fifo to c.fifo"),
-                                ("c.fifo", "c.fifo", "its own dead-letter queue"), ("b.fifo", "a.fifo", "b.fifo to a.fifo to")):
+    for source, target, way in (("c.fifo", "a.fifo", "a circle of 3 queues"),
+                                ("c.fifo", "c.fifo", "its own dead-letter queue"), ("b.fifo", "a.fifo", "a circle of 2 queues")):
         answer = server.action("SetQueueAttributes", {"QueueUrl": source, "Attributes": redrive(target)})
         assert answer.status_code == 400 and way in answer.text, answer.text
 
