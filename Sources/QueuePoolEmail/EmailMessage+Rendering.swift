@@ -13,7 +13,12 @@ extension EmailMessage {
     package func rendered(messageID: String, date: String) -> [UInt8] {
         var head = "Date: \(date)\r\n"
         head += HeaderText.mailboxes("From", [from])
-        head += HeaderText.mailboxes("To", to)
+        if !to.isEmpty {
+            head += HeaderText.mailboxes("To", to)
+        } else if cc.isEmpty {
+            // An empty group (RFC 5322, A.1.3): a mail without any recipient's header looks broken to filters.
+            head += "To: undisclosed-recipients:;\r\n"
+        }
         if !cc.isEmpty { head += HeaderText.mailboxes("Cc", cc) }
         if !replyTo.isEmpty { head += HeaderText.mailboxes("Reply-To", replyTo) }
         head += HeaderText.unstructured("Subject", subject)

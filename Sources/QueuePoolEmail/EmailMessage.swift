@@ -21,6 +21,7 @@ package struct EmailAttachment: Hashable, Sendable {
 /// One email.
 package struct EmailMessage: Hashable, Sendable {
     package var from: EmailAddress
+    /// Empty if all get a copy, blind or not.
     package var to: [EmailAddress]
     package var cc: [EmailAddress] = []
     package var bcc: [EmailAddress] = []
@@ -53,9 +54,9 @@ package struct EmailMessage: Hashable, Sendable {
         return (to + cc + bcc).map(\.address).filter { seen.insert($0.lowercased()).inserted }
     }
 
-    /// The message group of an email that names none: a hash of its first recipient, so that each recipient's emails
+    /// The message group of an email that names none: a hash of its first recipient in the order to, cc, bcc, so that each recipient's emails
     /// keep their order and no address becomes a group id.
-    package var defaultGroup: String { EmailMessage.defaultGroup(of: to[0]) }
+    package var defaultGroup: String { (to + cc + bcc).first.map(EmailMessage.defaultGroup) ?? "rcpt-" }
 
     static func defaultGroup(of recipient: EmailAddress) -> String {
         let digest = SHA256.hash(data: Array(recipient.address.lowercased().utf8))

@@ -39,6 +39,16 @@ def test_the_group_is_a_hash_of_the_first_recipient(server):
     assert "ada" not in groups[0] and "@" not in groups[0]
 
 
+def test_an_email_may_have_blind_recipients_only(server):
+    email = {k: v for k, v in EMAIL.items() if k != "to"}
+    sent = server.post(PATH, json={**email, "bcc": ["ada@example.com", "bob@example.com"]})
+    assert sent.status_code == 202, sent.text
+    message = stored(server, sent.json()["id"])
+    seen = stored(server, server.post(PATH, json=EMAIL).json()["id"])
+    assert message["Attributes"]["MessageGroupId"] == seen["Attributes"]["MessageGroupId"]
+    assert json.loads(message["Body"])["bcc"] == ["ada@example.com", "bob@example.com"]
+
+
 def test_a_group_may_be_given(server, name):
     sent = server.post(PATH, json={**EMAIL, "group": name}).json()
     assert stored(server, sent["id"])["Attributes"]["MessageGroupId"] == name

@@ -41,6 +41,21 @@ private let head = #""from":"a@b.example","to":"c@d.example""#
         #expect(lower.hasPrefix("rcpt-") && lower.utf8.count == 37 && !lower.contains("@"))
     }
 
+    @Test func `needs a recipient of any kind, and falls into the group of the first`() throws {
+        let other = try email(#"{\#(head),"text":"x"}"#).defaultGroup
+        for recipients in [#""bcc":"c@d.example""#, #""to":[],"cc":"C@D.example","bcc":"z@d.example""#] {
+            let message = try email(#"{"from":"a@b.example",\#(recipients),"text":"x"}"#)
+            #expect(message.defaultGroup == other)
+            #expect(message.recipients.first?.lowercased() == "c@d.example")
+            #expect(try email(String(decoding: message.encoded(), as: UTF8.self)) == message)
+        }
+        #expect(refusedField(#"{"from":"a@b.example","to":null,"cc":[],"bcc":[],"text":"x"}"#) == "to")
+        let refused = Array(#"{"from":"a@b.example","bcc":"c@d.example"}"#.utf8)
+        #expect(refused.withUnsafeBytes { EmailMessage.parse($0).group } == other)
+        let unknown = Array(#"{"from":"a@b.example","to":7,"bcc":"c@d.example"}"#.utf8)
+        #expect(unknown.withUnsafeBytes { EmailMessage.parse($0).group } == nil)
+    }
+
     @Test(arguments: [
         (#"{"to":"c@d.example","text":"x"}"#, "from"),
         (#"{"from":"a@b.example","text":"x"}"#, "to"),

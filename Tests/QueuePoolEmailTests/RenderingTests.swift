@@ -34,6 +34,16 @@ import Testing
         #expect(!lines.contains { $0.contains("hidden") })
     }
 
+    @Test(arguments: [
+        (#""bcc":["hidden@d.example","other@d.example"]"#, "To: undisclosed-recipients:;"),
+        (#""to":[],"cc":"c@d.example","bcc":"hidden@d.example""#, "Cc: c@d.example"),
+    ])
+    func `without anybody in To shows nobody who gets it blindly`(recipients: String, line: String) throws {
+        let lines = try Self.lines(#"{"from":"a@b.example",\#(recipients),"text":"hi"}"#)
+        #expect(lines.filter { $0.hasPrefix("To:") || $0.hasPrefix("Cc:") } == [line])
+        #expect(!lines.contains { $0.lowercased().hasPrefix("bcc") || $0.contains("hidden") || $0.contains("other@") })
+    }
+
     @Test func `folds long subjects without cutting a character in two`() throws {
         let lines = try Self.lines(
             #"{"from":"a@b.example","to":"c@d.example","subject":"\#(String(repeating: "ü", count: 200))","text":"x"}"#)
