@@ -10,11 +10,17 @@ package final class ByteBudget: Sendable {
     /// In bytes.
     package let limit: Int
     private let held = Atomic(0)
+    private let refusals = Atomic(0)
 
     package init(limit: Int) { self.limit = limit }
 
     /// Bytes held now.
     package var heldBytes: Int { held.load(ordering: .relaxed) }
+
+    /// Times that a holder was told that there is no room.
+    package var refusalCount: Int { refusals.load(ordering: .relaxed) }
+
+    fileprivate func refuse() { refusals.wrappingAdd(1, ordering: .relaxed) }
 
     /// Says that somebody holds so many bytes more, or fewer. Never refuses.
     /// - Returns: whether all together are within the limit.
@@ -32,12 +38,14 @@ struct HeldBytes: ~Copyable {
     deinit { if bytes != 0 { budget.add(-bytes) } }
 
     /// Says how many bytes it holds now.
-    /// - Returns: whether that is within the limit; always if it holds no more than before.
+    /// - Returns: whether that is within the limit; always if it holds no more than before. A refusal is counted.
     mutating func set(_ now: Int) -> Bool {
         guard now != bytes else { return true }
         let isMore = now > bytes
         let isWithin = budget.add(now - bytes)
         bytes = now
-        return isWithin || !isMore
+        if isWithin || !isMore { return true }
+        budget.refuse()
+        return false
     }
 }

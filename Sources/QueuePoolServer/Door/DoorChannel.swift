@@ -12,6 +12,8 @@ import Synchronization
 struct DoorChannel: ServerChildChannel {
     typealias Value = HTTP1Channel.Value
 
+    private static let sendBufferBytes = 256 << 10
+
     let shared: DoorState
     let responder: HTTPChannelHandler.Responder
 
@@ -25,6 +27,9 @@ struct DoorChannel: ServerChildChannel {
                 additionalChannelHandlers: [DecoderWatch(progress: progress.value, counters: counters)],
                 httpDecoderConfiguration: .init(maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10)))
         return channel.eventLoop.makeCompletedFuture {
+            // The system tells that a client reads only when a good part of its buffer is free: were that megabytes, a slow
+            // reader would seem to read nothing for a long time.
+            try channel.syncOptions?.setOption(.socketOption(.so_sndbuf), value: DoorChannel.sendBufferBytes)
             try channel.pipeline.syncOperations.addHandler(
                 FrontDoor(shared: shared, progress: progress.value, refusal: refusal))
         }.flatMap { inner.setup(channel: channel, logger: logger) }

@@ -212,7 +212,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private func noteUnread(_ context: ChannelHandlerContext) {
         guard !heldOut.set(unreadBytes(context)) else { return }
         // There is no room for a client that does not read.
-        cut(.memory, context)
+        context.close(promise: nil)
     }
 
     private func flushIfNeeded(_ context: ChannelHandlerContext) {
@@ -237,8 +237,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     /// The request that is arriving has no room.
     private func refuseForMemory(_ context: ChannelHandlerContext) {
         let head = waiting.withUnsafeReadableBytes { RequestHead.parse($0, isHostAllowed: isHostAllowed) }
-        guard mode == .open, case .plain(let head) = head else { return cut(.memory, context) }
-        shared.cuts.count(.memory)
+        guard mode == .open, case .plain(let head) = head else { return context.close(promise: nil) }
         mode = .busy
         closesAfterAnswer = true
         waiting = ByteBuffer()

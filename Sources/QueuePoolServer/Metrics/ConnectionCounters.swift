@@ -17,8 +17,6 @@ package final class ConnectionCounters: Sendable {
         case slowRequest
         /// No request for the idle time.
         case idle
-        /// The process holds as many bytes for its clients as it may.
-        case memory
 
         /// The label's value.
         package var text: String {
@@ -28,7 +26,6 @@ package final class ConnectionCounters: Sendable {
             case .slowReader: "slow-reader"
             case .slowRequest: "slow-request"
             case .idle: "idle"
-            case .memory: "memory"
             }
         }
     }
