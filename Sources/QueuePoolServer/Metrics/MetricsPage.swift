@@ -107,7 +107,8 @@ struct MetricsPage: Sendable {
             out += "queuepool_http_connections_cut_total{reason=\"\(reason.text)\"} \(door.cuts.value(reason))\n"
         }
         MetricsPage.head(
-            "queuepool_http_no_room_total", "counter", "Requests refused because the server holds all that it may.", &out)
+            "queuepool_http_no_room_total", "counter", "Requests refused because the server holds all that it may.",
+            &out)
         out += "queuepool_http_no_room_total \(door.budget.refusalCount)\n"
         MetricsPage.head(
             "queuepool_http_held_bytes", "gauge", "Bytes of requests not yet whole and of answers not yet read.", &out)
