@@ -11,6 +11,7 @@ package struct EmailAddress: Hashable, Sendable {
 
     private static let addressBytesMax = 254
     private static let localBytesMax = 64
+    private static let labelBytesMax = 63
     private static let nameBytesMax = 256
     /// Of the whole: the longest name in quotes with each character escaped, an address, brackets and blanks.
     private static let textBytesMax = 1_024
@@ -26,42 +27,72 @@ package struct EmailAddress: Hashable, Sendable {
             throw EmailError(
                 field, "It has \(text.utf8.count) bytes; at most \(EmailAddress.textBytesMax) are allowed.")
         }
-        guard !text.unicodeScalars.contains(where: EmailRules.breaksHeader) else {
-            throw EmailError(
-                field, "It has a control character; line breaks and other control characters are not allowed.")
+        if let place = EmailRules.firstControl(text) {
+            throw EmailError(field, EmailRules.controlCharacter(at: place, of: text))
         }
         let trimmed = EmailAddress.trimmed(text[...])
+        let found: Substring
         if trimmed.hasSuffix(">"), let open = trimmed.lastIndex(of: "<") {
             name = EmailAddress.unquoted(String(EmailAddress.trimmed(trimmed[..<open])))
-            address = String(trimmed[trimmed.index(after: open)...].dropLast())
+            found = trimmed[trimmed.index(after: open)...].dropLast()
         } else {
             name = ""
-            address = String(trimmed)
+            found = trimmed
         }
         guard name.utf8.count <= EmailAddress.nameBytesMax else {
             throw EmailError(
                 field, "Its name has \(name.utf8.count) bytes; at most \(EmailAddress.nameBytesMax) are allowed.")
         }
-        guard EmailAddress.isValid(address) else {
-            throw EmailError(
-                field,
-                "It has \(text.utf8.count) bytes and is not an address; allowed is local@domain or Name <local@domain>."
-            )
+        if let fault = EmailAddress.fault(in: found, of: text) {
+            throw EmailError(field, fault + "; allowed is local@domain or Name <local@domain>.")
         }
+        address = String(found)
     }
 
-    private static func isValid(_ address: String) -> Bool {
-        let parts = address.utf8.split(separator: UInt8(ascii: "@"), omittingEmptySubsequences: false)
-        guard parts.count == 2, address.utf8.count <= addressBytesMax, parts[0].count <= localBytesMax else {
-            return false
+    /// What is wrong with an address; `nil` if nothing is.
+    private static func fault(in address: Substring, of text: String) -> String? {
+        let bytes = address.utf8
+        guard !bytes.isEmpty else { return "It is empty" }
+        let ats = bytes.count { $0 == UInt8(ascii: "@") }
+        guard ats > 0, let at = bytes.firstIndex(of: UInt8(ascii: "@")) else { return "It has no @" }
+        guard ats == 1 else { return "It has \(ats) @; one is allowed" }
+        let local = bytes[..<at]
+        let domain = bytes[bytes.index(after: at)...]
+        guard !local.isEmpty else { return "Nothing is before the @" }
+        guard !domain.isEmpty else { return "Nothing is behind the @" }
+        if let fault = place(of: local, isAtom, in: text) ?? place(of: domain, isInDomain, in: text) { return fault }
+        guard local.count <= localBytesMax else {
+            return "\(local.count) bytes are before the @; at most \(localBytesMax) are allowed"
         }
-        let atoms = parts[0].split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard atoms.allSatisfy({ !$0.isEmpty && $0.allSatisfy(isAtom) }) else { return false }
-        let labels = parts[1].split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        return labels.allSatisfy { label in
-            (1...63).contains(label.count) && label.allSatisfy(isInDomain) && label.first != UInt8(ascii: "-")
-                && label.last != UInt8(ascii: "-")
+        guard bytes.count <= addressBytesMax else {
+            return "Its address has \(bytes.count) bytes; at most \(addressBytesMax) are allowed"
         }
+        for label in domain.split(separator: UInt8(ascii: ".")) {
+            guard label.count <= labelBytesMax else {
+                return "A part of its domain has \(label.count) bytes; at most \(labelBytesMax) are allowed"
+            }
+            let end = label.index(before: label.endIndex)
+            for place in [label.startIndex, end] where label[place] == UInt8(ascii: "-") {
+                return EmailRules.byte(at: place, of: text) + " is a hyphen at an end of a part of its domain"
+            }
+        }
+        return nil
+    }
+
+    /// The first byte of the part that is not allowed, or is a full stop with nothing on one side.
+    private static func place(of part: Substring.UTF8View, _ isAllowed: (UInt8) -> Bool, in text: String) -> String? {
+        var previous: UInt8? = UInt8(ascii: ".")
+        for (place, byte) in zip(part.indices, part) {
+            let isStop = byte == UInt8(ascii: ".")
+            if isStop, previous == byte || place == part.indices.last {
+                return EmailRules.byte(at: place, of: text) + " is a full stop with nothing on one side"
+            }
+            if !isStop, !isAllowed(byte) {
+                return EmailRules.byte(at: place, of: text) + " is \(EmailRules.kind(byte)) that is not allowed there"
+            }
+            previous = byte
+        }
+        return nil
     }
 
     private static func isInDomain(_ byte: UInt8) -> Bool {
@@ -98,8 +129,4 @@ package struct EmailAddress: Hashable, Sendable {
         }
         return out
     }
-}
-
-enum EmailRules {
-    static func breaksHeader(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 32 || scalar.value == 127 }
 }

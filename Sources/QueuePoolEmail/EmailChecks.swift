@@ -14,14 +14,19 @@ enum EmailChecks {
 
     /// The text of a header's name; `nil` if it is not one.
     static func headerName(_ bytes: UnsafeRawBufferPointer) -> String? {
-        guard (1...nameBytesMax).contains(bytes.count),
-            bytes.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: ":") })
-        else { return nil }
+        guard (1...nameBytesMax).contains(bytes.count), bytes.allSatisfy(isInName) else { return nil }
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    static func badName(bytes: Int) -> String {
-        "A name of \(bytes) bytes is not one; allowed are 1 to \(nameBytesMax) printable ASCII characters without colon."
+    private static func isInName(_ byte: UInt8) -> Bool { byte > 32 && byte < 127 && byte != UInt8(ascii: ":") }
+
+    /// Why a header's name is not one.
+    static func badName(_ bytes: UnsafeRawBufferPointer) -> String {
+        let allowed = "allowed are printable ASCII characters without colon."
+        guard (1...nameBytesMax).contains(bytes.count), let place = bytes.firstIndex(where: { !isInName($0) }) else {
+            return "Its name has \(bytes.count) bytes; 1 to \(nameBytesMax) are allowed."
+        }
+        return "Byte \(place + 1) of \(bytes.count) of its name is \(EmailRules.kind(bytes[place])); \(allowed)"
     }
 
     static func check(_ header: EmailMessage.HeaderPair, _ field: String) throws(EmailError) {
@@ -36,9 +41,8 @@ enum EmailChecks {
             throw EmailError(
                 field, "It has \(value.utf8.count) bytes; at most \(EmailMessage.headerBytesMax) are allowed.")
         }
-        guard !value.unicodeScalars.contains(where: EmailRules.breaksHeader) else {
-            throw EmailError(
-                field, "It has a control character; line breaks and other control characters are not allowed.")
+        if let place = EmailRules.firstControl(value) {
+            throw EmailError(field, EmailRules.controlCharacter(at: place, of: value))
         }
     }
 
@@ -49,22 +53,39 @@ enum EmailChecks {
                     "\(field).filename", "It has \(attachment.filename.utf8.count) bytes; 1 to 255 are allowed.")
             }
             try checkHeaderValue(attachment.filename, "\(field).filename")
-            let type = attachment.contentType.split(separator: "/", omittingEmptySubsequences: false)
-            // Names of at most 127 (RFC 6838, 4.2). A multipart could not be base64 (RFC 2045, 6.4).
-            guard type.count == 2,
-                type.allSatisfy({ (1...127).contains($0.utf8.count) && $0.utf8.allSatisfy(isToken) }),
-                type[0].lowercased() != "multipart"
-            else {
+            if let fault = fault(inType: attachment.contentType) {
                 throw EmailError(
-                    "\(field).contentType", "It must be type/subtype, 1 to 127 characters each, and not multipart.")
+                    "\(field).contentType",
+                    "\(fault); allowed is type/subtype of letters, digits and !#$&-^_.+, and no multipart.")
             }
-            if let id = attachment.contentID {
-                guard (1...128).contains(id.utf8.count),
-                    id.utf8.allSatisfy({ isToken($0) || $0 == UInt8(ascii: "@") })
-                else { throw EmailError("\(field).contentId", "It must be 1 to 128 letters, digits or -._@.") }
+            if let id = attachment.contentID, let fault = fault(inID: id) {
+                throw EmailError("\(field).contentId", "\(fault); allowed are letters, digits and !#$&-^_.+@.")
             }
             return nil
         } catch { return error }
+    }
+
+    private static func fault(inType text: String) -> String? {
+        let slash = UInt8(ascii: "/")
+        let slashes = text.utf8.count { $0 == slash }
+        guard slashes == 1 else { return "It has \(slashes) slashes; type/subtype has one" }
+        let parts = text.utf8.split(separator: slash, omittingEmptySubsequences: false)
+        // Names of at most 127 (RFC 6838, 4.2). A multipart could not be base64 (RFC 2045, 6.4).
+        for (part, name) in zip(parts, ["type", "subtype"]) where !(1...127).contains(part.count) {
+            return "Its \(name) has \(part.count) bytes; 1 to 127 are allowed"
+        }
+        if let place = text.utf8.firstIndex(where: { !isToken($0) && $0 != slash }) {
+            return EmailRules.byte(at: place, of: text) + " is \(EmailRules.kind(text.utf8[place]))"
+        }
+        return text.lowercased().hasPrefix("multipart/") ? "It is a multipart" : nil
+    }
+
+    private static func fault(inID text: String) -> String? {
+        guard (1...128).contains(text.utf8.count) else {
+            return "It has \(text.utf8.count) bytes; 1 to 128 are allowed"
+        }
+        guard let place = text.utf8.firstIndex(where: { !isToken($0) && $0 != UInt8(ascii: "@") }) else { return nil }
+        return EmailRules.byte(at: place, of: text) + " is \(EmailRules.kind(text.utf8[place]))"
     }
 
     private static func isToken(_ byte: UInt8) -> Bool {

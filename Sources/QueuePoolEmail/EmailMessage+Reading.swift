@@ -49,6 +49,8 @@ private struct EmailReader {
     private var failure: EmailError?
     private var texts: [String: String] = [:]
     private var lists: [String: [String]] = [:]
+    /// Of each list, those that are not kept too.
+    private var counts: [String: Int] = [:]
     private var headers: [EmailMessage.HeaderPair] = []
     private var attachments: [EmailAttachment] = []
 
@@ -120,14 +122,17 @@ private struct EmailReader {
             return try string(field, &json).map { [$0] } ?? nothing
         }
         var found: [String] = []
+        var count = 0
         try json.beginArray()
         while try json.nextElement() {
+            count += 1
             guard found.count <= EmailMessage.recipientsMax else {
                 try json.skipValue()
                 continue
             }
             found.append(try string("\(field)[\(found.count)]", &json) ?? "")
         }
+        counts[field] = count
         return found
     }
 
@@ -138,9 +143,10 @@ private struct EmailReader {
         }
         try json.beginObject()
         var names: Set<[UInt8]> = []
+        var count = 0
         while let key = try json.nextKey() {
+            count += 1
             guard headers.count < EmailMessage.headersMax else {
-                fail("headers", "There are more than \(EmailMessage.headersMax).")
                 try json.skipValue()
                 continue
             }
@@ -150,10 +156,13 @@ private struct EmailReader {
             if let name {
                 if !names.insert(Array(name.lowercased().utf8)).inserted { fail(field, "It is there twice.") }
             } else {
-                fail(field, EmailChecks.badName(bytes: key.count))
+                fail(field, key.withBytes { EmailChecks.badName($0) })
             }
             let value = try string(field, &json) ?? ""
             headers.append(EmailMessage.HeaderPair(name: name ?? "", value: value))
+        }
+        if count > EmailMessage.headersMax {
+            fail("headers", "There are \(count) headers; at most \(EmailMessage.headersMax) are allowed.")
         }
     }
 
@@ -162,14 +171,18 @@ private struct EmailReader {
             try json.skipValue()
             return fail("attachments", "It must be an array.")
         }
+        var count = 0
         try json.beginArray()
         while try json.nextElement() {
+            count += 1
             guard failure == nil, attachments.count < EmailMessage.attachmentsMax else {
                 try json.skipValue()
-                fail("attachments", "There are more than \(EmailMessage.attachmentsMax).")
                 continue
             }
             try readAttachment("attachments[\(attachments.count)]", &json)
+        }
+        if count > EmailMessage.attachmentsMax {
+            fail("attachments", "There are \(count) attachments; at most \(EmailMessage.attachmentsMax) are allowed.")
         }
     }
 
@@ -190,11 +203,17 @@ private struct EmailReader {
             }
             members[name] = try string("\(field).\(name)", &json)
         }
-        guard let content = members["content"].flatMap({ Base64Text.decode($0) }) else {
-            return fail("\(field).content", "It must be base64.")
+        guard let filename = members["filename"] else {
+            return fail("\(field).filename", "It is missing; it must be a string of 1 to 255 bytes.")
+        }
+        guard let text = members["content"] else {
+            return fail("\(field).content", "It is missing; it must be a string of base64.")
+        }
+        guard let content = Base64Text.decode(text) else {
+            return fail("\(field).content", "It is not base64; it must be letters, digits, +, / and = at its end.")
         }
         let attachment = EmailAttachment(
-            filename: members["filename"] ?? "", contentType: members["contentType"] ?? "application/octet-stream",
+            filename: filename, contentType: members["contentType"] ?? "application/octet-stream",
             content: content, contentID: members["contentId"])
         if let error = EmailChecks.error(in: attachment, field) { failure = failure ?? error }
         attachments.append(attachment)
@@ -210,12 +229,17 @@ private struct EmailReader {
         email.cc = try addresses("cc")
         email.bcc = try addresses("bcc")
         email.replyTo = try addresses("replyTo")
-        let count = to.count + email.cc.count + email.bcc.count
+        let count = ["to", "cc", "bcc"].reduce(0) { $0 + (counts[$1] ?? lists[$1]?.count ?? 0) }
         guard count > 0 else {
             throw EmailError("to", "There is no recipient; to, cc or bcc must have an address.")
         }
         guard count <= EmailMessage.recipientsMax else {
             throw EmailError("to", "There are \(count) recipients; at most \(EmailMessage.recipientsMax) are allowed.")
+        }
+        let replies = counts["replyTo"] ?? 1
+        guard replies <= EmailMessage.recipientsMax else {
+            throw EmailError(
+                "replyTo", "There are \(replies) addresses; at most \(EmailMessage.recipientsMax) are allowed.")
         }
         email.subject = texts["subject"] ?? ""
         try EmailChecks.checkHeaderValue(email.subject, "subject")
