@@ -39,10 +39,11 @@ package struct Answer: Sendable {
             out.writeStaticString(": ")
             out.writeString(value)
         }
-        out.writeStaticString("\r\nX-Content-Type-Options: nosniff")
-        if !isNumbered {
-            out.writeStaticString("\r\nX-Request-Id: ")
-            out.writeString(RequestNumber.next())
+        if isNumbered {
+            out.writeStaticString("\r\nX-Content-Type-Options: nosniff")
+        } else {
+            out.writeStaticString("\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ")
+            RequestNumber.writeNext(to: &out)
         }
         if closes { out.writeStaticString("\r\nConnection: close") }
         out.writeStaticString("\r\nContent-Length: ")

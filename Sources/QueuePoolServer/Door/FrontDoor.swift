@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import NIOCore
 import NIOHTTP1
 import Synchronization
@@ -275,7 +276,11 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
 
     /// A client says the same Host with every request; it is judged once.
     private func isHostAllowed(_ host: UnsafeRawBufferPointer) -> Bool {
-        if !allowedHost.isEmpty, host.elementsEqual(allowedHost) { return true }
+        let isSame = allowedHost.withUnsafeBytes { known in
+            guard known.count == host.count, let a = known.baseAddress, let b = host.baseAddress else { return false }
+            return memcmp(a, b, host.count) == 0
+        }
+        if isSame { return true }
         guard shared.browsers.allows(host: String(decoding: host, as: UTF8.self)) else { return false }
         allowedHost = Array(host)
         return true

@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import NIOCore
 import QueuePoolCore
 import Synchronization
 
@@ -14,8 +15,12 @@ enum RequestNumber {
     private static let process = UInt64.random(in: .min ... .max)
 
     /// In the form of a UUID; no other request of any process has it.
-    static func next() -> String {
-        let number = requests.wrappingAdd(1, ordering: .relaxed).oldValue
-        return MessageID(high: process, low: number).description
+    static func next() -> String { nextID().description }
+
+    /// Appends the next one's text.
+    static func writeNext(to out: inout ByteBuffer) { out.writeBytes(nextID().utf8) }
+
+    private static func nextID() -> MessageID {
+        MessageID(high: process, low: requests.wrappingAdd(1, ordering: .relaxed).oldValue)
     }
 }
