@@ -112,3 +112,24 @@ def test_the_largest_email_is_that_of_a_message(server):
     big = {"filename": "a.bin", "contentType": "application/octet-stream", "content": "QUFB" * 300_000}
     assert assert_problem(server.post(PATH, json={**EMAIL, "attachments": [big]}), 400)
     assert_problem(server.post(PATH, data="<email/>", headers={"Content-Type": "text/xml"}), 415)
+
+
+@pytest.mark.parametrize("path, base, name", [
+    (PATH, EMAIL, "group"), (PATH, EMAIL, "deduplicationId"),
+    ("/v1/pools/emails.fifo/messages", {"group": "g", "body": "b"}, "group"),
+    ("/v1/pools/emails.fifo/messages", {"group": "g", "body": "b"}, "deduplicationId")])
+def test_an_id_that_is_none_is_told_why(server, path, base, name):
+    for value, told in (("", "0 bytes"), ("x" * 129, "129 bytes"), ("secret id", "byte 7 of 9 is a space"),
+                        ("ab\u0007", "byte 3 of 3 is a control character"), ("aé", "byte 2 of 3 is not ASCII")):
+        detail = assert_problem(server.post(path, json={**base, name: value}), 400, name)["detail"]
+        assert told in detail and "secret" not in detail, detail
+        assert ("bytes" in detail) == ("bytes" in told), f"the length is not what is wrong: {detail}"
+
+
+def test_a_message_that_is_none_is_told_why(server):
+    path = "/v1/pools/emails.fifo/messages"
+    for change, field, told in (
+            ({"body": "secrét\u0001"}, "body", "byte 8 of 8"), ({"body": "secret\uffff."}, "body", "byte 7 of 10"),
+            ({"attributes": {f"a{i}": "v" for i in range(300)}}, "attributes", "300")):
+        detail = assert_problem(server.post(path, json={"group": "g", "body": "b", **change}), 400, field)["detail"]
+        assert told in detail and "secr" not in detail, detail

@@ -30,6 +30,11 @@ package enum MessageRules {
         return true
     }
 
+    /// Where the first character begins for which `isAllowed` is false.
+    package static func firstNotAllowed(in text: UnsafeRawBufferPointer) -> Int? {
+        text.indices.first { !isAllowed(text, at: $0) }
+    }
+
     private static func isAllowed(_ text: UnsafeRawBufferPointer, at offset: Int) -> Bool {
         let byte = text[offset]
         if byte < 0x20 { return byte == 0x09 || byte == 0x0A || byte == 0x0D }

@@ -16,6 +16,8 @@ struct MessageReader {
     private var body: JSONString?
     private var deduplicationID: [UInt8]?
     private var attributes: [MessageAttribute] = []
+    /// Those that are not kept too.
+    private var attributeCount = 0
 
     /// Why a message is not valid.
     struct Refusal: Error {
@@ -130,6 +132,7 @@ struct MessageReader {
             let name = key.text
             let field = position
             position += 1
+            attributeCount = position
             guard attributes.count <= QueueLimits.attributesMax else {
                 try json.skipValue()
                 continue
@@ -192,16 +195,17 @@ struct MessageReader {
             )
         }
         if !attributes.isEmpty {
-            do throws(SQSError) { try MessageRules.check(attributes, count: attributes.count) } catch {
+            do throws(SQSError) { try MessageRules.check(attributes, count: attributeCount) } catch {
                 throw .invalidField("attributes", error.message)
             }
         }
         return try body.withBytes { (body) throws(Problem) in
             guard MessageRules.isAllowed(body) else {
+                let place = MessageRules.firstNotAllowed(in: body).map { "at byte \($0 + 1) of \(body.count) " } ?? ""
                 throw .invalidField(
                     "body",
-                    "'body' has a control character or a noncharacter; allowed are tab, line feed, carriage return and U+0020 on."
-                )
+                    "'body' has \(place)a control character or a noncharacter; allowed are tab, line feed, carriage "
+                        + "return and U+0020 on.")
             }
             let id =
                 deduplicationID ?? keyID
@@ -212,12 +216,18 @@ struct MessageReader {
     }
 
     static func checkID(_ field: String, _ id: [UInt8]) throws(Problem) {
-        guard MessageRules.isIdentifier(id) else {
-            throw .invalidField(
-                field,
-                "'\(field)' has \(id.count) bytes; it must be 1 to \(QueueLimits.identifierBytesMax) ASCII letters, digits or punctuation marks."
-            )
-        }
+        guard !MessageRules.isIdentifier(id) else { return }
+        let allowed = "it must be 1 to \(QueueLimits.identifierBytesMax) ASCII letters, digits or punctuation marks."
+        guard !id.isEmpty, id.count <= QueueLimits.identifierBytesMax,
+            let place = id.firstIndex(where: { $0 <= 0x20 || $0 >= 0x7F })
+        else { throw .invalidField(field, "'\(field)' has \(id.count) bytes; \(allowed)") }
+        let kind =
+            switch id[place] {
+            case 0x20: "a space"
+            case 0x80...: "not ASCII"
+            default: "a control character"
+            }
+        throw .invalidField(field, "In '\(field)', byte \(place + 1) of \(id.count) is \(kind); \(allowed)")
     }
 }
 
