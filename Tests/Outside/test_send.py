@@ -99,6 +99,8 @@ def test_a_send_outlives_a_restart_of_the_server(servers, tmp_path):
         send(again, "emails.fifo", file, check=0, timeout=120)
     check(again, "emails.fifo", count)
     again.stop()
+    if code == 0 and "does not answer" in sending.text():
+        assert sending.text().count("connected again") == 1, sending.text()
 
 
 def test_a_changed_file_is_not_mixed_up_with_the_old_one(server, pool, tmp_path):
@@ -127,4 +129,25 @@ def test_what_cannot_be_sent_is_told(server, pool, tmp_path):
     assert send(server, pool, tmp_path / "absent").returncode == 66
     file = write(tmp_path / "messages.ndjson", 3)
     assert send(server, "absent.fifo", file).returncode != 0
+    assert not (tmp_path / "messages.ndjson.queuepool-sent").exists(), "a mistyped pool leaves nothing behind"
     assert send(server, "no-pool-name", file).returncode == 64
+
+
+def test_emails_are_sent_once_and_in_order(server, pool, tmp_path):
+    file = tmp_path / "emails.ndjson"
+    lines = [{"from": "shop@example.com", "to": f"a{i % 5}@example.com", "subject": str(i), "text": "x"}
+             for i in range(2_500)]
+    lines[7]["to"] = "secret"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = send(server, pool, "--emails", "--progress", file)
+    assert done.returncode == 1 and "line 8: " in done.stderr and "secret" not in done.stderr
+    assert "100%" in done.stderr and "2,499 sent" in done.stderr
+    again = send(server, pool, "--emails", file)
+    assert "sent 0 " in again.stdout and "earlier run 2,499" in again.stdout
+    assert "%" not in again.stderr, "no progress unless asked for"
+    assert "--emails" in send(server, pool, file).stderr, "the state is of emails"
+    got = collections.defaultdict(list)
+    for message in server.drain(pool):
+        email = json.loads(message["Body"])
+        got[email["to"][0]].append(int(email["subject"]))
+    assert got == {f"a{r}@example.com": [i for i in range(r, 2_500, 5) if i != 7] for r in range(5)}

@@ -168,7 +168,7 @@ struct SendRunTests {
         defer { close(descriptor) }
         var run = SendRun(
             client: server, url: "http://h/v1/pools/p.fifo/messages", runID: runID, journal: nil,
-            bytesTotal: text.utf8.count, showsBar: false)
+            bytesTotal: text.utf8.count, display: .nothing)
         try await run.run(descriptor: descriptor)
         return run.progress
     }

@@ -16,7 +16,9 @@ struct SendCommand: AsyncParsableCommand {
             Example:
               echo '{"group":"c-1","body":"hello"}' | queuepool send --pool emails.fifo
               queuepool send --pool emails.fifo messages.ndjson
-            A line is {"group": ..., "body": ...} with deduplicationId and attributes if wanted. What the server has \
+              queuepool send --pool emails.fifo --emails emails.ndjson
+            A line is {"group": ..., "body": ...} with deduplicationId and attributes if wanted, or with --emails \
+            {"from": ..., "to": ..., "subject": ..., "text": ...}. What the server has \
             acknowledged of a file is remembered in FILE.queuepool-sent: a second run of the same file sends nothing \
             twice, and one that was cut off goes on where it ended. Lines that the server refuses are named by number, \
             and the exit code is then 1.
@@ -31,6 +33,8 @@ struct SendCommand: AsyncParsableCommand {
             "With standard input: the name of this input.",
             discussion: "A repetition with the same name and lines within 5 minutes sends nothing twice."))
     var runID: String?
+    @Flag(help: "The lines are emails rather than messages.") var emails = false
+    @Flag(help: "Show progress on standard error, also when that is no terminal.") var progress = false
     @Argument(help: "File of JSON lines; - for standard input.") var file = "-"
 
     func validate() throws {
@@ -65,11 +69,14 @@ struct SendCommand: AsyncParsableCommand {
     private func send(to endpoint: String) async throws -> Report {
         let input = try openInput()
         defer { if input.descriptor != STDIN_FILENO { close(input.descriptor) } }
+        let http = try makeHTTPClient()
+        // No state is kept for a pool that isn't there.
+        if input.bytes != nil { try await checkPool(endpoint, http) }
         let journal = try input.bytes.map { try openJournal(endpoint: endpoint, input: input.descriptor, bytes: $0) }
         var run = SendRun(
-            client: try makeHTTPClient(), url: "\(endpoint)/v1/pools/\(pool)/messages",
+            client: http, url: "\(endpoint)/v1/pools/\(pool)/\(emails ? "emails" : "messages")",
             runID: journal?.state.head.runID ?? runID ?? freshRunID(), journal: journal, bytesTotal: input.bytes,
-            showsBar: isatty(STDERR_FILENO) == 1)
+            display: isatty(STDERR_FILENO) == 1 ? .bar : progress ? .lines : .nothing)
         var failure: CommandFailure?
         do {
             try await run.run(descriptor: input.descriptor)
@@ -80,6 +87,13 @@ struct SendCommand: AsyncParsableCommand {
         }
         run.clearBar()
         return Report(progress: run.progress, elapsedSeconds: run.elapsedSeconds, failure: failure)
+    }
+
+    /// Whatever else the server says, or if it says nothing, is for the sending to deal with.
+    private func checkPool(_ endpoint: String, _ http: any HTTPClient) async throws(CommandFailure) {
+        let request = ClientRequest(method: "GET", url: "\(endpoint)/v1/pools/\(pool)")
+        guard let answer = try? await http.perform(request), answer.status == 404 else { return }
+        throw CommandFailure("the server refused the request: \(Problem(of: answer).summary)")
     }
 
     // MARK: - Input -
@@ -98,7 +112,8 @@ struct SendCommand: AsyncParsableCommand {
     }
 
     private func openJournal(endpoint: String, input: Int32, bytes: Int) throws -> SendJournal {
-        let head = SendState.Head(endpoint: endpoint, pool: pool, runID: freshRunID(), fileBytes: bytes)
+        let head = SendState.Head(
+            endpoint: endpoint, pool: pool, runID: freshRunID(), fileBytes: bytes, emails: emails ? true : nil)
         return try SendJournal(
             path: state ?? file + ".queuepool-sent", input: input, head: head, restart: restart)
     }

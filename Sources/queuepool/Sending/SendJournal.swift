@@ -50,7 +50,9 @@ final class SendJournal {
     private static func resumed(_ found: Data, path: String, input: Int32, head: SendState.Head) throws -> SendState {
         do {
             let state = try SendState(journal: found)
-            try state.check(endpoint: head.endpoint, pool: head.pool, fileBytes: head.fileBytes) {
+            try state.check(
+                endpoint: head.endpoint, pool: head.pool, fileBytes: head.fileBytes, emails: head.emails
+            ) {
                 try digestOfPrefix(descriptor: input, bytes: $0)
             }
             return state
@@ -94,6 +96,7 @@ extension SendStateMismatch {
         switch self {
         case .unreadable: "it is not a state of this version"
         case .otherTarget(_, let pool): "it belongs to another endpoint or pool (pool \(pool))"
+        case .otherKind: "it is of messages where --emails is given now, or of emails where it is not"
         case .otherSize(let recorded, let found): "the file had \(recorded) bytes and now has \(found)"
         case .otherContent: "the part of the file that was sent has changed"
         }

@@ -18,17 +18,28 @@ struct SendRun {
     let runID: String
     /// `nil`: nothing is remembered, as with standard input.
     let journal: SendJournal?
-    let showsBar: Bool
+    let display: Display
+    private var answers = true
     private let start = ContinuousClock.now
     private var lastBar: ContinuousClock.Instant?
     private(set) var progress = SendProgress()
 
-    init(client: any HTTPClient, url: String, runID: String, journal: SendJournal?, bytesTotal: Int?, showsBar: Bool) {
+    /// How progress is shown on standard error.
+    enum Display: Sendable {
+        case nothing
+        /// A bar that is drawn over, for a terminal.
+        case bar
+        /// A line a second, for a file.
+        case lines
+    }
+
+    init(client: any HTTPClient, url: String, runID: String, journal: SendJournal?, bytesTotal: Int?, display: Display)
+    {
         self.client = client
         self.url = url
         self.runID = runID
         self.journal = journal
-        self.showsBar = showsBar
+        self.display = display
         progress.bytesTotal = bytesTotal
     }
 
@@ -80,8 +91,10 @@ struct SendRun {
             let reply: ChunkDelivery.Reply
             do {
                 reply = .answer(try await client.perform(request))
+                tell(answers: true)
             } catch {
                 reply = .none(error)
+                tell(answers: false)
             }
             let settled = chunk.handle(reply, chance: Double.random(in: 0..<1))
             try journal?.acknowledge(settled.acknowledged, mark: mark)
@@ -108,15 +121,26 @@ struct SendRun {
 
     // MARK: - Terminal -
 
-    /// Shows the bar at most ten times a second.
+    /// Says once that the server is lost, and once that it is back.
+    private mutating func tell(answers now: Bool) {
+        guard answers != now else { return }
+        answers = now
+        clearBar()
+        writeToStandardError(
+            now ? "connected again; sending goes on\n" : "the server does not answer; connecting again\n")
+    }
+
+    /// Shows the bar at most ten times a second, or a line at most once.
     private mutating func show(final: Bool) {
         let now = ContinuousClock.now
-        guard showsBar, final || lastBar.map({ now - $0 > .milliseconds(100) }) ?? true else { return }
+        let pause: Duration = display == .bar ? .milliseconds(100) : .seconds(1)
+        guard display != .nothing, final || lastBar.map({ now - $0 > pause }) ?? true else { return }
         lastBar = now
-        writeToStandardError("\r\u{1B}[K" + progress.bar(elapsedSeconds: elapsedSeconds))
+        let text = progress.bar(elapsedSeconds: elapsedSeconds)
+        writeToStandardError(display == .bar ? "\r\u{1B}[K" + text : text + "\n")
     }
 
     func clearBar() {
-        if showsBar { writeToStandardError("\r\u{1B}[K") }
+        if display == .bar { writeToStandardError("\r\u{1B}[K") }
     }
 }

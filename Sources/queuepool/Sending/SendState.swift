@@ -13,6 +13,7 @@ import Foundation
 enum SendStateMismatch: Error, Hashable {
     case unreadable
     case otherTarget(endpoint: String, pool: String)
+    case otherKind
     case otherSize(recorded: Int, found: Int)
     case otherContent
 }
@@ -29,6 +30,8 @@ struct SendState: Hashable, Sendable {
         /// ids.
         var runID: String
         var fileBytes: Int
+        /// Whether the lines are emails; `nil` if they are messages.
+        var emails: Bool?
     }
 
     /// A place in the file up to which its content is known.
@@ -87,10 +90,13 @@ struct SendState: Hashable, Sendable {
 
     /// Whether the state belongs to this file and target.
     /// - Parameter digest: SHA-256 of the file's first so many bytes, in hexadecimal.
-    func check(endpoint: String, pool: String, fileBytes: Int, digest: (_ bytes: Int) throws -> String) throws {
+    func check(
+        endpoint: String, pool: String, fileBytes: Int, emails: Bool? = nil, digest: (_ bytes: Int) throws -> String
+    ) throws {
         guard head.endpoint == endpoint, head.pool == pool else {
             throw SendStateMismatch.otherTarget(endpoint: head.endpoint, pool: head.pool)
         }
+        guard head.emails == emails else { throw SendStateMismatch.otherKind }
         guard head.fileBytes == fileBytes else {
             throw SendStateMismatch.otherSize(recorded: head.fileBytes, found: fileBytes)
         }
