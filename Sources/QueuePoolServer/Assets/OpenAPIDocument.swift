@@ -164,11 +164,25 @@ package enum OpenAPIDocument {
                 "tags": [
                   "messages"
                 ],
-                "summary": "Send one email",
-                "description": "The email becomes a message whose body is its JSON and whose attribute Content-Type is application/vnd.queuepool.email+json. Without a group, the group is a hash of the first recipient, so that it names nobody.",
+                "summary": "Send one email, an array of emails, or a stream of emails",
+                "description": "The email becomes a message whose body is its JSON and whose attribute Content-Type is application/vnd.queuepool.email+json. Without a group, the group is a hash of the first recipient, so that it names nobody. application/json with an object sends one email and answers 202; with an array it sends up to 1000 and answers 200 with a result for each, in order. application/x-ndjson sends an email a line and answers as /messages does. Once an email of a request failed, the later ones of its group fail too, with 424.",
                 "parameters": [
                   {
                     "$ref": "#/components/parameters/idempotencyKey"
+                  },
+                  {
+                    "name": "mode",
+                    "in": "query",
+                    "required": false,
+                    "description": "Of an array: each sends every email that is valid; strict sends none unless all are valid.",
+                    "schema": {
+                      "type": "string",
+                      "enum": [
+                        "each",
+                        "strict"
+                      ],
+                      "default": "each"
+                    }
                   }
                 ],
                 "requestBody": {
@@ -176,7 +190,18 @@ package enum OpenAPIDocument {
                   "content": {
                     "application/json": {
                       "schema": {
-                        "$ref": "#/components/schemas/Email"
+                        "oneOf": [
+                          {
+                            "$ref": "#/components/schemas/Email"
+                          },
+                          {
+                            "type": "array",
+                            "maxItems": 1000,
+                            "items": {
+                              "$ref": "#/components/schemas/Email"
+                            }
+                          }
+                        ]
                       },
                       "examples": {
                         "email": {
@@ -188,12 +213,48 @@ package enum OpenAPIDocument {
                             "subject": "Your order",
                             "text": "Thank you."
                           }
+                        },
+                        "array": {
+                          "value": [
+                            {
+                              "from": "Shop <shop@example.org>",
+                              "bcc": "customer@example.org",
+                              "text": "Thank you."
+                            }
+                          ]
+                        }
+                      }
+                    },
+                    "application/x-ndjson": {
+                      "schema": {
+                        "type": "string",
+                        "description": "One Email object a line, each ended by a line feed."
+                      },
+                      "examples": {
+                        "lines": {
+                          "value": "{\"from\":\"shop@example.org\",\"to\":\"customer@example.org\",\"text\":\"Thank you.\"}\n"
                         }
                       }
                     }
                   }
                 },
                 "responses": {
+                  "200": {
+                    "description": "A result for each email, in order.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/EmailResults"
+                        }
+                      },
+                      "application/x-ndjson": {
+                        "schema": {
+                          "type": "string",
+                          "description": "One LineResult object a line: LineSent or LineFailed."
+                        }
+                      }
+                    }
+                  },
                   "202": {
                     "description": "The email is on stable storage.",
                     "headers": {
@@ -654,7 +715,7 @@ package enum OpenAPIDocument {
                 "name": "Idempotency-Key",
                 "in": "header",
                 "required": false,
-                "description": "Stands for one request of the pool, byte for byte; of 1 to 255 printable ASCII characters, as they are or as a string in quotes (RFC 9651). The same request gets the first answer again, with Idempotent-Replayed: true; while it is under way, 409. Another request with the key is refused with 422. A request that failed is not replayed: the key is free again, but where the message may be stored in spite of the failure, for the same request only. An answer is remembered, on stable storage, for server.idempotency-window-seconds (86400 unless set, 300 at least); a key costs about 400 bytes, and beyond server.idempotency-bytes-max (134217728 unless set) the oldest are forgotten early. Each server has keys of its own. The key is also the message's deduplication id unless the body has one (its SHA-256 in hexadecimal when it is longer than 128 characters or has spaces), so that a repetition of the same group within five minutes is a duplicate even where the key is not known. Not allowed with application/x-ndjson.",
+                "description": "Stands for one request of the pool, byte for byte; of 1 to 255 printable ASCII characters, as they are or as a string in quotes (RFC 9651). The same request gets the first answer again, with Idempotent-Replayed: true; while it is under way, 409. Another request with the key is refused with 422. A request that failed is not replayed: the key is free again, but where the message may be stored in spite of the failure, for the same request only. An answer is remembered, on stable storage, for server.idempotency-window-seconds (86400 unless set, 300 at least); a key costs about 400 bytes, and beyond server.idempotency-bytes-max (134217728 unless set) the oldest are forgotten early. Each server has keys of its own. The key is also the message's deduplication id unless the body has one (its SHA-256 in hexadecimal when it is longer than 128 characters or has spaces), so that a repetition of the same group within five minutes is a duplicate even where the key is not known. Not allowed with application/x-ndjson, nor with an array.",
                 "schema": {
                   "type": "string",
                   "minLength": 1,
@@ -970,11 +1031,40 @@ package enum OpenAPIDocument {
                 ],
                 "description": "An address such as name@example.org or Name <name@example.org>, or a list of them."
               },
-              "Email": {
+              "EmailResults": {
                 "type": "object",
                 "required": [
-                  "from",
-                  "to"
+                  "results"
+                ],
+                "properties": {
+                  "results": {
+                    "type": "array",
+                    "items": {
+                      "oneOf": [
+                        {
+                          "$ref": "#/components/schemas/Sent"
+                        },
+                        {
+                          "type": "object",
+                          "required": [
+                            "error"
+                          ],
+                          "properties": {
+                            "error": {
+                              "$ref": "#/components/schemas/Problem"
+                            }
+                          }
+                        }
+                      ]
+                    }
+                  }
+                }
+              },
+              "Email": {
+                "type": "object",
+                "description": "An email has at least one recipient in to, cc or bcc, and at most 50.",
+                "required": [
+                  "from"
                 ],
                 "additionalProperties": false,
                 "properties": {
@@ -1020,12 +1110,18 @@ package enum OpenAPIDocument {
                     "minLength": 1,
                     "maxLength": 128,
                     "description": "Message group; a hash of the first recipient when missing."
+                  },
+                  "deduplicationId": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 128
                   }
                 }
               },
               "Attachment": {
                 "type": "object",
                 "required": [
+                  "filename",
                   "content"
                 ],
                 "properties": {
@@ -1301,6 +1397,26 @@ package enum OpenAPIDocument {
                   "field": {
                     "type": "string",
                     "description": "The field that is wrong."
+                  },
+                  "errors": {
+                    "type": "array",
+                    "description": "Of an array sent with mode=strict: the first emails that are not valid, by their index from 0.",
+                    "items": {
+                      "type": "object",
+                      "required": [
+                        "index",
+                        "error"
+                      ],
+                      "properties": {
+                        "index": {
+                          "type": "integer",
+                          "minimum": 0
+                        },
+                        "error": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
                   }
                 }
               },
