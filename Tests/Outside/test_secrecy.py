@@ -77,7 +77,7 @@ def rest(server, heard):
                    {"attachments": [{"filename": NAME, "contentType": TEXT, "content": TEXT + "!"}]},
                    {"group": GROUP + " "}):
         assert post(emails, json={**email, **change}).status_code == 400, change
-    assert post(emails, json=email, headers={"Idempotency-Key": KEY + " x" * 70}).status_code == 400
+    assert post(emails, json=email, headers={"Idempotency-Key": KEY + " x" * 150}).status_code == 400
     assert post("/v1/pools", json={"name": "x", "shards": BODY}).status_code == 400
 
 

@@ -111,7 +111,8 @@ package struct PoolQueuePlan: Sendable {
             "FifoThroughputLimit": options.isHighThroughput ? "perMessageGroupId" : "perQueue",
             "VisibilityTimeout": String(options.visibilityTimeoutSeconds),
             "MessageRetentionPeriod": String(retentionSeconds),
-            "MaximumMessageSize": String(QueueLimits.messageBytesMax), "SqsManagedSseEnabled": "true",
+            "MaximumMessageSize": String(QueueLimits.messageBytesMax),
+            // Not how they are encrypted: SQS encrypts new queues unless told otherwise, and a key is the operator's choice.
         ]
     }
 
