@@ -49,7 +49,8 @@ struct OptionsTests {
         #expect(kinds == ["stdout", "exec", "http", "http", "smtp", "smtp"])
         let mail = try #require(
             try DeliveryURL.target("smtp://us%40er:p%3Aw@localhost:25?tls=off", engine: engine) as? MailTarget)
-        #expect(mail.url == "smtp://localhost:25" && mail.user == "us@er" && mail.password == "p:w" && !mail.requiresTLS)
+        #expect(
+            mail.url == "smtp://localhost:25" && mail.user == "us@er" && mail.password == "p:w" && !mail.requiresTLS)
         let strict = try #require(try DeliveryURL.target("smtp://h:587/", engine: engine) as? MailTarget)
         #expect(strict.requiresTLS && strict.user == nil && strict.url == "smtp://h:587")
     }
