@@ -35,6 +35,7 @@ need_packages() {
     fi
     say "Installing ${missing[*]}"
     log=$(mktemp)
+    # A mirror that does not answer matters only if the packages then cannot be installed, and that is told below.
     $sudo apt-get update -qq >"$log" 2>&1 || true
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${missing[@]}" >>"$log" 2>&1 ||
         { cat "$log" >&2; fail "apt-get could not install ${missing[*]}"; }

@@ -71,7 +71,8 @@ def test_a_clock_that_is_set_while_the_server_runs(servers, shifted, jump):
     assert [m["Body"] for m in receive(server, visibility=2, number=1)] == ["short"]
     set(jump)
     assert server.send(POOL, "g", "1", deduplicationId="1")["duplicate"], "five minutes have not passed"
-    # Without a long poll: of a clock that was set back, the library tells timers that count the time since boot, too.
+    # Without a long poll: when it sets the clock back, the library delays timers by the time since boot as well, which a
+    # real step of the clock does not.
     start, got = time.monotonic(), []
     while not got and time.monotonic() - start < 20:
         time.sleep(0.1)
