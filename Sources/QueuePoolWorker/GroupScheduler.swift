@@ -167,7 +167,7 @@ package struct GroupScheduler: Sendable {
             head.handle == message.handle
         else { return go(now) }
         var effects: [Effect] = []
-        switch outcome {
+        switch DeliveryOutcome.settled(outcome) {
         case .delivered:
             deliveredCount += 1
             lines[key]?.phase = .deleting
@@ -181,6 +181,7 @@ package struct GroupScheduler: Sendable {
             if line.isLost || isReleasing { giveUp(key, &effects) }
         case .refused(let errorClass):
             effects.append(move(key, head, "permanent-failure", errorClass, line.attempts))
+        default: break
         }
         return effects + go(now)
     }
@@ -405,5 +406,19 @@ package struct GroupScheduler: Sendable {
         let ceiling = min(limits.backOffCapMilliseconds, limits.backOffBaseMilliseconds << Int64(doublings))
         random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
         return Int64((random >> 33) % UInt64(max(1, ceiling)))
+    }
+}
+
+extension DeliveryOutcome {
+    /// In the three words that are decided on.
+    static func settled(_ outcome: DeliveryOutcome) -> DeliveryOutcome {
+        switch outcome {
+        case .delivered, .failed, .refused: outcome
+        case .unavailable(let errorClass), .unknown(let errorClass), .ended(let errorClass):
+            .failed(errorClass: errorClass)
+        case .partial(let partial):
+            partial.deferred.isEmpty
+                ? .refused(errorClass: partial.errorClass) : .failed(errorClass: partial.errorClass)
+        }
     }
 }

@@ -17,6 +17,8 @@ package struct WorkMessage: Sendable {
     package var shardName = ""
     /// Deliveries by the queue so far, this one included.
     package var receiveCount: Int
+    /// Recipients that are still to get it, by their places in the email's list; `nil`: all.
+    package var recipients: [Int]?
 
     package init(
         id: String, handle: String, group: String, body: [UInt8] = [], attributes: [MessageAttribute] = [],
@@ -32,18 +34,46 @@ package struct WorkMessage: Sendable {
     }
 }
 
-/// What became of one attempt to deliver.
+/// What became of one attempt to deliver a message to one target. An `errorClass` names the kind of failure in a few
+/// ASCII characters without spaces, e.g. `timeout`, `http-503`, `smtp-550`; it goes to logs and to the dead-letter queue.
 package enum DeliveryOutcome: Hashable, Sendable {
     case delivered
-    /// Worth another try; `errorClass` says which kind of failure, e.g. `timeout`, `http-503`.
+    /// The target answered that it will not take the message now: another try may succeed, and spends an attempt.
     case failed(errorClass: String, retryAfterMilliseconds: Int64? = nil)
-    /// No try will help.
+    /// The target answered that it will never take this message: no try there or at another target will help.
     case refused(errorClass: String)
+    /// The target could not be reached or does not take anything from us (no connection, TLS, credentials). Nothing of the
+    /// message was handed over: that says nothing about the message, and spends none of its attempts.
+    case unavailable(errorClass: String)
+    /// The message was handed over, wholly or in part, and no answer came: it may have arrived. It is tried again at the
+    /// same target under the same idempotency key, and at no other.
+    case unknown(errorClass: String)
+    /// The target is gone for good (a closed pipe): the worker ends.
+    case ended(errorClass: String)
+    /// A mail that some of its recipients got, or were refused for good, and others did not.
+    case partial(PartialDelivery)
+}
+
+/// What became of a mail's recipients when it is not the same for all. Numbers are places in the email's list of recipients
+/// (`EmailMessage.recipients`), from 0; those in neither list got the mail.
+package struct PartialDelivery: Hashable, Sendable {
+    /// Refused for good.
+    package var refused: [Int]
+    /// Refused for now, to be tried again.
+    package var deferred: [Int]
+    /// Of the first refused recipient, or else of the first deferred one.
+    package var errorClass: String
+
+    package init(refused: [Int], deferred: [Int], errorClass: String) {
+        self.refused = refused
+        self.deferred = deferred
+        self.errorClass = errorClass
+    }
 }
 
 /// Why a message goes to the dead-letter queue.
 package struct DeadLetterReason: Hashable, Sendable {
-    /// `attempts-exhausted` or `permanent-failure`
+    /// `attempts-exhausted`, `permanent-failure` or `recipients-refused`
     package var reason: String
     package var errorClass: String
     package var attempts: Int

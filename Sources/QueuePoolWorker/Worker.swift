@@ -198,11 +198,11 @@ public struct Worker: Service {
         var last = DeliveryOutcome.refused(errorClass: "no-target")
         var canRetry: DeliveryOutcome?
         for target in targets {
-            last = await target.deliver(message, attempt: attempt)
+            last = DeliveryOutcome.settled(await target.deliver(message, attempt: attempt))
             switch last {
             case .delivered: return last
             case .failed: canRetry = canRetry ?? last
-            case .refused: continue
+            default: continue
             }
         }
         // A target that may work later outweighs one that never will.
@@ -292,6 +292,10 @@ public struct Worker: Service {
         case .delivered: "delivered"
         case .failed(let errorClass, _): "failed " + errorClass
         case .refused(let errorClass): "refused " + errorClass
+        case .unavailable(let errorClass): "unavailable " + errorClass
+        case .unknown(let errorClass): "unknown " + errorClass
+        case .ended(let errorClass): "ended " + errorClass
+        case .partial(let partial): "partial " + partial.errorClass
         }
     }
 }
