@@ -3,6 +3,9 @@
 #pragma once
 #include <curl/curl.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 // libcurl's setters and getters are variadic, which Swift cannot call: one typed function for each kind of value.
 
@@ -43,4 +46,27 @@ static inline int queuepool_curl_close_on_exec(void *context, curl_socket_t sock
 }
 static inline CURLcode queuepool_curl_set_close_on_exec(CURL *easy) {
     return curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, queuepool_curl_close_on_exec);
+}
+
+// For mail: no connection within 15 s (three more tries after 1, 2, 4 s, and 8 s of waiting) is none. libcurl's own limit
+// counts the server's greeting in, which may take minutes.
+static inline int queuepool_curl_mail_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
+    int tries = 3;
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_SYNCNT, &tries, sizeof tries);
+    return queuepool_curl_close_on_exec(context, socket, purpose);
+}
+static inline CURLcode queuepool_curl_set_mail_socket(CURL *easy) {
+    return curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, queuepool_curl_mail_socket);
+}
+typedef int (*queuepool_curl_progress)(void *context, curl_off_t, curl_off_t, curl_off_t, curl_off_t);
+static inline CURLcode queuepool_curl_set_progress(CURL *easy, queuepool_curl_progress value) {
+    return curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, value);
+}
+typedef int (*queuepool_curl_ready)(void *context, char *remote, char *local, int remotePort, int localPort);
+static inline CURLcode queuepool_curl_set_ready(CURL *easy, queuepool_curl_ready value) {
+    return curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, value);
+}
+// Called CURLOPT_MAIL_RCPT_ALLLOWFAILS before libcurl 8.2; the number is one.
+static inline CURLcode queuepool_curl_set_recipients_may_fail(CURL *easy) {
+    return curl_easy_setopt(easy, (CURLoption)290, 1L);
 }

@@ -6,14 +6,15 @@ import CQueuePoolCurl
 import Glibc
 import Synchronization
 
-// All outgoing traffic goes through one curl_multi on one thread, which keeps connections and uses them again. How many
+// All outgoing HTTP goes through one curl_multi on one thread, which keeps connections and uses them again; mail has
+// threads of its own (`MailEngine`). How many
 // transfers are under way is bounded by lane (`TransferLanes`), not by libcurl: its one bound for all connections would
 // let long polls starve everything else. Callers
 // hand transfers over a lock and are called back by the thread; the async form suspends meanwhile. libcurl's multi handle is not thread-safe but for
 // curl_multi_wakeup, and nothing else is called from outside. It is called under the lock under which the thread ends,
 // so that it never meets a handle that is gone. Source: curl.se/libcurl/c/threadsafe.html, curl_multi_wakeup(3).
 
-/// HTTP and SMTP over one thread, with connections kept for the next transfer.
+/// HTTP over one thread, with connections kept for the next transfer.
 
 package final class CurlEngine: Sendable {
     package typealias Completion = @Sendable (Result<HTTPResponse, CurlFailure>) -> Void
@@ -84,11 +85,6 @@ package final class CurlEngine: Sendable {
     /// The same, with what is known of a failure. Cancelling the task aborts the transfer.
     package func outcome(_ request: HTTPRequest) async -> Result<HTTPResponse, CurlFailure> {
         await run(CurlTransfer.http(request))
-    }
-
-    /// Hands a mail to an SMTP server.
-    package func sendMail(_ mail: MailTransfer) async throws(CurlError) {
-        _ = try await run(CurlTransfer.mail(mail)).mapError(\.error).get()
     }
 
     /// Ends the thread; transfers under way fail.

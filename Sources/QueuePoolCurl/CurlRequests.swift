@@ -45,35 +45,6 @@ package struct HTTPResponse: Sendable {
     }
 }
 
-/// One mail for an SMTP server.
-package struct MailTransfer: Sendable {
-    /// `smtp://HOST:PORT` or `smtps://HOST:PORT`
-    package var url: String
-    package var user: String?
-    package var password: String?
-    /// Refuse to go on without TLS.
-    package var requiresTLS: Bool
-    package var from: String
-    package var recipients: [String]
-    /// The mail with lines ending in CR LF; dots are stuffed on the way.
-    package var payload: [UInt8]
-    package var timeoutMilliseconds: Int
-
-    package init(
-        url: String, user: String? = nil, password: String? = nil, requiresTLS: Bool, from: String,
-        recipients: [String], payload: [UInt8], timeoutMilliseconds: Int = 60_000
-    ) {
-        self.url = url
-        self.user = user
-        self.password = password
-        self.requiresTLS = requiresTLS
-        self.from = from
-        self.recipients = recipients
-        self.payload = payload
-        self.timeoutMilliseconds = timeoutMilliseconds
-    }
-}
-
 /// Why a transfer came to nothing. Carries codes and sizes only.
 package enum CurlError: Error, Hashable, Sendable {
     /// The host's name was not found or nobody answered there.
@@ -81,7 +52,7 @@ package enum CurlError: Error, Hashable, Sendable {
     case timeout
     /// TLS was required and not offered, or a certificate did not hold.
     case tls
-    /// An SMTP server refused with this code.
+    /// The server refused with this code.
     case refused(code: Int)
     case answerTooLarge(limit: Int)
     case cancelled
@@ -90,16 +61,6 @@ package enum CurlError: Error, Hashable, Sendable {
     case invalid
     /// Anything else, by libcurl's number (libcurl-errors).
     case other(code: Int)
-
-    /// Whether the same transfer may succeed later.
-    package var isRetryable: Bool {
-        switch self {
-        // Codes about who we are, not about the mail (RFC 4954, 6): right again once the credentials are.
-        case .refused(let code): code < 500 || [530, 534, 535, 538].contains(code)
-        case .answerTooLarge, .invalid: false
-        default: true
-        }
-    }
 }
 
 /// A transfer under way, for `cancel`.

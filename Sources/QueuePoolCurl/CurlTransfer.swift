@@ -14,17 +14,13 @@ final class CurlTransfer {
 
     let easy: UnsafeMutableRawPointer
     private var headerList: UnsafeMutablePointer<curl_slist>?
-    private var recipientList: UnsafeMutablePointer<curl_slist>?
-    private let upload: [UInt8]
-    private var uploadOffset = 0
     private(set) var answer: [UInt8] = []
     private(set) var headers: [(name: String, value: String)] = []
     private var isTooLarge = false
 
-    private init?(upload: [UInt8], _ lane: CurlLane, timeoutMilliseconds: Int, answerBytesMax: Int = 1 << 20) {
+    private init?(_ lane: CurlLane, timeoutMilliseconds: Int, answerBytesMax: Int = 1 << 20) {
         guard let easy = curl_easy_init() else { return nil }
         self.easy = easy
-        self.upload = upload
         self.lane = lane
         self.timeoutMilliseconds = timeoutMilliseconds
         self.answerBytesMax = answerBytesMax
@@ -46,7 +42,6 @@ final class CurlTransfer {
     deinit {
         curl_easy_cleanup(easy)
         curl_slist_free_all(headerList)
-        curl_slist_free_all(recipientList)
     }
 
     static func from(_ context: UnsafeMutableRawPointer?) -> CurlTransfer? {
@@ -59,8 +54,7 @@ final class CurlTransfer {
         let texts = [request.url, request.method] + request.headers.flatMap { [$0.name, $0.value] }
         guard !texts.contains(where: breaksLine),
             let transfer = CurlTransfer(
-                upload: request.body, request.lane, timeoutMilliseconds: request.timeoutMilliseconds,
-                answerBytesMax: request.answerBytesMax)
+                request.lane, timeoutMilliseconds: request.timeoutMilliseconds, answerBytesMax: request.answerBytesMax)
         else { return nil }
         let easy = transfer.easy
         queuepool_curl_set_text(easy, CURLOPT_URL, request.url)
@@ -101,36 +95,8 @@ final class CurlTransfer {
         return transfer
     }
 
-    static func mail(_ mail: MailTransfer) -> CurlTransfer? {
-        let texts = [mail.url, mail.from] + mail.recipients
-        guard !mail.recipients.isEmpty, !texts.contains(where: breaksLine),
-            let transfer = CurlTransfer(
-                upload: mail.payload, .deliveries, timeoutMilliseconds: mail.timeoutMilliseconds)
-        else { return nil }
-        let easy = transfer.easy
-        queuepool_curl_set_text(easy, CURLOPT_URL, mail.url)
-        queuepool_curl_set_text(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps")
-        let encryption = mail.requiresTLS ? CURLUSESSL_ALL : CURLUSESSL_NONE
-        queuepool_curl_set_long(easy, CURLOPT_USE_SSL, Int(encryption.rawValue))
-        queuepool_curl_set_text(easy, CURLOPT_MAIL_FROM, "<\(mail.from)>")
-        if let user = mail.user { queuepool_curl_set_text(easy, CURLOPT_USERNAME, user) }
-        if let password = mail.password { queuepool_curl_set_text(easy, CURLOPT_PASSWORD, password) }
-        for recipient in mail.recipients {
-            transfer.recipientList = curl_slist_append(transfer.recipientList, "<\(recipient)>")
-        }
-        queuepool_curl_set_pointer(easy, CURLOPT_MAIL_RCPT, transfer.recipientList)
-        queuepool_curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, 10_000)
-        queuepool_curl_set_long(easy, CURLOPT_UPLOAD, 1)
-        queuepool_curl_set_offset(easy, CURLOPT_INFILESIZE_LARGE, curl_off_t(mail.payload.count))
-        queuepool_curl_set_callback(easy, CURLOPT_READFUNCTION) { bytes, size, count, context in
-            CurlTransfer.from(context)?.give(bytes, size * count) ?? 0
-        }
-        queuepool_curl_set_pointer(easy, CURLOPT_READDATA, Unmanaged.passUnretained(transfer).toOpaque())
-        return transfer
-    }
-
     /// What would end a line of the protocol and begin another.
-    private static func breaksLine(_ text: String) -> Bool { text.utf8.contains { $0 == 0 || $0 == 10 || $0 == 13 } }
+    static func breaksLine(_ text: String) -> Bool { text.utf8.contains { $0 == 0 || $0 == 10 || $0 == 13 } }
 
     // MARK: - Bytes
 
@@ -155,17 +121,6 @@ final class CurlTransfer {
         return count
     }
 
-    private func give(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
-        guard let bytes else { return 0 }
-        let amount = min(count, upload.count - uploadOffset)
-        upload.withUnsafeBytes { all in
-            UnsafeMutableRawBufferPointer(start: bytes, count: amount)
-                .copyMemory(from: UnsafeRawBufferPointer(rebasing: all[uploadOffset..<(uploadOffset + amount)]))
-        }
-        uploadOffset += amount
-        return amount
-    }
-
     // MARK: - End
 
     func result(_ code: CURLcode) -> Result<HTTPResponse, CurlFailure> {
@@ -182,12 +137,13 @@ final class CurlTransfer {
         return CurlFailure(error: error, wasSent: sentBytes > 0)
     }
 
-    private static func error(_ code: CURLcode, status: Int) -> CurlError {
+    static func error(_ code: CURLcode, status: Int) -> CurlError {
         switch code {
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_PROXY: .unreachable
         case CURLE_OPERATION_TIMEDOUT: .timeout
-        case CURLE_USE_SSL_FAILED, CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM,
-            CURLE_SSL_CIPHER, CURLE_SSL_CACERT_BADFILE:
+        // Not CURLE_SSL_CONNECT_ERROR: a handshake that is reset ends with it, and that is a lost connection.
+        case CURLE_USE_SSL_FAILED, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CIPHER,
+            CURLE_SSL_CACERT_BADFILE:
             .tls
         case _ where status >= 400: .refused(code: status)
         default: .other(code: Int(code.rawValue))

@@ -93,20 +93,4 @@ import Testing
             try await engine.perform(HTTPRequest(method: "GET", url: "http://127.0.0.1:1/"))
         }
     }
-
-    @Test(arguments: [(450, true), (550, false), (535, true)])
-    func `tries a mail again unless the mail itself was refused`(code: Int, isRetryable: Bool) {
-        #expect(CurlError.refused(code: code).isRetryable == isRetryable)
-    }
-
-    @Test func `takes no recipient with a line break`() async throws {
-        let engine = CurlEngine()
-        defer { engine.shutdown() }
-        await #expect(throws: CurlError.invalid) {
-            try await engine.sendMail(
-                MailTransfer(
-                    url: "smtp://127.0.0.1:1", requiresTLS: false, from: "a@b.example",
-                    recipients: ["c@d.example>\r\nDATA"], payload: []))
-        }
-    }
 }

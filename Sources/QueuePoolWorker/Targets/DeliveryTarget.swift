@@ -25,7 +25,10 @@ public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertib
 
 package enum DeliveryURL {
     /// The target of `stdout:`, `exec:CMD`, `http(s)://`, `smtp://` or `smtps://`; reads a password from where it is.
-    package static func target(_ text: String, engine: CurlEngine) throws(DeliveryURLError) -> any DeliveryTarget {
+    /// - Parameter concurrency: deliveries under way at one time, at most.
+    package static func target(
+        _ text: String, engine: CurlEngine, concurrency: Int = 64
+    ) throws(DeliveryURLError) -> any DeliveryTarget {
         guard let colon = text.firstIndex(of: ":") else { throw .refused("A delivery target needs a scheme") }
         let scheme = text[..<colon].lowercased()
         let rest = String(text[text.index(after: colon)...])
@@ -43,7 +46,7 @@ package enum DeliveryURL {
             let url = try MailURL(scheme: scheme, rest)
             return MailTarget(
                 url: "\(scheme)://\(url.authority)", user: url.user, password: try url.readPassword(),
-                requiresTLS: url.requiresTLS, engine: engine)
+                requiresTLS: url.requiresTLS, engine: MailEngine(threadsMax: concurrency))
         default: throw .refused("The scheme of a delivery target is not known")
         }
     }

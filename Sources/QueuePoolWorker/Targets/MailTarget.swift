@@ -7,27 +7,63 @@ import QueuePoolCore
 import QueuePoolCurl
 import QueuePoolEmail
 
-/// An email a message, over SMTP. A message that is no email is refused, as is one that the server refuses for good.
+/// An email a message, over SMTP. A message that is no email is refused, as is one that the server refuses for good. One
+/// that some recipients get and others do not goes on to be tried for those who may get it later.
 struct MailTarget: DeliveryTarget {
+    /// Places in the email's list of recipients, e.g. `1,4`: on a message that is for those alone, because the others got
+    /// it or never will.
+    static let recipientsAttribute = "queuepool.recipients"
+
     let url: String
     let user: String?
     let password: String?
     let requiresTLS: Bool
-    let engine: CurlEngine
+    let engine: MailEngine
 
     var kind: String { "smtp" }
 
     func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome {
         guard let email = MailTarget.email(message) else { return .refused(errorClass: "not-an-email") }
+        let recipients = email.recipients
+        let places = MailTarget.places(message, count: recipients.count)
         let mail = MailTransfer(
             url: url, user: user, password: password, requiresTLS: requiresTLS, from: email.from.address,
-            recipients: email.recipients, payload: email.rendered(messageID: message.id, date: MailTarget.date()))
-        do throws(CurlError) {
-            try await engine.sendMail(mail)
-            return .delivered
-        } catch {
-            let errorClass = MailTarget.errorClass(error)
-            return error.isRetryable ? .failed(errorClass: errorClass) : .refused(errorClass: errorClass)
+            recipients: places.map { recipients[$0] },
+            payload: email.rendered(messageID: message.id, date: MailTarget.date()))
+        return MailTarget.outcome(await engine.send(mail), places)
+    }
+
+    /// The recipients that are still to get it, by their places in the email's list.
+    static func places(_ message: WorkMessage, count: Int) -> [Int] {
+        let attribute = message.attributes.first { $0.name == recipientsAttribute && !$0.isBinary }
+        let wanted = message.recipients ?? attribute.flatMap { numbers(String(decoding: $0.value, as: UTF8.self)) }
+        guard let wanted, !wanted.isEmpty, wanted.allSatisfy((0..<count).contains), Set(wanted).count == wanted.count
+        else { return Array(0..<count) }
+        return wanted
+    }
+
+    private static func numbers(_ text: String) -> [Int]? {
+        let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+        let numbers = parts.compactMap { part in part.utf8.allSatisfy { (48...57).contains($0) } ? Int(part) : nil }
+        return numbers.count == parts.count ? numbers : nil
+    }
+
+    /// - Parameter places: of those whom the mail was for.
+    static func outcome(_ result: MailResult, _ places: [Int]) -> DeliveryOutcome {
+        switch result {
+        case .taken(let codes):
+            let answers = Array(zip(places, codes))
+            let refused = answers.filter { $0.1 >= 500 }
+            let deferred = answers.filter { !(200..<300).contains($0.1) && $0.1 < 500 }
+            guard let first = refused.first ?? deferred.first else { return .delivered }
+            return .partial(
+                PartialDelivery(
+                    refused: refused.map(\.0), deferred: deferred.map(\.0), errorClass: "smtp-\(first.1)"))
+        case .rejected(let code):
+            return code >= 500 ? .refused(errorClass: "smtp-\(code)") : .failed(errorClass: "smtp-\(code)")
+        case .unavailable(let error): return .unavailable(errorClass: errorClass(error))
+        case .unknown(let error): return .unknown(errorClass: errorClass(error))
+        case .invalid: return .refused(errorClass: "invalid-request")
         }
     }
 
