@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import QueuePoolCore
 import QueuePoolCurl
 import Testing
@@ -35,10 +36,12 @@ import Testing
 }
 
 @Suite struct `A command` {
-    private static func run(_ command: String, body: String = "", attempt: Int = 1) async -> DeliveryOutcome {
+    private static func run(
+        _ command: String, body: String = "", attempt: Int = 1, limit: Duration = .seconds(60)
+    ) async -> DeliveryOutcome {
         var message = WorkMessage(id: "id-1", handle: "h", group: "g", body: Array(body.utf8))
         message.shardName = "emails-0003.fifo"
-        return await CommandTarget(command: command).deliver(message, attempt: attempt)
+        return await CommandTarget(command: command, limit: limit).deliver(message, attempt: attempt)
     }
 
     @Test func `reads the body on standard input and its facts in the environment`() async {
@@ -54,6 +57,7 @@ import Testing
     @Test(arguments: [
         (75, DeliveryOutcome.failed(errorClass: "exit-75")), (1, .failed(errorClass: "exit-1")),
         (64, .refused(errorClass: "exit-64")), (65, .refused(errorClass: "exit-65")),
+        (126, .unavailable(errorClass: "exit-126")), (127, .unavailable(errorClass: "exit-127")),
     ])
     func `says by its exit status what became of the message`(status: Int, outcome: DeliveryOutcome) async {
         #expect(await Self.run("exit \(status)") == outcome)
@@ -63,10 +67,102 @@ import Testing
         #expect(await Self.run("kill -TERM $$; sleep 60") == .failed(errorClass: "signal-15"))
     }
 
+    @Test func `that this machine does not have says nothing about the message`() async {
+        #expect(await Self.run("no-such-command-here") == .unavailable(errorClass: "exit-127"))
+        #expect(await Self.run("/dev/null") == .unavailable(errorClass: "exit-126"))
+    }
+
+    @Test func `that this machine cannot start says nothing about the message`() async {
+        // Longer than an argument may be.
+        let long = "true " + String(repeating: "x", count: 200_000)
+        #expect(await Self.run(long) == .unavailable(errorClass: "not-started-7"))
+        #expect(await Self.run("true") == .delivered)
+    }
+
+    @Test func `is killed when its time is over`() async {
+        #expect(await Self.run("sleep 60 & sleep 60", limit: .milliseconds(200)) == .failed(errorClass: "timeout"))
+    }
+
+    @Test func `may take all of its time`() async {
+        #expect(await Self.run("true", limit: .seconds(86_400 * 365)) == .delivered)
+    }
+
+    @Test func `runs beside others, each with its own end`() async {
+        let outcomes = await withTaskGroup(of: (Int, DeliveryOutcome).self) { group in
+            for code in 1...40 { group.addTask { (code, await Self.run("exit \(code)")) } }
+            return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+        }
+        #expect(outcomes == Dictionary(uniqueKeysWithValues: (1...40).map { ($0, .failed(errorClass: "exit-\($0)")) }))
+    }
+
+    @Test func `leaves nobody behind when it fails`() async throws {
+        // The pipe's reader ends when its last writer, the sleep, is gone.
+        let path = "/tmp/queuepool-left-\(getpid()).fifo"
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        let reader = Task { await Self.run("cat \(path) > /dev/null", limit: .seconds(30)) }
+        #expect(await Self.run("sleep 60 > \(path) & sleep 0.2; exit 1") == .failed(errorClass: "exit-1"))
+        #expect(await reader.value == .delivered)
+    }
+
     @Test func `ends with the task that waits for it`() async {
         let waiting = Task { await Self.run("sleep 60") }
         waiting.cancel()
         #expect(await waiting.value == .failed(errorClass: "timeout"))
+    }
+}
+
+@Suite struct `A line on standard output` {
+    private static let line = Array("line\n".utf8)
+
+    @Test func `goes where it can be read`() throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        defer { close(ends[0]) }
+        #expect(StandardOutputTarget.write(Self.line, to: ends[1]) == .delivered)
+        close(ends[1])
+        var bytes = [UInt8](repeating: 0, count: 16)
+        let count = read(ends[0], &bytes, bytes.count)
+        #expect(bytes.prefix(count) == Self.line[...])
+    }
+
+    @Test func `that nobody will read says that the target is gone`() throws {
+        // Kept from this thread: whoever runs the tests may not ignore it.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGPIPE)
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        close(ends[0])
+        defer { close(ends[1]) }
+        #expect(StandardOutputTarget.write(Self.line, to: ends[1]) == .ended(errorClass: "stdout-closed"))
+        #expect(StandardOutputTarget.write(Self.line, to: -1) == .ended(errorClass: "stdout-closed"))
+    }
+
+    @Test func `that finds no room is tried again`() throws {
+        let full = open("/dev/full", O_WRONLY)
+        try #require(full >= 0)
+        defer { close(full) }
+        #expect(StandardOutputTarget.write(Self.line, to: full) == .failed(errorClass: "stdout-\(ENOSPC)"))
+    }
+
+    @Test func `waits for a reader that is slow, also where writes do not`() async throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        let (source, sink) = (ends[0], ends[1])
+        defer { close(source) }
+        #expect(fcntl(sink, F_SETFL, O_NONBLOCK) == 0)
+        let long = [UInt8](repeating: 7, count: 1_000_000)
+        async let written = Task.detached {
+            defer { close(sink) }
+            return StandardOutputTarget.write(long, to: sink)
+        }.value
+        var total = 0
+        var bytes = [UInt8](repeating: 0, count: 4_096)
+        while case let count = read(source, &bytes, bytes.count), count > 0 { total += count }
+        #expect(await written == .delivered)
+        #expect(total == long.count)
     }
 }
 

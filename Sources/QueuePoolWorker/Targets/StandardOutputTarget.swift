@@ -37,22 +37,31 @@ struct StandardOutputTarget: DeliveryTarget {
         json.endObject()
         json.endLine()
         let line = json.take()
-        let isWritten = await withCheckedContinuation { continuation in
+        return await withCheckedContinuation { continuation in
             StandardOutputTarget.output.async { continuation.resume(returning: StandardOutputTarget.write(line)) }
         }
-        return isWritten ? .delivered : .failed(errorClass: "stdout-closed")
     }
 
-    private static func write(_ line: [UInt8]) -> Bool {
+    /// - Parameter file: written to until the line is out; a reader that is slow is waited for.
+    static func write(_ line: [UInt8], to file: Int32 = STDOUT_FILENO) -> DeliveryOutcome {
         var rest = line[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-            if count < 0 {
-                if errno == EINTR { continue }
-                return false
+            let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+            if count >= 0 {
+                rest = rest.dropFirst(count)
+                continue
             }
-            rest = rest.dropFirst(count)
+            switch errno {
+            case EINTR: continue
+            case EAGAIN:
+                // Somebody who shares the pipe or the terminal made it so.
+                var room = pollfd(fd: file, events: Int16(POLLOUT), revents: 0)
+                poll(&room, 1, -1)
+            // No reader will ever come back: no message is to blame, and none can be delivered.
+            case EPIPE, EBADF: return .ended(errorClass: "stdout-closed")
+            case let code: return .failed(errorClass: "stdout-\(code)")
+            }
         }
-        return true
+        return .delivered
     }
 }
