@@ -30,7 +30,7 @@ final class Stage: Sendable {
                 self.requests.withLock { $0.append(request) }
                 guard let body = self.answers["\(request.method) \(request.url)"] else { throw CurlError.unreachable }
                 return HTTPResponse(status: 200, headers: [], body: Array(body.utf8))
-            }, now: { Timestamp(milliseconds: 1_440_938_160_000) })
+            }, clock: ServiceClock { Timestamp(milliseconds: 1_440_938_160_000) })
     }
 
     func load() async throws -> AWSCredentials? {
@@ -200,7 +200,8 @@ final class Stage: Sendable {
         (CurlError.unreachable, false, AWSError.retryable(code: "Unreachable")),
         (.timeout, false, .retryable(code: "Timeout")), (.timeout, true, .unknownOutcome(code: "Timeout")),
         (.other(code: 56), true, .unknownOutcome(code: "Curl56")), (.tls, false, .permanent(code: "TLS", status: 0)),
-        (.cancelled, true, .cancelled),
+        // A TLS handshake that was reset.
+        (.other(code: 35), false, .retryable(code: "Curl35")), (.cancelled, true, .cancelled),
     ])
     func `depends on whether the request left`(error: CurlError, wasSent: Bool, expected: AWSError) {
         #expect(SignedCaller.error(CurlFailure(error: error, wasSent: wasSent)) == expected)

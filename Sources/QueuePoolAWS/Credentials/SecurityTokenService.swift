@@ -65,15 +65,10 @@ package struct SecurityTokenService: Sendable {
             service: "sts", region: region, url: url + "/",
             headers: [("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")], body: Array(body.utf8),
             timeoutMilliseconds: SecurityTokenService.timeoutMilliseconds)
-        let added = credentials.map { SignatureV4().headers(for: request, $0, at: surroundings.now()) } ?? []
-        let answer: HTTPResponse
-        do throws(CurlError) {
-            answer = try await surroundings.perform(
-                HTTPRequest(
-                    method: "POST", url: request.url, headers: request.headers + added, body: request.body,
-                    timeoutMilliseconds: request.timeoutMilliseconds))
-        } catch {
-            throw CredentialError(source: action, reason: "no answer from STS: \(error)")
+        var answer = try await perform(request, action, signedBy: credentials)
+        // Nobody else may have learned the time yet: without a role's credentials nothing else is signed.
+        if credentials != nil, surroundings.clock.learn(from: answer) != nil {
+            answer = try await perform(request, action, signedBy: credentials)
         }
         let text = String(decoding: answer.body, as: UTF8.self)
         guard answer.status == 200 else {
@@ -86,6 +81,21 @@ package struct SecurityTokenService: Sendable {
         return AWSCredentials(
             accessKeyID: key, secretAccessKey: secret, sessionToken: token,
             expiresAt: Timestamp(milliseconds: end * 1_000))
+    }
+
+    private func perform(
+        _ request: AWSRequest, _ action: String, signedBy credentials: AWSCredentials?
+    ) async throws(CredentialError) -> HTTPResponse {
+        let time = surroundings.clock.now()
+        let added = credentials.map { SignatureV4().headers(for: request, $0, at: time) } ?? []
+        do throws(CurlError) {
+            return try await surroundings.perform(
+                HTTPRequest(
+                    method: "POST", url: request.url, headers: request.headers + added, body: request.body,
+                    timeoutMilliseconds: request.timeoutMilliseconds))
+        } catch {
+            throw CredentialError(source: action, reason: "no answer from STS: \(error)")
+        }
     }
 
     /// The text between a field's tags, without blanks.

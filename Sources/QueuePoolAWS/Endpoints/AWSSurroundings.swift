@@ -2,7 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
 package import QueuePoolCurl
 
 /// What the surroundings say about AWS: variables, files, network and clock, so that tests bring their own.
@@ -13,16 +12,16 @@ package struct AWSSurroundings: Sendable {
     /// A file's text; `nil` if there is none or it cannot be read.
     package var file: @Sendable (String) -> String?
     package var perform: Perform
-    package var now: @Sendable () -> Timestamp
+    package var clock: ServiceClock
 
     package init(
         variable: @escaping @Sendable (String) -> String?, file: @escaping @Sendable (String) -> String?,
-        perform: @escaping Perform, now: @escaping @Sendable () -> Timestamp
+        perform: @escaping Perform, clock: ServiceClock
     ) {
         self.variable = variable
         self.file = file
         self.perform = perform
-        self.now = now
+        self.clock = clock
     }
 
     /// A variable that is set and not empty.

@@ -2,9 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
 package import QueuePoolCurl
-import Synchronization
 
 // Requests to AWS: signed with the credentials of the moment, performed by the engine, without a task of their own. Two
 // answers are mended here because no caller can: a clock that is off is learned from the service's Date, and credentials
@@ -16,17 +14,14 @@ import Synchronization
 package final class SignedCaller: AWSCaller {
     private let engine: CurlEngine
     private let provider: CredentialProvider
-    private let now: @Sendable () -> Timestamp
+    private let clock: ServiceClock
     private let signer = SignatureV4()
-    /// Milliseconds by which the service's clock is ahead of ours.
-    private let offset = Atomic<Int64>(0)
 
-    package init(
-        engine: CurlEngine, provider: CredentialProvider, now: @escaping @Sendable () -> Timestamp
-    ) {
+    /// - Parameter clock: the one by which the provider's credentials expire too.
+    package init(engine: CurlEngine, provider: CredentialProvider, clock: ServiceClock) {
         self.engine = engine
         self.provider = provider
-        self.now = now
+        self.clock = clock
     }
 
     /// - Important: the completion is called on the engine's thread, or at once; it must be short.
@@ -53,8 +48,7 @@ package final class SignedCaller: AWSCaller {
     }
 
     private func signed(_ request: AWSRequest, _ credentials: AWSCredentials) -> HTTPRequest {
-        let time = now() + offset.load(ordering: .relaxed)
-        let added = signer.headers(for: request, credentials, at: time)
+        let added = signer.headers(for: request, credentials, at: clock.now())
         return HTTPRequest(
             method: request.method, url: request.url,
             headers: request.headers.filter { !SignatureV4.isOurs($0.name) } + added, body: request.body,
@@ -74,43 +68,18 @@ package final class SignedCaller: AWSCaller {
             guard response.status == 400 || response.status == 401 || response.status == 403 else {
                 return .success(response)
             }
-            if let code = SignedCaller.first(of: SignedCaller.expiry, in: response) {
+            if let code = AnswerCode.first(of: SignedCaller.expiry, in: response) {
                 provider.refuse(credentials)
                 return .failure(.retryable(code: code))
             }
-            if let code = SignedCaller.first(of: SignedCaller.skew, in: response),
-                let date = response.header("Date").flatMap(WallTime.parseHTTPDate)
-            {
-                let ahead = Timestamp(milliseconds: date * 1_000) - now()
-                if abs(ahead - offset.load(ordering: .relaxed)) > SignedCaller.skewMax {
-                    offset.store(ahead, ordering: .relaxed)
-                    return .failure(.retryable(code: code))
-                }
-            }
+            if let code = clock.learn(from: response) { return .failure(.retryable(code: code)) }
             return .success(response)
         }
     }
 
     // MARK: - Codes
 
-    /// Milliseconds; services allow 5 minutes.
-    private static let skewMax: Int64 = 240_000
     private static let expiry = ["ExpiredTokenException", "ExpiredToken"]
-    private static let skew = [
-        "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired",
-        "RequestInTheFuture",
-    ]
-
-    /// The first of some codes that stands in the answer's code: `__type`, `<Code>` or the header of errors.
-    private static func first(of codes: [String], in response: HTTPResponse) -> String? {
-        let start = String(decoding: response.body.prefix(1_024), as: UTF8.self)
-        let header = response.header("x-amzn-errortype") ?? ""
-        let query = response.header("x-amzn-query-error") ?? ""
-        return codes.first { code in
-            start.contains("<Code>\(code)</Code>") || start.contains("#\(code)\"") || start.contains("\"\(code)\"")
-                || header.hasPrefix(code) || query.hasPrefix(code)
-        }
-    }
 
     /// Sorted by what a caller may do: only a request that never left is surely undone.
     static func error(_ failure: CurlFailure) -> AWSError {

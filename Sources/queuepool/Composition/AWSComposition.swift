@@ -18,6 +18,8 @@ final class AWSAccess: Sendable {
     private let endpoints: AWSEndpoints
     private let chain: CredentialChain
     private let engine: CurlEngine
+    /// One for all: what an answer teaches about the time is true for every signature and every expiry.
+    private let clock: ServiceClock
     private let endpointSetting: String?
     /// Callers by the role that they took on.
     private let byRole = Mutex<[String: any AWSCaller]>([:])
@@ -25,9 +27,10 @@ final class AWSAccess: Sendable {
     /// - Throws: `CommandFailure` if nobody named a region.
     init(_ settings: ControlSettings, environment: [String: String] = ProcessInfo.processInfo.environment) throws {
         let engine = CurlEngine()
+        let clock = ServiceClock(wallTime)
         surroundings = AWSSurroundings(
             variable: { environment[$0] }, file: { try? String(contentsOfFile: $0, encoding: .utf8) },
-            perform: { (request) async throws(CurlError) in try await engine.perform(request) }, now: wallTime)
+            perform: { (request) async throws(CurlError) in try await engine.perform(request) }, clock: clock)
         endpoints = AWSEndpoints(surroundings, region: settings.awsRegion)
         guard let region = endpoints.region else {
             throw CommandFailure(
@@ -35,10 +38,11 @@ final class AWSAccess: Sendable {
         }
         self.region = region
         self.engine = engine
+        self.clock = clock
         endpointSetting = settings.awsEndpoint
         chain = CredentialChain(surroundings, endpoints)
         caller = SignedCaller(
-            engine: engine, provider: CredentialProvider(source: chain, now: wallTime), now: wallTime)
+            engine: engine, provider: CredentialProvider(source: chain, now: { clock.now() }), clock: clock)
     }
 
     /// Base URL of a service, without a slash at its end.
@@ -64,7 +68,8 @@ final class AWSAccess: Sendable {
             let source = AssumedRole(
                 base: chain, role: RoleRequest(roleARN: role), service: SecurityTokenService(surroundings, endpoints))
             let made = SignedCaller(
-                engine: engine, provider: CredentialProvider(source: source, now: wallTime), now: wallTime)
+                engine: engine, provider: CredentialProvider(source: source, now: { [clock] in clock.now() }),
+                clock: clock)
             callers[role] = made
             return made
         }
