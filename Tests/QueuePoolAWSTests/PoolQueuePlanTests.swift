@@ -72,3 +72,48 @@ struct PoolQueuePlanTests {
         #expect(older.conflicts.isEmpty && older.tagsToSet == ["queuepool:epoch": "1"])
     }
 }
+
+@Suite("Queues that a pool takes over")
+struct AdoptionTests {
+    private func queue(_ name: String, _ attributes: [String: String] = [:]) -> FoundQueue {
+        FoundQueue(
+            url: "https://sqs/1/\(name)",
+            attributes: [
+                "FifoQueue": "true", "DeduplicationScope": "queue", "FifoThroughputLimit": "perQueue",
+                "MaximumMessageSize": "1048576",
+            ].merging(attributes) { $1 }, tags: [:])
+    }
+
+    @Test func `a queue as the service makes it gets another scope and another limit, and is told of`() {
+        let found = queue("a.fifo")
+        let adoption = Adoption([found])
+        #expect(
+            adoption.notes.map(\.description) == [
+                "a.fifo: DeduplicationScope is set to 'messageGroup', was 'queue'",
+                "a.fifo: FifoThroughputLimit is set to 'perMessageGroupId', was 'perQueue'",
+            ])
+        #expect(Adoption([adoption.changed(found)]).notes.isEmpty)
+    }
+
+    @Test func `queues that deduplicate by group already keep their limit, unless one of them has another`() {
+        let slow = queue("a.fifo", ["DeduplicationScope": "messageGroup"])
+        let fast = queue("b.fifo", ["DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"])
+        #expect(Adoption([slow]).notes.isEmpty && !Adoption([slow]).options.isHighThroughput)
+        let both = Adoption([slow, fast])
+        #expect(both.options.isHighThroughput && both.changes(of: fast).isEmpty)
+        #expect(both.changes(of: slow) == ["FifoThroughputLimit": "perMessageGroupId"])
+    }
+
+    @Test func `the pool's limit is the least of its queues, and the queue that sets it is told of`() {
+        let grouped = ["DeduplicationScope": "messageGroup"]
+        let small = grouped.merging(["MaximumMessageSize": "262144"]) { $1 }
+        let adoption = Adoption([queue("a.fifo", grouped), queue("b.fifo", small), queue("c.fifo", grouped)])
+        #expect(adoption.options.messageBytesMax == 262_144)
+        #expect(adoption.notes == [.limits(queue: "b.fifo", bytes: 262_144)])
+    }
+
+    @Test func `a key is kept and told of`() {
+        let found = queue("a.fifo", ["DeduplicationScope": "messageGroup", "KmsMasterKeyId": "alias/k"])
+        #expect(Adoption([found]).notes == [.keepsKey(queue: "a.fifo")] && Adoption([found]).changes(of: found).isEmpty)
+    }
+}

@@ -28,7 +28,7 @@ package struct ProvisioningReport: Hashable, Sendable {
 }
 
 package struct PoolProvisioner: Sendable {
-    private let queues: SQSAdministrator
+    let queues: SQSAdministrator
     private let store: any ControlStore
     private let region: String
     /// `nil`: the region's own.
@@ -55,9 +55,11 @@ package struct PoolProvisioner: Sendable {
     package func create(
         _ pool: PoolName, shards: Int, quota: Int?, options: PoolQueueOptions
     ) throws(ProvisioningError) -> ProvisioningReport {
-        if let stored = try stored(pool), stored.backend != .sqs || stored.topology.shards.count != shards {
-            throw .poolDiffers(
-                "it is \(stored.backend.rawValue) with \(stored.topology.shards.count) shards")
+        if let stored = try stored(pool) {
+            guard stored.backend == .sqs, stored.topology.shards.count == shards else {
+                throw .poolDiffers("it is \(stored.backend.rawValue) with \(stored.topology.shards.count) shards")
+            }
+            try check(quota, of: stored)
         }
         var report = ProvisioningReport()
         let plan = PoolQueuePlan(pool: pool, options: options)
@@ -73,8 +75,15 @@ package struct PoolProvisioner: Sendable {
         return report
     }
 
+    /// A quota that is not asked for is left as it is, and one that is stored is never changed silently: servers took it
+    /// over when they opened the pool.
+    func check(_ quota: Int?, of stored: PoolDefinition) throws(ProvisioningError) {
+        guard let quota, quota != stored.quota else { return }
+        throw .poolDiffers("its quota is \(stored.quota.map(String.init) ?? "none"), not \(quota)")
+    }
+
     /// The queue, made if it is missing, mended where nothing was set.
-    private func ensure(
+    func ensure(
         _ wanted: QueueSpecification, at url: String? = nil, _ report: inout ProvisioningReport
     ) throws(ProvisioningError) -> FoundQueue {
         let known = try aws(wanted.name) { () throws(AWSError) -> String? in
@@ -101,44 +110,6 @@ package struct PoolProvisioner: Sendable {
         }
         report.taken.append(wanted.name)
         return found
-    }
-
-    // MARK: - Adopt
-
-    /// Takes FIFO queues that are there, in the order of the URLs. The first one's settings are the pool's; the others
-    /// must have the same.
-    /// - Parameter urls: 1...256, no URL twice.
-    package func adopt(
-        _ pool: PoolName, urls: [String], quota: Int?
-    ) throws(ProvisioningError) -> ProvisioningReport {
-        if let stored = try stored(pool), stored.backend != .sqs || Set(stored.queueURLs) != Set(urls) {
-            throw .poolDiffers("it is \(stored.backend.rawValue) with other queues")
-        }
-        var report = ProvisioningReport()
-        let first = try aws(urls[0]) { () throws(AWSError) in try queues.queue(at: urls[0]) }
-        guard let first else { throw .noSuchQueue(url: urls[0]) }
-        let plan = PoolQueuePlan(pool: pool, options: PoolQueueOptions(of: first))
-        let redrive = first.attributes["RedrivePolicy"].flatMap(RedriveText.init)
-        let deadLetterURL: String
-        let deadLetterARN: String
-        if let redrive {
-            let url = try aws(redrive.queueName) { () throws(AWSError) in
-                try queues.url(ofQueue: redrive.queueName)
-            }
-            guard let url else { throw .noSuchQueue(url: redrive.queueName) }
-            (deadLetterURL, deadLetterARN) = (url, redrive.arn)
-        } else {
-            let made = try ensure(plan.deadLetterQueue, &report)
-            (deadLetterURL, deadLetterARN) = (made.url, made.arn ?? "")
-        }
-        for (index, url) in urls.enumerated() {
-            let name = url.split(separator: "/").last.map(String.init)
-            _ = try ensure(plan.shard(ShardIndex(index), name: name, deadLetterARN: deadLetterARN), at: url, &report)
-        }
-        try saveDeadLetterPool(of: pool, plan.deadLetterQueue, deadLetterURL)
-        let texts = plan.shard(ShardIndex(0), deadLetterARN: deadLetterARN).attributes
-        report.isNewPool = try save(pool, urls: urls, texts, quota: quota)
-        return report
     }
 
     // MARK: - Verify
@@ -175,7 +146,7 @@ package struct PoolProvisioner: Sendable {
 
     // MARK: - Control store
 
-    private func stored(_ pool: PoolName) throws(ProvisioningError) -> PoolDefinition? {
+    func stored(_ pool: PoolName) throws(ProvisioningError) -> PoolDefinition? {
         do throws(ControlStoreError) {
             guard let found = try store.pool(pool) else { return nil }
             guard found.isDeleting else { return found }
@@ -186,7 +157,7 @@ package struct PoolProvisioner: Sendable {
     }
 
     /// The dead-letter queue is a pool of one shard, so that it can be read and sent to as any other.
-    private func saveDeadLetterPool(
+    func saveDeadLetterPool(
         of pool: PoolName, _ queue: QueueSpecification, _ url: String
     ) throws(ProvisioningError) {
         guard let name = PoolName(pool.deadLetterQueueName) else { return }
@@ -194,7 +165,7 @@ package struct PoolProvisioner: Sendable {
     }
 
     /// - Returns: whether it was stored now.
-    private func save(
+    func save(
         _ pool: PoolName, urls: [String], _ attributes: [String: String], quota: Int?
     ) throws(ProvisioningError) -> Bool {
         if let stored = try stored(pool) {
@@ -228,7 +199,7 @@ package struct PoolProvisioner: Sendable {
         return try aws(name) { () throws(AWSError) in try queues.queue(at: url) }
     }
 
-    private func aws<R>(_ queue: String, _ body: () throws(AWSError) -> R) throws(ProvisioningError) -> R {
+    func aws<R>(_ queue: String, _ body: () throws(AWSError) -> R) throws(ProvisioningError) -> R {
         do throws(AWSError) { return try body() } catch { throw .service(queue: queue, error) }
     }
 }
@@ -246,6 +217,7 @@ extension PoolQueueOptions {
         visibilityTimeoutSeconds = number("VisibilityTimeout") ?? visibilityTimeoutSeconds
         retentionSeconds = number("MessageRetentionPeriod") ?? retentionSeconds
         isHighThroughput = queue.attributes["FifoThroughputLimit"] == "perMessageGroupId"
+        messageBytesMax = number("MaximumMessageSize") ?? messageBytesMax
         maxReceiveCount =
             queue.attributes["RedrivePolicy"].flatMap(RedriveText.init)?.maxReceiveCount ?? maxReceiveCount
     }

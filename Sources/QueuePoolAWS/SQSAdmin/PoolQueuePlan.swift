@@ -62,6 +62,8 @@ package struct PoolQueueOptions: Hashable, Sendable {
     package var maxReceiveCount = 10
     /// Whether each message group has a quota of its own instead of the queue.
     package var isHighThroughput = false
+    /// Bytes of the largest message: those of the shard that takes least.
+    package var messageBytesMax = QueueLimits.messageBytesMax
 
     package init() {}
 }
@@ -111,7 +113,7 @@ package struct PoolQueuePlan: Sendable {
             "FifoThroughputLimit": options.isHighThroughput ? "perMessageGroupId" : "perQueue",
             "VisibilityTimeout": String(options.visibilityTimeoutSeconds),
             "MessageRetentionPeriod": String(retentionSeconds),
-            "MaximumMessageSize": String(QueueLimits.messageBytesMax),
+            "MaximumMessageSize": String(options.messageBytesMax),
             // Not how they are encrypted: SQS encrypts new queues unless told otherwise, and a key is the operator's choice.
         ]
     }
@@ -143,10 +145,16 @@ package struct QueueComparison: Sendable {
         self.differences = differences
     }
 
-    /// Policies are texts of JSON: members in any order, numbers as texts or not.
+    /// Policies are texts of JSON: members in any order, numbers as texts or not. A queue may take larger messages than
+    /// the pool, which is held to the least of its shards.
     private static func equal(_ name: String, _ found: String?, _ wanted: String) -> Bool {
-        guard name == "RedrivePolicy" else { return found == wanted }
-        return found.flatMap(RedriveText.init) == RedriveText(wanted)
+        switch name {
+        case "RedrivePolicy": return found.flatMap(RedriveText.init) == RedriveText(wanted)
+        case "MaximumMessageSize":
+            guard let has = found.flatMap({ Int($0) }), let needs = Int(wanted) else { return found == wanted }
+            return has >= needs
+        default: return found == wanted
+        }
     }
 
     /// Differences that may not be mended without a word from the operator: attributes that are set otherwise, and tags

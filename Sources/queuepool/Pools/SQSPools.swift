@@ -56,7 +56,9 @@ extension PoolCommand.Create {
 extension PoolCommand.Adopt {
     func adoptOnSQS() async throws {
         try await provisioning(control) { [name, queues, quota] provisioner in
-            let report = try provisioner.adopt(name, urls: queues, quota: quota)
+            let report = try provisioner.adopt(name, urls: queues, quota: quota) { notes in
+                for note in notes { print(note) }
+            }
             print(describe(report, name), terminator: "")
         }
     }
@@ -88,6 +90,7 @@ private func queueOptions(_ encoded: String) -> PoolQueueOptions {
     options.visibilityTimeoutSeconds = meaning.visibilityTimeoutSeconds
     options.retentionSeconds = meaning.retentionSeconds
     options.maxReceiveCount = meaning.redrive?.maxReceiveCount ?? options.maxReceiveCount
+    options.messageBytesMax = meaning.maximumMessageSize
     options.isHighThroughput = attributes[.fifoThroughputLimit] == "perMessageGroupId"
     return options
 }
