@@ -198,9 +198,8 @@ struct Routes: Sendable {
     // MARK: - Parts
 
     private func pool(_ context: Context) throws -> Pool {
-        guard let name = context.parameters.get("pool"), let pool = service.registry.pool(name) else {
-            throw Problem.noSuchPool()
-        }
+        let name = context.parameters.get("pool") ?? ""
+        guard let pool = service.registry.pool(name) else { throw service.registry.absence(of: name) }
         return pool
     }
 

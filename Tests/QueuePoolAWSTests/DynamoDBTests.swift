@@ -184,4 +184,40 @@ struct DynamoDBTests {
         let held = Result<HTTPResponse, AWSError>.answer(200, ["Item": ["number": ["N": "7"]]])
         #expect(try store(FakeCaller(held)).revision() == 7)
     }
+
+    private static func table(_ status: String) -> Result<HTTPResponse, AWSError> {
+        .answer(200, ["Table": ["TableStatus": .string(status)]])
+    }
+
+    private static let expires = Result<HTTPResponse, AWSError>.answer(
+        200, ["TimeToLiveDescription": ["TimeToLiveStatus": "ENABLED"]])
+
+    @Test func `a table that is there is looked at once`() throws {
+        let caller = FakeCaller(Self.table("ACTIVE"), Self.expires)
+        var pauses = 0
+        try store(caller).makeTable { pauses += 1 }
+        #expect(caller.calls.map(\.action) == ["DescribeTable", "DescribeTimeToLive"] && pauses == 0)
+    }
+
+    @Test func `a table that is made is waited for until it is active, and no longer`() throws {
+        let caller = FakeCaller(
+            .refusal("ResourceNotFoundException"), .answer(200, [:]), .refusal("ResourceNotFoundException"),
+            Self.table("CREATING"), Self.table("ACTIVE"), Self.expires)
+        var pauses = 0
+        try store(caller).makeTable { pauses += 1 }
+        #expect(
+            caller.calls.map(\.action) == [
+                "DescribeTable", "CreateTable", "DescribeTable", "DescribeTable", "DescribeTable",
+                "DescribeTimeToLive",
+            ])
+        #expect(pauses == 2)
+    }
+
+    @Test func `a table that never becomes active is told, not waited for without end`() {
+        let caller = FakeCaller(answers: Array(repeating: Self.table("UPDATING"), count: 1_000))
+        #expect(throws: ControlStoreError.service(code: "TableNotActive", isRetryable: true)) {
+            try store(caller).makeTable {}
+        }
+        #expect(caller.calls.count == 300)
+    }
 }

@@ -23,6 +23,8 @@ final class FakeCaller: AWSCaller {
 
     init(_ answers: Result<HTTPResponse, AWSError>...) { state = Mutex(State(answers: answers)) }
 
+    init(answers: [Result<HTTPResponse, AWSError>]) { state = Mutex(State(answers: answers)) }
+
     var calls: [Call] { state.withLock { $0.calls } }
 
     func perform(_ request: AWSRequest) async throws(AWSError) -> HTTPResponse { try answer(request).get() }

@@ -185,6 +185,45 @@ struct QueueShardTests {
         #expect(messages.map { $0.withView { String(decoding: $0.body, as: UTF8.self) } } == ["a1", "b1"])
     }
 
+    @Test("counts each delivery of a message with a wrong digest, and tells of the message once")
+    func damaged() async throws {
+        let caller = ScriptedCaller { _, _ in
+            ok([
+                "Messages": [
+                    [
+                        "MessageId": uuid, "ReceiptHandle": "h", "Body": "b", "MD5OfBody": md5("x"),
+                        "Attributes": ["MessageGroupId": "g"],
+                    ]
+                ]
+            ])
+        }
+        let shard = shard(caller)
+        let told = Mutex<[ShardEvent]>([])
+        shard.onEvent { event in told.withLock { $0.append(event) } }
+        for _ in 0..<2 {
+            let messages = try await withCheckedContinuation { done in
+                shard.receive(ReceiveCommand(limit: 10)) { done.resume(returning: $0) }
+            }.get()
+            #expect(messages.isEmpty)
+        }
+        let id = try #require(MessageID(uuid))
+        #expect(shard.counts().damaged == 2 && told.withLock { $0 } == [.damaged(id)])
+        // Left to its visibility timeout: nothing but receives and the counts was asked for.
+        #expect(
+            Set(caller.requests.withLock { $0.map(\.action) }).isSubset(of: ["ReceiveMessage", "GetQueueAttributes"]))
+    }
+
+    @Test("does not know what only the service could count")
+    func unknownCounts() {
+        let shard = shard(
+            ScriptedCaller { _, _ in ok(["Attributes": ["ApproximateNumberOfMessages": "3"]]) })
+        _ = shard.counts()
+        let counts = shard.counts()
+        #expect(counts.backlog == 3)
+        #expect(counts.oldestAgeMilliseconds == nil && counts.expired == nil)
+        #expect(counts.movedToDeadLetter == nil && counts.duplicates == nil)
+    }
+
     @Test("says that a visibility timeout was not changed because the service failed, not that the message is gone")
     func failedVisibility() async {
         let shard = shard(ScriptedCaller { _, _ in refusal("RequestThrottled") })

@@ -10,6 +10,8 @@ import Synchronization
 final class FakeControlStore: ControlStore {
     private struct State {
         var pools: [String: PoolDefinition] = [:]
+        /// Names of pools that are stored and do not parse.
+        var unreadable: Set<String> = []
         var directories: [String: String] = [:]
         var revision = 0
         var saves = 0
@@ -46,6 +48,14 @@ final class FakeControlStore: ControlStore {
         }
     }
 
+    /// What is stored under a name does not parse any more, or does again.
+    func spoil(_ name: String, _ isSpoilt: Bool = true) {
+        state.withLock { state in
+            if isSpoilt { state.unreadable.insert(name) } else { state.unreadable.remove(name) }
+            state.revision += 1
+        }
+    }
+
     func drop(_ name: String) {
         state.withLock { state in
             state.pools[name] = nil
@@ -56,10 +66,17 @@ final class FakeControlStore: ControlStore {
     func stored(_ name: String) -> PoolDefinition? { state.withLock { $0.pools[name] } }
 
     func revision() throws(ControlStoreError) -> Int { state.withLock { $0.revision } }
-    func pools() throws(ControlStoreError) -> [PoolDefinition] {
-        state.withLock { $0.pools.values.sorted { $0.name.text < $1.name.text } }
+    func contents() throws(ControlStoreError) -> StoredPools {
+        state.withLock { state in
+            let pools = state.pools.values.filter { !state.unreadable.contains($0.name.text) }
+            return StoredPools(
+                pools: pools.sorted { $0.name.text < $1.name.text }, unreadable: state.unreadable.sorted())
+        }
     }
-    func pool(_ name: PoolName) throws(ControlStoreError) -> PoolDefinition? { stored(name.text) }
+    func pool(_ name: PoolName) throws(ControlStoreError) -> PoolDefinition? {
+        if state.withLock({ $0.unreadable.contains(name.text) }) { throw .damaged(pool: name.text) }
+        return stored(name.text)
+    }
 
     func save(_ pool: PoolDefinition) throws(ControlStoreError) -> Int {
         let before = state.withLock { state in

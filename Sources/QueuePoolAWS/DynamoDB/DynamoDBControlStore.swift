@@ -41,13 +41,18 @@ package final class DynamoDBControlStore: ControlStore {
         try store { () throws(AWSError) in try table.get(DynamoDBControlStore.revisionKey) }?["number"]?.number ?? 0
     }
 
-    package func pools() throws(ControlStoreError) -> [PoolDefinition] {
+    package func contents() throws(ControlStoreError) -> StoredPools {
         let items = try store { () throws(AWSError) in
             try table.query(DynamoDBControlStore.partition, sortPrefix: "POOL#")
         }
-        var found: [PoolDefinition] = []
-        for item in items { found.append(try PoolItem.definition(item)) }
-        return found
+        var contents = StoredPools()
+        for item in items {
+            do throws(ControlStoreError) { contents.pools.append(try PoolItem.definition(item)) } catch {
+                guard case .damaged(let name) = error else { throw error }
+                contents.unreadable.append(name)
+            }
+        }
+        return contents
     }
 
     package func pool(_ name: PoolName) throws(ControlStoreError) -> PoolDefinition? {
@@ -108,11 +113,22 @@ package final class DynamoDBControlStore: ControlStore {
     /// - Parameter pause: waits a little between two looks.
     package func makeTable(pause: () -> Void) throws(ControlStoreError) {
         try store { () throws(AWSError) in
-            if try table.status() == nil { try table.create() }
-            for _ in 0..<300 where try table.status() != "ACTIVE" { pause() }
+            // A table that was made a moment ago may still be answered to be missing; made twice, it is made once.
+            var looks = 1
+            var status = try table.status()
+            if status == nil { try table.create() }
+            while status != "ACTIVE" {
+                guard looks < DynamoDBControlStore.looksMax else { throw .retryable(code: "TableNotActive") }
+                if looks > 1 || status != nil { pause() }
+                looks += 1
+                status = try table.status()
+            }
             try table.expireItems(by: "expiresAt")
         }
     }
+
+    /// Looks at a table that is not active yet; a table takes seconds to be made.
+    private static let looksMax = 300
 
     private static let nextRevision = ItemWrite.update(
         revisionKey, WriteCondition("ADD #number :one", names: ["#number": "number"], values: [":one": .number(1)]),

@@ -15,7 +15,7 @@ import Synchronization
 // What is not as with a shard of our own: SQS does not say whether a send was a duplicate, so `isDuplicate` is always
 // false; a long poll whose connection dies may have taken messages, which come back when their visibility timeout ends;
 // counts are the service's approximate ones, asked for at most every five seconds; messages go to the dead-letter queue
-// by the queue's own redrive policy.
+// by the queue's own redrive policy; and ages, duplicates, expiry and dead-lettering are counted by nobody here.
 
 /// A remote FIFO queue.
 package final class QueueShard: EntryShard {
@@ -38,7 +38,8 @@ package final class QueueShard: EntryShard {
     private struct State {
         var polled: PolledMessages
         var attributes: QueueAttributes
-        var counts = ShardCounts()
+        var counts = ShardCounts.ofRemoteQueue
+        var damaged = DamagedMessages()
         var countsAskedAt: Timestamp?
         var underWay = 0
         var isClosed = false
@@ -46,6 +47,7 @@ package final class QueueShard: EntryShard {
 
     private struct Callbacks {
         var ready: (@Sendable () -> Void)?
+        var report: (@Sendable (ShardEvent) -> Void)?
     }
 
     private static let countsMilliseconds: Int64 = 5_000
@@ -297,11 +299,18 @@ package final class QueueShard: EntryShard {
         case .failure(let error): return .failure(error.asShardError)
         case .success(let body):
             // What does not hold is not handed on; it comes back when its visibility timeout ends.
-            guard let messages = try? ReceivedMessages.read(body, tag: tag) else {
+            guard let received = try? ReceivedMessages.read(body, tag: tag) else {
                 return .failure(.unavailable(retryAfterMilliseconds: 1_000))
             }
-            state.withLock { $0.counts.received += messages.count }
-            return .success(messages)
+            let new = state.withLock { state in
+                state.counts.received += received.messages.count
+                state.counts.damaged = (state.counts.damaged ?? 0) + received.damaged.count
+                return state.damaged.note(received.damaged)
+            }
+            if !new.isEmpty, let report = callbacks.withLock({ $0.report }) {
+                for id in new { report(.damaged(id)) }
+            }
+            return .success(received.messages)
         }
     }
 
@@ -483,6 +492,10 @@ package final class QueueShard: EntryShard {
     package func nextVisibleAt() -> Timestamp? { nil }
 
     package func onReady(_ notify: @escaping @Sendable () -> Void) { callbacks.withLock { $0.ready = notify } }
+
+    package func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {
+        callbacks.withLock { $0.report = report }
+    }
 
     /// The queue's own redrive policy does it.
     package func setDeadLetterSink(_ sink: DeadLetterSink?) {}

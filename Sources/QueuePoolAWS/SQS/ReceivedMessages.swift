@@ -25,15 +25,27 @@ private struct Draft {
 }
 
 enum ReceivedMessages {
+    /// What an answer holds.
+    struct Found {
+        var messages: [(message: ReceivedMessage, group: UInt64)] = []
+        /// Those that are not whole; the id is `nil` where it is none of ours to tell.
+        var damaged: [MessageID?] = []
+    }
+
     /// Reads the answer of ReceiveMessage.
     ///
     /// Digests of bodies and attributes are verified. A message that is not whole, and those behind it in its group, are
     /// left out; they come back when their visibility timeout ends, and others are not held up (I5).
-    static func read(_ body: [UInt8], tag: ShardTag) throws(JSONFault) -> [(message: ReceivedMessage, group: UInt64)] {
-        var found: [(message: ReceivedMessage, group: UInt64)] = []
+    static func read(_ body: [UInt8], tag: ShardTag) throws(JSONFault) -> Found {
+        var found = Found()
         var spoilt: Set<[UInt8]> = []
         for draft in try QueueClient.parse(body, messages) where !spoilt.contains(draft.group) {
-            if let message = message(draft, tag) { found.append(message) } else { spoilt.insert(draft.group) }
+            if let message = message(draft, tag) {
+                found.messages.append(message)
+            } else {
+                spoilt.insert(draft.group)
+                found.damaged.append(MessageID(draft.id))
+            }
         }
         return found
     }

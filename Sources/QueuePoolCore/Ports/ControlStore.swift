@@ -97,11 +97,27 @@ package enum ControlStoreError: Error, Hashable, Sendable {
     case service(code: String, isRetryable: Bool)
 }
 
+/// Everything that is stored, as far as it can be read.
+package struct StoredPools: Sendable {
+    /// Sorted by name.
+    package var pools: [PoolDefinition]
+    /// Names under which something is stored that does not parse.
+    package var unreadable: [String]
+
+    package init(pools: [PoolDefinition] = [], unreadable: [String] = []) {
+        self.pools = pools
+        self.unreadable = unreadable
+    }
+}
+
 /// Where topologies live. Calls may block; they are made from the registry's own queue, never from an event loop.
 package protocol ControlStore: Sendable {
     /// A number that every write changes; never goes back.
     func revision() throws(ControlStoreError) -> Int
+    /// One pool that cannot be read hides no other.
+    func contents() throws(ControlStoreError) -> StoredPools
     /// Sorted by name.
+    /// - Throws: `ControlStoreError.damaged` if one of them does not parse.
     func pools() throws(ControlStoreError) -> [PoolDefinition]
     func pool(_ name: PoolName) throws(ControlStoreError) -> PoolDefinition?
     /// Writes a pool as a whole, if what is stored still has the version that `pool` carries; 0: if nothing is stored.
@@ -115,6 +131,14 @@ package protocol ControlStore: Sendable {
     func directory(_ id: String) throws(ControlStoreError) -> String?
     /// Writes down where a data directory is.
     func record(directory id: String, path: String) throws(ControlStoreError)
+}
+
+extension ControlStore {
+    package func pools() throws(ControlStoreError) -> [PoolDefinition] {
+        let contents = try contents()
+        if let name = contents.unreadable.first { throw .damaged(pool: name) }
+        return contents.pools
+    }
 }
 
 /// Makes, opens and removes physical shards. Calls may block.

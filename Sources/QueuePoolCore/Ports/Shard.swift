@@ -90,23 +90,25 @@ package enum DeleteOutcome: Sendable {
     case failed(ShardError)
 }
 
-/// What a shard holds, for people and metrics.
+/// What a shard holds, for people and metrics. `nil` is what the shard does not know; it is never shown as 0.
 package struct ShardCounts: Hashable, Sendable {
     /// Undeleted messages that are neither in flight nor delayed.
     package var backlog = 0
     package var inFlight = 0
     package var delayed = 0
     /// Age of the oldest undeleted message; 0 if there is none.
-    package var oldestAgeMilliseconds: Int64 = 0
+    package var oldestAgeMilliseconds: Int64? = 0
     /// Deduplication ids in memory.
     package var deduplicationEntries = 0
     // Since the shard was opened.
     package var sent = 0
     package var received = 0
     package var deleted = 0
-    package var duplicates = 0
-    package var expired = 0
-    package var movedToDeadLetter = 0
+    package var duplicates: Int? = 0
+    package var expired: Int? = 0
+    package var movedToDeadLetter: Int? = 0
+    /// Deliveries whose digest was wrong; `nil` for shards between which and us nothing can change a message.
+    package var damaged: Int?
     package var commits = 0
 
     package init() {}
@@ -172,6 +174,8 @@ package enum ShardEvent: Hashable, Sendable {
     /// The dead-letter queue did not take them; they are visible again.
     case deadLetterFailed([MessageID])
     case expired(Int)
+    /// A message was received that its digest does not fit. It was not handed on, and is told of once.
+    case damaged(MessageID)
 }
 
 extension Shard {

@@ -36,10 +36,18 @@ package final class SQLiteControlStore: ControlStore {
         }
     }
 
-    package func pools() throws(ControlStoreError) -> [PoolDefinition] {
-        try run { (database) throws(DatabaseError) in
+    package func contents() throws(ControlStoreError) -> StoredPools {
+        let found = try run { (database) throws(DatabaseError) in
             try SQLiteControlStore.definitions(database.prepare(SQLiteControlStore.select + " ORDER BY name"), database)
-        }.map { (result) throws(ControlStoreError) in try result.get() }
+        }
+        var contents = StoredPools()
+        for result in found {
+            do throws(ControlStoreError) { contents.pools.append(try result.get()) } catch {
+                guard case .damaged(let name) = error else { throw error }
+                contents.unreadable.append(name)
+            }
+        }
+        return contents
     }
 
     package func pool(_ name: PoolName) throws(ControlStoreError) -> PoolDefinition? {

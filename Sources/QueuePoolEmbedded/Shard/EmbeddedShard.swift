@@ -119,8 +119,9 @@ package final class EmbeddedShard: Shard {
             return counts
         }
         counts.commits = counters.commits.load(ordering: .relaxed)
-        counts.movedToDeadLetter = counters.moved.load(ordering: .relaxed)
-        counts.deleted -= counts.movedToDeadLetter
+        let moved = counters.moved.load(ordering: .relaxed)
+        counts.movedToDeadLetter = moved
+        counts.deleted -= moved
         return counts
     }
 

@@ -58,7 +58,7 @@ extension PoolRegistry {
 
     /// What is stored, after this server's directory and the pools in it were written down; for the start.
     /// - Throws: `RegistryError.foreign` for a pool of another directory that is not being deleted.
-    func claim() throws(RegistryError) -> (revision: Int, [PoolDefinition]) {
+    func claim() throws(RegistryError) -> (revision: Int, StoredPools) {
         do throws(ControlStoreError) {
             if let directory, try store.directory(directory.id) != directory.path {
                 try store.record(directory: directory.id, path: directory.path)
@@ -66,9 +66,9 @@ extension PoolRegistry {
         } catch { throw .store(error) }
         // Each conflict means that another server's change was stored.
         for _ in 0..<PoolRegistry.attemptsMax {
-            let (revision, definitions) = try read()
+            let (revision, stored) = try read()
             var isSettled = true
-            for definition in definitions {
+            for definition in stored.pools {
                 switch PoolOwnership(of: definition, in: directory) {
                 case .ours: continue
                 case .foreign(let owner): if !definition.isDeleting { throw foreign(definition, owner) }
@@ -77,7 +77,7 @@ extension PoolRegistry {
                     try own(definition)
                 }
             }
-            if isSettled { return (revision, definitions) }
+            if isSettled { return (revision, stored) }
         }
         throw .store(.conflict(pool: ""))
     }

@@ -30,7 +30,7 @@ extension PoolRegistry {
                 guard let pool else { return }
                 report(
                     PoolEvent(
-                        pool: pool.name, epoch: pool.snapshot.topology.epoch,
+                        pool: pool.name.text, epoch: pool.snapshot.topology.epoch,
                         kind: .shard(name: name, event)))
             }
         }

@@ -18,6 +18,8 @@ package struct PoolEvent: Sendable {
         case deleted(messages: Int)
         /// The pool is not in the control store any more: another server deleted it.
         case closed
+        /// What is stored of the pool does not parse: it is not opened, and not written.
+        case unreadable
         /// Every message was removed, of one shard or, without a name, of all.
         case purged(shard: String?, messages: Int)
         /// A redrive out of this pool is over.
@@ -25,14 +27,15 @@ package struct PoolEvent: Sendable {
         case shard(name: String, ShardEvent)
     }
 
-    package let pool: PoolName
-    package let epoch: Epoch
+    package let pool: String
+    /// `nil` for a pool of which nothing could be read.
+    package let epoch: Epoch?
     package let kind: Kind
 }
 
 extension PoolRegistry {
     func report(_ kind: PoolEvent.Kind, of pool: Pool) {
-        report(PoolEvent(pool: pool.name, epoch: pool.snapshot.topology.epoch, kind: kind))
+        report(PoolEvent(pool: pool.name.text, epoch: pool.snapshot.topology.epoch, kind: kind))
     }
 
     /// Backlog, in flight and delayed.
@@ -57,7 +60,7 @@ extension PoolRegistry {
     /// - Returns: whether it was started.
     package func start(_ task: MoveTask, outOf source: Pool, in tasks: MoveTasks) -> Bool {
         let epoch = source.snapshot.topology.epoch
-        return tasks.start(task) { [report, name = source.name, handle = task.handle] outcome in
+        return tasks.start(task) { [report, name = source.name.text, handle = task.handle] outcome in
             report(PoolEvent(pool: name, epoch: epoch, kind: .moved(handle: handle, outcome)))
         }
     }

@@ -36,9 +36,13 @@ extension PoolRegistry {
             if state.withLock({ $0.revision == revision && $0.unfinished.isEmpty }) { return }
         } catch { throw .store(error) }
         let (revision, stored) = try read()
+        note(unreadable: stored.unreadable)
         // Pools that came to another directory since this server's start are none of its business.
-        let definitions = stored.filter(isOurs)
-        let held = state.withLock { $0.pools.mapValues(\.snapshot.definition) }
+        let definitions = stored.pools.filter(isOurs)
+        // One that cannot be read any more is not gone: what this server has of it goes on.
+        let held = state.withLock { state in
+            state.pools.filter { !state.unreadable.contains($0.key) }.mapValues(\.snapshot.definition)
+        }
         var failure: RegistryError?
         for change in PoolChange.changes(from: held, to: definitions) {
             do throws(RegistryError) { try apply(change) } catch { failure = error }
@@ -52,8 +56,10 @@ extension PoolRegistry {
     }
 
     /// The revision is read first: what changes in between is then seen again, and not missed.
-    func read() throws(RegistryError) -> (revision: Int, [PoolDefinition]) {
-        do throws(ControlStoreError) { return (try store.revision(), try store.pools()) } catch { throw .store(error) }
+    func read() throws(RegistryError) -> (revision: Int, StoredPools) {
+        do throws(ControlStoreError) { return (try store.revision(), try store.contents()) } catch {
+            throw .store(error)
+        }
     }
 
     func apply(_ change: PoolChange) throws(RegistryError) {

@@ -84,7 +84,13 @@ extension PoolRegistry {
     }
 
     private func checkNames(_ drafts: [PoolDefinition]) throws(RegistryError) {
+        if let name = drafts.map(\.name.text).first(where: isUnreadable) { throw .store(.damaged(pool: name)) }
         let names = drafts.flatMap { [$0.name.text] + $0.topology.shards.map(\.name) }
-        if let taken = state.withLock({ state in names.first { state.targets[$0] != nil } }) { throw .nameTaken(taken) }
+        let taken = state.withLock { state in
+            names.first { name in
+                state.targets[name] != nil || state.unreadable.contains { PoolRegistry.isShard(name, ofPool: $0) }
+            }
+        }
+        if let taken { throw .nameTaken(taken) }
     }
 }

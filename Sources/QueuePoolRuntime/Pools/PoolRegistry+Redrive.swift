@@ -33,7 +33,7 @@ extension PoolRegistry {
     /// The dead-letter queue of each stored pool that has one, by the pool's name.
     func redrivesStored() throws(RegistryError) -> [String: String] {
         var redrives: [String: String] = [:]
-        for pool in try read().1 where !pool.isDeleting {
+        for pool in try read().1.pools where !pool.isDeleting {
             redrives[pool.name.text] = meaning(pool.attributes).redrive?.deadLetterQueue
         }
         return redrives

@@ -72,6 +72,8 @@ package final class PoolRegistry: Sendable {
         var retired: [PoolShard] = []
         /// Deletions that were accepted and could not be finished, by the pools' names.
         var unfinished: [String: PoolDefinition] = [:]
+        /// Names under which the control store has something that cannot be read.
+        var unreadable: Set<String> = []
     }
 
     let state = Mutex(State())
@@ -126,10 +128,12 @@ package final class PoolRegistry: Sendable {
     package func openAll() throws(RegistryError) -> [String] {
         try serially { () throws(RegistryError) in
             let (revision, stored) = try claim()
-            let definitions = stored.filter(isOurs)
+            note(unreadable: stored.unreadable)
+            let definitions = stored.pools.filter(isOurs)
             for definition in definitions where definition.isDeleting { try finishDeletion(of: definition) }
             let alive = definitions.filter { !$0.isDeleting }
-            let leftovers = try removeLeftovers(alive)
+            // Shards of a pool that cannot be read would seem to be nobody's.
+            let leftovers = stored.unreadable.isEmpty ? try removeLeftovers(alive) : []
             for definition in alive { install(try assemble(definition)) }
             state.withLock { $0.revision = revision }
             return leftovers

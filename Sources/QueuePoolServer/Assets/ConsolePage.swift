@@ -97,7 +97,7 @@ package enum ConsolePage {
           return `${Math.floor(s / 86400)}d${two(Math.floor(s / 3600) % 24)}h`;
         }
 
-        const figures = (row) => [row.backlog, row.inFlight, row.delayed].map((n) => number.format(n)).concat(age(row.oldestAgeSeconds));
+        const figures = (row) => [row.backlog, row.inFlight, row.delayed].map((n) => number.format(n)).concat(row.oldestAgeSeconds === null ? "unknown" : age(row.oldestAgeSeconds));
 
         function row(head, cells, slots) {
           const made = element("tr");

@@ -1234,9 +1234,12 @@ package enum OpenAPIDocument {
                     "minimum": 0
                   },
                   "oldestAgeSeconds": {
-                    "type": "number",
+                    "type": [
+                      "number",
+                      "null"
+                    ],
                     "minimum": 0,
-                    "description": "Age of the oldest undeleted message; 0 when there is none."
+                    "description": "Age of the oldest undeleted message; 0 when there is none, null when nobody knows, as with queues of SQS."
                   },
                   "deadLetterQueue": {
                     "type": [
@@ -1295,9 +1298,12 @@ package enum OpenAPIDocument {
                     "minimum": 0
                   },
                   "oldestAgeSeconds": {
-                    "type": "number",
+                    "type": [
+                      "number",
+                      "null"
+                    ],
                     "minimum": 0,
-                    "description": "Age of the oldest undeleted message; 0 when there is none."
+                    "description": "Age of the oldest undeleted message; 0 when there is none, null when nobody knows, as with queues of SQS."
                   },
                   "quota": {
                     "type": [
@@ -1355,9 +1361,12 @@ package enum OpenAPIDocument {
                     "minimum": 0
                   },
                   "oldestAgeSeconds": {
-                    "type": "number",
+                    "type": [
+                      "number",
+                      "null"
+                    ],
                     "minimum": 0,
-                    "description": "Age of the oldest undeleted message; 0 when there is none."
+                    "description": "Age of the oldest undeleted message; 0 when there is none, null when nobody knows, as with queues of SQS."
                   }
                 }
               },

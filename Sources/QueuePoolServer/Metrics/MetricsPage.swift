@@ -19,7 +19,8 @@ struct MetricsPage: Sendable {
         let name: String
         let kind: String
         let help: String
-        let value: @Sendable (ShardCounts) -> String
+        /// `nil`: the shard does not know, and has no row.
+        let value: @Sendable (ShardCounts) -> String?
     }
 
     private static let series = [
@@ -31,24 +32,27 @@ struct MetricsPage: Sendable {
             String($0.delayed)
         },
         Series(name: "oldest_age_seconds", kind: "gauge", help: "Age of the oldest undeleted message.") {
-            "\(Double($0.oldestAgeMilliseconds) / 1_000)"
+            $0.oldestAgeMilliseconds.map { "\(Double($0) / 1_000)" }
         },
         Series(name: "deduplication_entries", kind: "gauge", help: "Deduplication ids in memory.") {
             String($0.deduplicationEntries)
         },
         Series(name: "sent_messages_total", kind: "counter", help: "Messages accepted.") { String($0.sent) },
         Series(name: "duplicate_messages_total", kind: "counter", help: "Sends answered as duplicates.") {
-            String($0.duplicates)
+            $0.duplicates.map { String($0) }
         },
         Series(name: "received_messages_total", kind: "counter", help: "Deliveries.") { String($0.received) },
         Series(name: "deleted_messages_total", kind: "counter", help: "Messages deleted by receivers.") {
             String($0.deleted)
         },
         Series(name: "expired_messages_total", kind: "counter", help: "Messages dropped by retention.") {
-            String($0.expired)
+            $0.expired.map { String($0) }
         },
         Series(name: "dead_letter_messages_total", kind: "counter", help: "Messages moved to the dead-letter queue.") {
-            String($0.movedToDeadLetter)
+            $0.movedToDeadLetter.map { String($0) }
+        },
+        Series(name: "damaged_messages_total", kind: "counter", help: "Deliveries whose digest was wrong.") {
+            $0.damaged.map { String($0) }
         },
         Series(name: "commits_total", kind: "counter", help: "Commits to stable storage.") { String($0.commits) },
     ]
@@ -62,8 +66,9 @@ struct MetricsPage: Sendable {
             MetricsPage.head("queuepool_\(series.name)", series.kind, series.help, &out)
             for pool in pools {
                 for shard in pool.shards {
+                    guard let value = series.value(shard.counts) else { continue }
                     out += "queuepool_\(series.name){pool=\"\(pool.pool.name.text)\",shard=\"\(shard.shard.name)\"} "
-                    out += series.value(shard.counts) + "\n"
+                    out += value + "\n"
                 }
             }
         }

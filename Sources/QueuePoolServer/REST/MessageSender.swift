@@ -30,7 +30,7 @@ struct MessageSender: Sendable {
 
     /// Sends a message that came without an idempotency key.
     func handle(pool name: String, _ body: UnsafeRawBufferPointer, reply: @escaping Reply) {
-        guard let pool = registry.pool(name) else { return reply(Problem.noSuchPool().answer) }
+        guard let pool = registry.pool(name) else { return reply(registry.absence(of: name).answer) }
         send(body, to: pool, key: nil) { reply($0.answer) }
     }
 

@@ -73,6 +73,8 @@ enum PoolDocuments {
         json.key("delayed")
         json.int(counts.reduce(0) { $0 + $1.delayed })
         json.key("oldestAgeSeconds")
-        json.int((counts.map(\.oldestAgeMilliseconds).max() ?? 0) / 1_000)
+        let ages = counts.compactMap(\.oldestAgeMilliseconds)
+        // The oldest of those that are known need not be the oldest.
+        if ages.count == counts.count { json.int((ages.max() ?? 0) / 1_000) } else { json.null() }
     }
 }

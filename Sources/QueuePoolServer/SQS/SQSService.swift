@@ -88,7 +88,7 @@ final class SQSService: Sendable {
 
     /// The pool, or the shard of one, that a queue name means.
     func target(_ queue: String) throws(SQSError) -> QueueTarget {
-        guard let target = registry.target(queue) else { throw .noSuchQueue }
+        guard let target = registry.target(queue) else { throw registry.queueAbsence(of: queue) }
         return target
     }
 

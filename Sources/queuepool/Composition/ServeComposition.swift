@@ -23,7 +23,8 @@ func runServe(_ settings: ServeSettings) async throws {
     warnOfWideFiles(in: settings.dataDirectory, logger: logger)
     let shards = try openStores(settings, clock: clock, logger: logger)
     let registry = try makeRegistry(settings, shards: shards, clock: clock, logger: logger)
-    try openPools(settings, registry: registry, logger: logger)
+    // It waits for answers of the control store, and what brings them may need the thread of a task meanwhile.
+    try await onOwnThread { try openPools(settings, registry: registry, logger: logger) }
     registry.follow { error in
         logger.warning("The control store cannot be followed", metadata: ["error": "\(error)"])
     }
@@ -206,7 +207,8 @@ private func openPools(_ settings: ServeSettings, registry: PoolRegistry, logger
                 "shards": "\(settings.storage.shardsMax - room.shards)", "shardsMax": "\(settings.storage.shardsMax)",
             ])
     }
-    for pool in settings.pools {
+    // One that cannot be read is in the log already, and stops no other.
+    for pool in settings.pools where !registry.isUnreadable(pool.name.text) {
         do {
             try registry.ensurePool(pool.name, shards: pool.shards)
         } catch {

@@ -9,7 +9,8 @@ import QueuePoolRuntime
 
 /// Writes what happened in a pool as one line each: pool, epoch, shard and message ids, never content (I6).
 func log(_ event: PoolEvent, to logger: Logger) {
-    var metadata: Logger.Metadata = ["pool": "\(event.pool)", "epoch": "\(event.epoch.number)"]
+    var metadata: Logger.Metadata = ["pool": "\(event.pool)"]
+    if let epoch = event.epoch { metadata["epoch"] = "\(epoch.number)" }
     switch event.kind {
     case .opened(let shards, let messages):
         metadata["shards"] = "\(shards)"
@@ -22,6 +23,10 @@ func log(_ event: PoolEvent, to logger: Logger) {
     case .deleted(let messages):
         metadata["messages"] = "\(messages)"
         logger.notice("Pool deleted", metadata: metadata)
+    case .unreadable:
+        logger.error(
+            "What is stored of the pool cannot be read: it is neither opened nor changed, the others are served",
+            metadata: metadata)
     case .closed: logger.notice("Pool closed: another server deleted it", metadata: metadata)
     case .purged(let shard, let messages):
         if let shard { metadata["shard"] = "\(shard)" }
@@ -65,6 +70,10 @@ private func log(_ event: ShardEvent, _ metadata: Logger.Metadata, to logger: Lo
     case .expired(let count):
         metadata["messages"] = "\(count)"
         logger.notice("Dropped by retention", metadata: metadata)
+    case .damaged(let id):
+        metadata["message.id"] = "\(id)"
+        logger.error(
+            "A received message does not fit its digest: it is left to its visibility timeout", metadata: metadata)
     }
 }
 

@@ -52,7 +52,11 @@ extension PoolCommand {
                 let store = try openControlStore(try await control.settings(config: client.config))
                 try await onOwnThread {
                     do {
-                        let stored = try store.pools()
+                        let contents = try store.contents()
+                        if contents.unreadable.contains(name.text) {
+                            throw ControlStoreError.damaged(pool: name.text)
+                        }
+                        let stored = contents.pools
                         guard let pool = stored.first(where: { $0.name == name }) else {
                             throw CommandFailure("there is no pool \(name) in the control store")
                         }

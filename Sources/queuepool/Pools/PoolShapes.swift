@@ -10,7 +10,8 @@ struct PoolSummary: Decodable, Hashable, Sendable {
     var backlog: Int
     var inFlight: Int
     var delayed: Int
-    var oldestAgeSeconds: Double
+    /// `nil`: nobody knows.
+    var oldestAgeSeconds: Double?
     var deadLetterQueue: String?
 }
 
@@ -28,7 +29,7 @@ struct PoolDetail: Decodable, Hashable, Sendable {
         var backlog: Int
         var inFlight: Int
         var delayed: Int
-        var oldestAgeSeconds: Double
+        var oldestAgeSeconds: Double?
     }
 
     var name: String
@@ -37,7 +38,7 @@ struct PoolDetail: Decodable, Hashable, Sendable {
     var backlog: Int
     var inFlight: Int
     var delayed: Int
-    var oldestAgeSeconds: Double
+    var oldestAgeSeconds: Double?
     var quota: Int?
     var shards: [Shard]
 }

@@ -48,8 +48,9 @@ struct TextTable: Hashable, Sendable {
     }
 }
 
-/// `12s`, `3m05s`, `2h03m`, `4d02h`.
-func age(_ seconds: Double) -> String {
+/// `12s`, `3m05s`, `2h03m`, `4d02h`; `-` if nobody knows.
+func age(_ seconds: Double?) -> String {
+    guard let seconds else { return "-" }
     let whole = Int(max(0, min(seconds, 1e12)))
     func pair(_ big: Int, _ bigUnit: String, _ small: Int, _ smallUnit: String) -> String {
         "\(big)\(bigUnit)\(small < 10 ? "0" : "")\(small)\(smallUnit)"
