@@ -24,7 +24,7 @@ extension EmailMessage {
         head += HeaderText.unstructured("Subject", subject)
         head += "Message-ID: <\(messageID)@queuepool>\r\n"
         head += "MIME-Version: 1.0\r\n"
-        for header in headerPairs { head += HeaderText.unstructured(header.name, header.value) }
+        for header in headerPairs { head += HeaderText.field(header.name, header.value) }
         return Array(head.utf8) + content(messageID).bytes
     }
 

@@ -2,19 +2,27 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-// Header fields: names and values folded to short lines, everything beyond ASCII as encoded words (RFC 2047), filenames
-// as extended parameters (RFC 2231). What comes in has no line breaks, see EmailChecks.
+// Header fields: names and values folded to short lines at white space, free text beyond ASCII as encoded words (RFC
+// 2047), filenames as extended parameters (RFC 2231). A word that is too long for a line stays whole up to what a line may
+// have (RFC 5322, 2.1.1): to split or encode a URL or a message id is to spoil it. What comes in has no line breaks, see
+// EmailChecks.
 
 enum HeaderText {
     private static let lineMax = 76
+    /// What no line may exceed.
+    private static let lineLimit = 998
+
+    /// `Name: value` with CR LF, of free text or of a header with a grammar of its own.
+    static func field(_ name: String, _ value: String) -> String {
+        StructuredText.names.contains(name.lowercased())
+            ? folded(name, StructuredText.words(value)) : unstructured(name, value)
+    }
 
     /// `Name: value` with CR LF, of free text.
     static func unstructured(_ name: String, _ value: String) -> String {
-        let words =
-            needsEncoding(value)
-            ? encodedWords(value, after: name)
-            : value.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
-        return folded(name, words)
+        let words = value.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+        let isTooLong = words.contains { $0.utf8.count > lineLimit - name.utf8.count - 2 }
+        return folded(name, isTooLong || needsEncoding(value) ? encodedWords(value, after: name) : words)
     }
 
     /// `Name: mailbox, mailbox` with CR LF.
@@ -55,11 +63,16 @@ enum HeaderText {
         return pieces.enumerated().map { "\(name)*\($0)*=\($0 == 0 ? "UTF-8''" : "")\($1)" }.joined(separator: ";\r\n ")
     }
 
+    /// Words of one header, each on the line of the one before if there is room. The first stays beside the name, because
+    /// some take a first line without a value for an empty header; but a line with an encoded word has 76 characters at
+    /// most (RFC 2047, 2).
     private static func folded(_ name: String, _ words: [String]) -> String {
         var out = name + ":"
         var column = out.utf8.count
-        for word in words {
-            if column + 1 + word.utf8.count > lineMax, column > 0, !word.isEmpty {
+        for (position, word) in words.enumerated() {
+            let width = column + 1 + word.utf8.count
+            let room = position == 0 && !word.hasPrefix("=?") ? lineLimit : lineMax
+            if width > room, !word.isEmpty {
                 out += "\r\n"
                 column = 0
             }
@@ -69,16 +82,15 @@ enum HeaderText {
         return out + "\r\n"
     }
 
-    /// Beyond ASCII, a look-alike of an encoded word, or a word too long for a line.
+    /// Beyond ASCII, a look-alike of an encoded word, or blanks that folding would not keep.
     private static func needsEncoding(_ text: String) -> Bool {
-        text.utf8.contains { $0 >= 127 } || text.contains("=?")
-            || text.split(separator: " ").contains { $0.utf8.count > lineMax - 20 } || text.hasPrefix(" ")
-            || text.hasSuffix(" ") || text.contains("  ")
+        text.utf8.contains { $0 >= 127 } || text.contains("=?") || text.hasPrefix(" ") || text.hasSuffix(" ")
+            || text.contains("  ")
     }
 
     /// Encoded words in Q, each at most 75 characters and none cutting a character in two.
     /// - Parameter name: of the header, whose line the first word shares if there is room (RFC 2047, 2: lines of 76).
-    private static func encodedWords(_ text: String, after name: String) -> [String] {
+    static func encodedWords(_ text: String, after name: String) -> [String] {
         let room = lineMax - name.utf8.count - 2 - "=?UTF-8?Q??=".utf8.count
         var words: [String] = []
         var current = ""
@@ -117,7 +129,7 @@ enum HeaderText {
             || byte == UInt8(ascii: "_")
     }
 
-    private static func hex(_ byte: UInt8) -> String {
+    static func hex(_ byte: UInt8) -> String {
         let digits = Array("0123456789ABCDEF")
         return String([digits[Int(byte >> 4)], digits[Int(byte & 15)]])
     }

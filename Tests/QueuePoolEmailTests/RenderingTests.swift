@@ -74,3 +74,50 @@ import Testing
         #expect(lines.contains { $0.hasSuffix("=20") })
     }
 }
+
+@Suite struct `A header` {
+    private static func unfolded(_ name: String, _ value: String) throws -> (value: String, lines: [String]) {
+        let text = HeaderText.field(name, value)
+        #expect(text.hasSuffix("\r\n") && text.utf8.allSatisfy { $0 < 127 })
+        let whole = text.replacing("\r\n", with: "")
+        let lines = text.split(separator: "\r\n").map(String.init)
+        #expect(lines.dropFirst().allSatisfy { $0.hasPrefix(" ") && $0.contains { $0 != " " } })
+        #expect(lines[0].count > name.count + 1, "the first line has a value")
+        try #require(whole.hasPrefix(name + ": "))
+        return (String(whole.dropFirst(name.count + 2)), lines)
+    }
+
+    private static let url = "<https://example.com/u?t=" + String(repeating: "abc=?utf-8", count: 40) + ">"
+    private static let ids = (0..<30).map { "<\(String(repeating: "i", count: 80))\($0)@example.com>" }
+
+    @Test(arguments: [
+        ("List-Unsubscribe", url + ", <mailto:u@example.com>"), ("References", ids.joined(separator: " ")),
+        ("In-Reply-To", ids[0]), ("List-Id", "\"A, list\" (of ours) <news.example.com>"),
+        ("X-Token", String(repeating: "t", count: 900)), ("X-Link", "see https://example.com/" + ids[0] + " or not"),
+        ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"), ("X-Empty-Not", "a"),
+    ])
+    func `in ASCII goes out as it came, and is folded at blanks alone`(name: String, value: String) throws {
+        let (unfolded, lines) = try Self.unfolded(name, value)
+        #expect(unfolded == value)
+        for line in lines { #expect(line.utf8.count <= 76 || line.split(separator: " ").count <= 2) }
+    }
+
+    @Test func `as free text is encoded if it is beyond ASCII, looks encoded or would not keep its blanks`() throws {
+        for value in ["ü", "=?utf-8?q?no?=", " a", "a ", "a  b"] {
+            #expect(try Self.unfolded("X-A", value).value.hasPrefix("=?UTF-8?Q?"))
+        }
+        let (_, lines) = try Self.unfolded("X-A", String(repeating: "x", count: 1_500))
+        #expect(lines.allSatisfy { $0.utf8.count <= 78 }, "a word that fits no line at all")
+    }
+
+    @Test(arguments: [
+        ("Größe News <news.example.com>", "=?UTF-8?Q?Gr=C3=B6=C3=9Fe?= News <news.example.com>"),
+        ("Grüße Überall, b", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe_=C3=9Cberall?= , b"),
+        ("\"Grüße, Sie\" <n.example>", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe=2C_Sie?= <n.example>"),
+        ("<https://example.com/ü> (für Sie)", "<https://example.com/%C3%BC> ( =?UTF-8?Q?f=C3=BCr?= Sie )"),
+    ])
+    func `that programs read is encoded in phrases and comments, and never in a URL`(value: String, out: String) throws
+    {
+        #expect(try Self.unfolded("List-Id", value).value == out)
+    }
+}
