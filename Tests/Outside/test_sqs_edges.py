@@ -7,11 +7,17 @@
 import json
 import os
 import re
+import socket
+import sqlite3
+import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from conftest import Server, run, wait_until
 from proxy import PassingProxy
@@ -337,3 +343,62 @@ def test_a_server_on_one_processor_starts_with_its_pools_in_dynamodb(account, tm
         server.stop()
     finally:
         server.kill9()
+
+
+def test_files_of_a_pool_that_cannot_be_read_are_kept_until_it_can(servers, name):
+    """The same with files: they would seem to be nobody's, and what is nobody's is removed at a start."""
+    well, ill = f"{name}.fifo", f"{name}x.fifo"
+    server = servers(pools=(f"{well}=2", f"{ill}=2"))
+    server.send(ill, "g", "kept")
+    server.stop()
+    path = server.data / "control.sqlite"
+    with closing(sqlite3.connect(path)) as control, control:
+        slots = control.execute("SELECT slots FROM pools WHERE name = ?", (ill,)).fetchone()[0]
+        control.execute("UPDATE pools SET slots = x'00' WHERE name = ?", (ill,))
+    server = servers(pools=(f"{well}=2", f"{ill}=2"))
+    server.send(well, "g", "served")
+    assert server.post(f"/v1/pools/{ill}/messages", json={"group": "g", "body": "b"}).status_code == 503
+    assert server.post("/v1/pools", json={"name": f"{name}x-0001.fifo", "shards": 1}).status_code == 409
+    server.stop()
+    with closing(sqlite3.connect(path)) as control, control:
+        control.execute("UPDATE pools SET slots = ? WHERE name = ?", (slots, ill))
+    server = servers(pools=())
+    assert [message["Body"] for message in server.drain(ill)] == ["kept"]
+    server.stop()
+
+
+def test_a_tls_handshake_that_is_reset_is_tried_again(servers, name, tmp_path):
+    """Nothing was sent on such a connection: the sender waits for the next attempt and is not told that it failed."""
+    pool = name + ".fifo"
+    back = servers(name="back", pools=())
+    control = ["--control", f"sqlite:{tmp_path}/control.sqlite", *REGION]
+    run("pool", "create", pool, "--backend", "sqs", "--shards", 1, *control, "--endpoint-url", back.url, check=0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    with closing(sqlite3.connect(tmp_path / "control.sqlite")) as stored, stored:
+        stored.execute("UPDATE shards SET endpoint = ?", (f"https://127.0.0.1:{listener.getsockname()[1]}",))
+    handshakes = []
+
+    def reset():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connection.recv(1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            handshakes.append(connection)
+
+    threading.Thread(target=reset, daemon=True).start()
+    server = servers(*control, name="front", pools=())
+    with ThreadPoolExecutor(1) as threads:
+        sent = threads.submit(
+            requests.post, f"{server.url}/v1/pools/{pool}/messages", json={"group": "g", "body": "b"}, timeout=60)
+        before = len(handshakes)
+        # Counts of the queue are asked for once in five seconds at most: so many are the send's.
+        wait_until(lambda: sent.done() or len(handshakes) > before + 6, 25, "more attempts")
+        is_held = not sent.done()
+        server.kill9()
+        assert is_held, sent.result().text
+    listener.close()
+    back.stop()
