@@ -91,13 +91,17 @@ package struct FaultInjection: Hashable, Sendable {
 package struct WorkerTuning: Hashable, Sendable {
     package var concurrency: Int
     package var visibilitySeconds: Int
-    package var maxAttempts: Int
+    /// `nil`: not set.
+    package var maxAttempts: Int?
+    /// `nil`: not set.
+    package var retrySeconds: Int?
     package var graceSeconds: Int
 
-    package init(concurrency: Int, visibilitySeconds: Int, maxAttempts: Int, graceSeconds: Int) {
+    package init(concurrency: Int, visibilitySeconds: Int, maxAttempts: Int?, retrySeconds: Int?, graceSeconds: Int) {
         self.concurrency = concurrency
         self.visibilitySeconds = visibilitySeconds
         self.maxAttempts = maxAttempts
+        self.retrySeconds = retrySeconds
         self.graceSeconds = graceSeconds
     }
 }
@@ -298,10 +302,12 @@ extension SettingsReader {
         let concurrency = integer(.concurrency)
         let visibility = integer(.visibilitySeconds)
         let attempts = integer(.maxAttempts)
+        let retry = integer(.retrySeconds)
         let grace = integer(.graceSeconds)
-        guard let concurrency, let visibility, let attempts, let grace else { return nil }
+        guard let concurrency, let visibility, let grace else { return nil }
         return WorkerTuning(
-            concurrency: concurrency, visibilitySeconds: visibility, maxAttempts: attempts, graceSeconds: grace)
+            concurrency: concurrency, visibilitySeconds: visibility, maxAttempts: attempts, retrySeconds: retry,
+            graceSeconds: grace)
     }
 
     package mutating func logSettings() -> LogSettings? {

@@ -160,8 +160,14 @@ extension Setting {
         "worker.visibility-seconds", flag: "visibility-seconds", .integer(2...43_200), fallback: "30",
         commands: [.serve, .work], text: "Visibility timeout of received messages; extended while work goes on.")
     package static let maxAttempts = Setting(
-        "worker.max-attempts", flag: "max-attempts", .integer(1...1_000), fallback: "5", commands: [.serve, .work],
-        text: "Attempts to deliver a message before it goes to the dead-letter queue.")
+        "worker.max-attempts", flag: "max-attempts", .integer(1...1_000), commands: [.serve, .work],
+        text: "Attempts to deliver a message before it goes to the dead-letter queue; 5 unless set. A target that cannot "
+            + "be reached costs none, and what the queue delivered before counts. A message that the queue delivers twice "
+            + "as often (at least 5 times, 20 unless set) goes there untried.")
+    package static let retrySeconds = Setting(
+        "worker.retry-seconds", flag: "retry-seconds", .integer(0...1_209_600), commands: [.serve, .work],
+        text: "Seconds since its first receive before a message goes to the dead-letter queue for its attempts; unless "
+            + "set 14400 (4 hours), and 0 if max-attempts is set.")
     package static let graceSeconds = Setting(
         "worker.grace-seconds", flag: "grace-seconds", .integer(0...3_600), fallback: "30", commands: [.serve, .work],
         text: "Seconds a stop waits for deliveries under way before it releases their messages.")
@@ -181,7 +187,8 @@ extension Setting {
         .deduplicationEntriesMax,
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate,
         .endpoint,
-        .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .graceSeconds,
+        .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .retrySeconds,
+        .graceSeconds,
         .logLevel, .logFormat,
     ]
 

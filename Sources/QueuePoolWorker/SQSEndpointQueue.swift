@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 package import QueuePoolCore
 package import QueuePoolCurl
 import QueuePoolJSON
@@ -182,7 +183,18 @@ package struct SQSEndpointQueue: WorkerQueue {
     private static let answerBytesMax = 64 << 20
 
     private func perform(_ request: HTTPRequest) async throws(WorkerQueueError) -> HTTPResponse {
-        do throws(CurlError) { return try await engine.perform(request) } catch { throw .unreachable("\(error)") }
+        do throws(CurlError) { return try await engine.perform(request) } catch {
+            throw .unreachable(SQSEndpointQueue.cause(error))
+        }
+    }
+
+    private static func cause(_ error: CurlError) -> String {
+        switch error {
+        case .unreachable: "no connection: nobody listens there, or the host's name is not found"
+        case .timeout: "no answer in time"
+        case .tls: "TLS failed: the certificate does not hold, or the server does not speak TLS"
+        default: "\(error)"
+        }
     }
 
     private static func parse<Value>(
@@ -270,11 +282,21 @@ private enum ReceivedMessages {
             if key.equals("MessageGroupId") {
                 message.group = try json.readString().text
             } else if key.equals("ApproximateReceiveCount") {
-                message.receiveCount = Int(try json.readString().text) ?? 1
+                message.receiveCount = max(1, Int(try json.readString().text) ?? 1)
+            } else if key.equals("ApproximateFirstReceiveTimestamp") {
+                // The two clocks may differ, and a first receive is never later than now.
+                message.millisecondsSinceFirstReceive = Int64(try json.readString().text).map { max(0, wallTime() - $0) }
             } else {
                 try json.skipValue()
             }
         }
+    }
+
+    /// Milliseconds since 1970, as the queue counts.
+    private static func wallTime() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
     }
 
     private static func readAttributes(_ message: inout WorkMessage, _ json: inout JSONReader) throws(JSONFault) {

@@ -17,6 +17,10 @@ package struct WorkMessage: Sendable {
     package var shardName = ""
     /// Deliveries by the queue so far, this one included.
     package var receiveCount: Int
+    /// How long before this receive the queue delivered it for the first time, by the clocks of both; `nil`: not known.
+    package var millisecondsSinceFirstReceive: Int64?
+    /// When the queue delivered it for the first time, in the worker's clock; `nil`: now.
+    package var firstReceivedAt: Timestamp?
     /// Recipients that are still to get it, by their places in the email's list; `nil`: all.
     package var recipients: [Int]?
 
@@ -31,6 +35,11 @@ package struct WorkMessage: Sendable {
         self.attributes = attributes
         self.shard = shard
         self.receiveCount = receiveCount
+    }
+
+    /// Of body and attributes; what holding it costs, roughly.
+    package var byteCount: Int {
+        attributes.reduce(body.count) { $0 + $1.name.utf8.count + $1.dataType.utf8.count + $1.value.count }
     }
 }
 

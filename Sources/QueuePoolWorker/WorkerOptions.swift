@@ -15,8 +15,8 @@ public struct WorkerOptions: Hashable, Sendable {
     public var concurrency = 64
     /// 10...43,200; begun anew while a message is worked on.
     public var visibilitySeconds = 60
-    /// Attempts before a message goes to the dead-letter queue, 1...1,000.
-    public var maxAttempts = 5
+    /// What a message has before it is given up.
+    public var budget = WorkerBudget()
     /// Time for deliveries under way when the worker is stopped, 0...3,600.
     public var graceSeconds = 25
 
@@ -38,5 +38,26 @@ public struct WorkerOptions: Hashable, Sendable {
             numbers.formUnion(first...last)
         }
         return numbers.isEmpty ? nil : numbers
+    }
+}
+
+/// What a message has before it goes to the dead-letter queue: it goes when both its attempts and its time are over.
+/// Attempts alone are over in seconds, and a provider's bad minute would empty the queue into the dead-letter queue.
+public struct WorkerBudget: Hashable, Sendable {
+    /// Attempts that were answered, or may have arrived; earlier deliveries by the queue count as attempts. 1...1,000
+    public let maxAttempts: Int
+    /// Since the first receive; 0...1,209,600.
+    public let retrySeconds: Int
+    /// Deliveries by the queue after which it goes untried: a message that kills its workers never fails. More than the
+    /// attempts, because a worker that stops gives back what it did not try, and that counts too.
+    public let maxReceives: Int
+
+    /// - Parameters:
+    ///   - maxAttempts: 5 unless given.
+    ///   - retrySeconds: unless given four hours, and 0 if `maxAttempts` is given: who counts attempts means them.
+    public init(maxAttempts: Int? = nil, retrySeconds: Int? = nil) {
+        self.maxAttempts = maxAttempts ?? 5
+        self.retrySeconds = retrySeconds ?? (maxAttempts == nil ? 14_400 : 0)
+        maxReceives = maxAttempts.map { max(5, 2 * $0) } ?? 20
     }
 }

@@ -5,11 +5,18 @@
 package import QueuePoolCore
 
 /// Why a request to a queue came to nothing.
-package enum WorkerQueueError: Error, Hashable, Sendable {
+package enum WorkerQueueError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Nobody answered, or not in time, or what answered was no SQS.
     case unreachable(String)
     /// An error of SQS by its code.
     case refused(code: String)
+
+    package var description: String {
+        switch self {
+        case .unreachable(let why): why
+        case .refused(let code): "it answers \(code)"
+        }
+    }
 }
 
 /// The queue as a worker needs it.

@@ -15,7 +15,7 @@ from conftest import free_port
 class Hook:
     """An HTTP server that notes each request and answers what `answer(request)` says."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, port=0):
         self.requests, self.lock, hook = [], threading.Lock(), self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -35,7 +35,7 @@ class Hook:
             def log_message(self, *arguments):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
 
     @property
@@ -45,8 +45,8 @@ class Hook:
 
 
 @contextlib.contextmanager
-def webhook(answer=lambda request: (200, {})):
-    hook = Hook(answer)
+def webhook(answer=lambda request: (200, {}), port=0):
+    hook = Hook(answer, port)
     thread = threading.Thread(target=hook.server.serve_forever, daemon=True)
     thread.start()
     try:

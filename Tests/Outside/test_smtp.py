@@ -201,9 +201,10 @@ def test_starttls_is_required_unless_turned_off(server, work):
     with mail_server() as mailbox:
         post(server)
         worker = work(f"smtp://127.0.0.1:{mailbox.port}", "--max-attempts", "1")
-        dead_letter(server, "tls")
+        wait_until(lambda: "error_class=tls" in worker.text(), 30, "the log to say that TLS is missing")
         worker.stop()
     assert mailbox.mails == [], "nothing was sent in the clear"
+    assert server.drain("emails-dlq.fifo") == [], "a server that we do not trust says nothing of the mail"
 
 
 def test_a_message_that_is_no_email_becomes_a_dead_letter(server, work):

@@ -56,7 +56,7 @@ import Testing
         stage.extended(["a-1", "a-2"], lost: ["a-1"])
         stage.deleted()
         #expect(stage.told() == ["delete a-1", "deliver a-2 1"])
-        #expect(stage.lost == 0)
+        #expect(stage.lapsed == 0)
     }
 
     @Test func `that comes after the delete's answer says nothing either`() {
@@ -67,7 +67,7 @@ import Testing
         stage.deleted()
         stage.extended(["a-1", "a-2"], lost: ["a-1"])
         #expect(stage.told() == ["deliver a-1 1", "extend a-1 a-2", "delete a-1", "deliver a-2 1"])
-        #expect(stage.lost == 0)
+        #expect(stage.lapsed == 0)
     }
 
     @Test func `still tells of a follower that is lost`() {
@@ -78,6 +78,6 @@ import Testing
         stage.extended(["a-1", "a-2"], lost: ["a-2"])
         stage.deleted()
         #expect(!stage.told().contains("deliver a-2 1"))
-        #expect(stage.lost == 1)
+        #expect(stage.lapsed == 1)
     }
 }

@@ -93,7 +93,7 @@ import Testing
         stage.moved("a-1", isStored: false)
         #expect(stage.told() == [])
         stage.wait(7_500)
-        #expect(stage.told() == ["deliver a-1 2"])
+        #expect(stage.told() == ["move a-1 permanent-failure exit-65 1"], "and it is not delivered again")
         #expect(stage.deadLettered == 0)
     }
 
@@ -130,7 +130,7 @@ import Testing
         stage.end("a-1", .failed(errorClass: "timeout"))
         stage.wait(30_000)
         #expect(stage.told() == [])
-        #expect(stage.lost == 1)
+        #expect(stage.lapsed == 2)
     }
 
     @Test func `drops what is held behind a message whose delete came too late`() {
@@ -141,7 +141,7 @@ import Testing
         stage.deleted(lost: ["a-1"])
         stage.wait(1_000)
         #expect(stage.told() == [], "a-2 must not overtake a-1, which comes again")
-        #expect(stage.lost == 1)
+        #expect(stage.lapsed == 3)
     }
 
     @Test func `begins nothing behind a held message that was given out again`() {
@@ -150,7 +150,7 @@ import Testing
         _ = stage.told()
         stage.receive("a-1", "a-2", handle: "again")
         #expect(stage.told() == [])
-        #expect(stage.lost == 1)
+        #expect(stage.lapsed == 2)
     }
 
     @Test func `asks a shard again only after its poll is answered, and later when it fails`() {

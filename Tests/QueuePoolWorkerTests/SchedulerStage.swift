@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import DequeModule
 import QueuePoolCore
 
 @testable import QueuePoolWorker
@@ -15,36 +16,40 @@ final class SchedulerStage {
     private var latest: [String: WorkMessage] = [:]
     let limits: SchedulerLimits
 
-    init(shards: Int = 1, concurrency: Int = 64, maxAttempts: Int = 5, seed: UInt64 = 7) {
+    init(
+        shards: Int = 1, targets: Int = 1, concurrency: Int = 64, maxAttempts: Int = 5, seed: UInt64 = 7,
+        _ change: (inout SchedulerLimits) -> Void = { _ in }
+    ) {
         var limits = SchedulerLimits()
         limits.concurrency = concurrency
         limits.maxAttempts = maxAttempts
+        change(&limits)
         self.limits = limits
-        scheduler = GroupScheduler(shardCount: shards, limits: limits, seed: seed)
+        scheduler = GroupScheduler(shardCount: shards, targetCount: targets, limits: limits, seed: seed)
         tick()
         _ = told()
     }
 
-    var lost: Int { scheduler.lostCount }
+    var lapsed: Int { scheduler.lapsedCount }
     var undeleted: Int { scheduler.undeletedCount }
     var failedDeletes: Int { scheduler.failedDeleteCount }
     var delivered: Int { scheduler.deliveredCount }
     var deadLettered: Int { scheduler.deadLetterCount }
 
     /// Names are `group-id`; a handle is new with each receive.
-    func receive(_ names: String..., shard: Int = 0, handle: String = "h") {
+    func receive(_ names: String..., shard: Int = 0, handle: String = "h", receiveCount: Int = 1) {
         let messages = names.map { name in
             let group = name.split(separator: "-").first.map(String.init) ?? name
-            return WorkMessage(id: name, handle: handle + name, group: group, shard: shard)
+            return WorkMessage(id: name, handle: handle + name, group: group, shard: shard, receiveCount: receiveCount)
         }
         for message in messages { latest[message.id] = message }
         let visibleAt = now + limits.visibilityMilliseconds
         effects += scheduler.received(messages, from: shard, visibleAt: visibleAt, now: now)
     }
 
-    func end(_ name: String, _ outcome: DeliveryOutcome = .delivered) {
+    func end(_ name: String, _ outcome: DeliveryOutcome = .delivered, target: Int = 0) {
         guard let message = latest[name] else { return }
-        effects += scheduler.attempted(message, outcome, now: now)
+        effects += scheduler.attempted(message, target: target, outcome, now: now)
     }
 
     func moved(_ name: String, isStored: Bool = true) {
@@ -74,19 +79,34 @@ final class SchedulerStage {
         tick()
     }
 
+    private func to(_ message: WorkMessage) -> String {
+        message.recipients.map { " to " + $0.map(String.init).joined(separator: ",") } ?? ""
+    }
+
+    /// Messages that are held.
+    var held: Int { scheduler.shards.reduce(0) { $0 + $1.held } }
+
+    /// Answers every extension that is out.
+    func extendAll() {
+        for line in scheduler.lines.values where line.isExtending { extended(line.messages.map(\.id)) }
+    }
+
     /// What was decided since the last call, polls left out.
     func told(withPolls: Bool = false) -> [String] {
         defer { effects = [] }
         return effects.compactMap { effect in
             switch effect {
             case .receive(let shard): withPolls ? "receive \(shard)" : nil
-            case .deliver(let message, let attempt): "deliver \(message.id) \(attempt)"
+            case .deliver(let message, let attempt, let target):
+                "deliver \(message.id) \(attempt)" + (target == 0 ? "" : " at \(target)") + to(message)
             case .moveToDeadLetter(let message, let reason):
-                "move \(message.id) \(reason.reason) \(reason.errorClass) \(reason.attempts)"
+                "move \(message.id) \(reason.reason) \(reason.errorClass) \(reason.attempts)" + to(message)
             case .delete(_, let messages): "delete " + messages.map(\.id).joined(separator: " ")
             case .extend(_, let messages): "extend " + messages.map(\.id).joined(separator: " ")
             case .release(_, let messages): "release " + messages.map(\.id).joined(separator: " ")
             case .deletesFail(let shard, let isFailing): "deletes of \(shard) \(isFailing ? "fail" : "work")"
+            case .targetFails(let target, let errorClass): "target \(target) " + (errorClass ?? "answers")
+            case .targetEnded(let target, let errorClass): "target \(target) ended \(errorClass)"
             case .cancelReceives: "cancel receives"
             case .finished: "finished"
             }

@@ -25,13 +25,17 @@ struct WebhookTarget: DeliveryTarget {
                 ("X-Queuepool-Message-Id", message.id), ("X-Queuepool-Group", message.group),
                 ("X-Queuepool-Attempt", String(attempt)),
             ], body: message.body, timeoutMilliseconds: 30_000, lane: .deliveries)
-        do throws(CurlError) {
-            let response = try await engine.perform(request)
-            return WebhookTarget.outcome(response)
-        } catch {
-            let errorClass = MailTarget.errorClass(error)
-            return error == .invalid ? .refused(errorClass: errorClass) : .failed(errorClass: errorClass)
+        switch await engine.outcome(request) {
+        case .success(let response): return WebhookTarget.outcome(response)
+        case .failure(let failure): return WebhookTarget.outcome(failure)
         }
+    }
+
+    /// Without an answer, what counts is whether the other side may have seen the message.
+    static func outcome(_ failure: CurlFailure) -> DeliveryOutcome {
+        let errorClass = MailTarget.errorClass(failure.error)
+        if failure.error == .invalid { return .refused(errorClass: errorClass) }
+        return failure.wasSent ? .unknown(errorClass: errorClass) : .unavailable(errorClass: errorClass)
     }
 
     private static func outcome(_ response: HTTPResponse) -> DeliveryOutcome {

@@ -52,6 +52,7 @@ struct SharedOptions: ParsableArguments {
     @Option(name: .setting(.concurrency), help: .setting(.concurrency)) var concurrency: String?
     @Option(name: .setting(.visibilitySeconds), help: .setting(.visibilitySeconds)) var visibilitySeconds: String?
     @Option(name: .setting(.maxAttempts), help: .setting(.maxAttempts)) var maxAttempts: String?
+    @Option(name: .setting(.retrySeconds), help: .setting(.retrySeconds)) var retrySeconds: String?
     @Option(name: .setting(.graceSeconds), help: .setting(.graceSeconds)) var graceSeconds: String?
     @Option(name: .setting(.logLevel), help: .setting(.logLevel)) var logLevel: String?
     @Option(name: .setting(.logFormat), help: .setting(.logFormat)) var logFormat: String?
@@ -61,6 +62,7 @@ struct SharedOptions: ParsableArguments {
         flags.set(.concurrency, concurrency)
         flags.set(.visibilitySeconds, visibilitySeconds)
         flags.set(.maxAttempts, maxAttempts)
+        flags.set(.retrySeconds, retrySeconds)
         flags.set(.graceSeconds, graceSeconds)
         flags.set(.logLevel, logLevel)
         flags.set(.logFormat, logFormat)

@@ -22,8 +22,8 @@ func runWork(_ settings: WorkSettings) async throws {
     configuration.maximumGracefulShutdownDuration = .seconds(settings.worker.graceSeconds + 10)
     do {
         try await ServiceGroup(configuration: configuration).run()
-    } catch let error as UndeletedMessages {
-        throw CommandFailure(error.description, status: ExitStatus.unavailable)
+    } catch let error as WorkerFailure {
+        throw CommandFailure(error.description, status: exitStatus(error))
     }
 }
 
@@ -34,11 +34,20 @@ func makeWorkerService(
     options.shards = shards
     options.concurrency = tuning.concurrency
     options.visibilitySeconds = tuning.visibilitySeconds
-    options.maxAttempts = tuning.maxAttempts
+    options.budget = WorkerBudget(maxAttempts: tuning.maxAttempts, retrySeconds: tuning.retrySeconds)
     options.graceSeconds = tuning.graceSeconds
     do {
         return try Worker(options, logger: logger)
     } catch let error as DeliveryURLError {
         throw CommandFailure(error.description, status: ExitStatus.usage)
+    }
+}
+
+/// A worker that cannot go on before somebody changes something ends with a status that says so.
+private func exitStatus(_ failure: WorkerFailure) -> Int32 {
+    switch failure {
+    case .undeleted: ExitStatus.unavailable
+    case .targetEnded: ExitStatus.inputOutput
+    case .noPool, .noShards: ExitStatus.configuration
     }
 }

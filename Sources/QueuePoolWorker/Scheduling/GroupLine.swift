@@ -1,0 +1,148 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import QueuePoolCore
+
+/// The messages of one group of one shard that a worker holds, and what is being done with the first of them.
+struct GroupLine: Sendable {
+    enum Phase: Equatable, Sendable {
+        /// In the queue of turns.
+        case waiting
+        case delivering(target: Int)
+        case backingOff(until: Timestamp)
+        /// No target takes anything now; the message has spent nothing.
+        case targetless
+        /// On its way to the dead-letter queue.
+        case moving
+        /// The head is done with, and its delete is on its way: what follows waits, for a delete that comes too late means
+        /// that the queue delivers the head again.
+        case deleting
+    }
+
+    private(set) var messages: Deque<WorkMessage>
+    private(set) var bytes: Int
+    var phase = Phase.waiting
+    /// When the queue may give the messages to somebody else.
+    var visibleAt: Timestamp
+    var isExtending = false
+    /// The head is being worked on, but it is not ours any more: its outcome counts, its followers are gone.
+    var isLost = false
+    var head = HeadState()
+
+    /// Whether it can go on as soon as there is room, so that it takes up room for what is ready.
+    var isReady: Bool {
+        switch phase {
+        case .waiting, .delivering, .deleting: true
+        case .backingOff, .targetless, .moving: false
+        }
+    }
+    var isDelivering: Bool { if case .delivering = phase { true } else { false } }
+
+    init(_ message: WorkMessage, visibleAt: Timestamp) {
+        messages = [message]
+        bytes = message.byteCount
+        self.visibleAt = visibleAt
+    }
+
+    mutating func append(_ message: WorkMessage) {
+        messages.append(message)
+        bytes += message.byteCount
+    }
+
+    /// Ends the head's story; the next message begins its own.
+    mutating func removeHead() {
+        if let first = messages.popFirst() { bytes -= first.byteCount }
+        head = HeadState()
+        phase = .waiting
+    }
+
+    mutating func removeFollowers() -> [WorkMessage] {
+        let followers = Array(messages.dropFirst())
+        messages.removeLast(followers.count)
+        bytes -= followers.reduce(0) { $0 + $1.byteCount }
+        return followers
+    }
+
+    /// The head came again: what was known of it stays, under the handle that is good now.
+    mutating func adoptHandle(_ handle: String, visibleAt: Timestamp) {
+        messages[0].handle = handle
+        self.visibleAt = visibleAt
+        isLost = false
+        isExtending = false
+    }
+
+    mutating func narrow(toRecipients recipients: [Int]) { messages[0].recipients = recipients }
+}
+
+/// What is known of the head's delivery; begins anew with each message.
+struct HeadState: Sendable {
+    /// Attempts that were answered, or may have arrived.
+    var attempts = 0
+    /// The target to be tried next in this attempt.
+    var nextTarget = 0
+    /// The only target that may get it, because it may have arrived there.
+    var pinnedTarget: Int?
+    /// The first answer "not now" of this attempt.
+    var failure: (errorClass: String, retryAfterMilliseconds: Int64?)?
+    /// Attempts in a row in which no target could be reached.
+    var unreached = 0
+    /// Recipients that were refused for good, and why the first was.
+    var refusedRecipients: [Int] = []
+    var refusal = ""
+    /// Why it is given up, once it is: it is not delivered again, however long the dead-letter queue is away.
+    var verdict: (reason: String, errorClass: String)?
+
+    /// Whether another try without this knowledge could deliver something twice.
+    var isUnsettled: Bool { pinnedTarget != nil || !refusedRecipients.isEmpty || verdict != nil }
+}
+
+/// What is known of one shard.
+struct ShardState: Sendable {
+    var isReceiving = false
+    var notBefore = Timestamp.distantPast
+    var failures = 0
+    var deletes: Deque<WorkMessage> = []
+    var deletesUnderWay: [WorkMessage] = []
+    /// The last batch of deletes had entries that failed.
+    var areDeletesFailing = false
+    var held = 0
+    /// Those of `held` in groups that can go on.
+    var ready = 0
+}
+
+struct GroupKey: Hashable, Sendable {
+    let shard: Int
+    let group: String
+}
+
+/// Messages that were delivered, or are in the dead-letter queue, but may still come again because their delete did not
+/// succeed yet: they are deleted when they do, and not delivered twice.
+struct FinishedMessages: Sendable {
+    private struct Key: Hashable {
+        let shard: Int
+        let id: String
+    }
+
+    static let countMax = 100_000
+    private var ids: Set<Key> = []
+    /// Oldest first; those that were removed since are passed over.
+    private var order: Deque<Key> = []
+
+    mutating func insert(_ message: WorkMessage) {
+        let key = Key(shard: message.shard, id: message.id)
+        guard ids.insert(key).inserted else { return }
+        order.append(key)
+        while ids.count > FinishedMessages.countMax, let oldest = order.popFirst() { ids.remove(oldest) }
+        if order.count > 2 * FinishedMessages.countMax { order.removeAll { !ids.contains($0) } }
+    }
+
+    mutating func remove(_ message: WorkMessage) {
+        ids.remove(Key(shard: message.shard, id: message.id))
+        // Most are deleted in the order in which they were finished.
+        while let oldest = order.first, !ids.contains(oldest) { order.removeFirst() }
+    }
+
+    func contains(_ message: WorkMessage) -> Bool { ids.contains(Key(shard: message.shard, id: message.id)) }
+}

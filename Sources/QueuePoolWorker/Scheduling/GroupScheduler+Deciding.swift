@@ -1,0 +1,228 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import QueuePoolCore
+
+// What follows from what is known: which deliveries begin and where, what an attempt that ended leads to, and which
+// shards are asked for more.
+
+extension GroupScheduler {
+    mutating func go(_ now: Timestamp) -> [Effect] {
+        var effects: [Effect] = []
+        startDeliveries(now, &effects)
+        for shard in shards.indices { flushDeletes(shard, &effects) }
+        guard let stopAt else {
+            startReceives(now, &effects)
+            return effects
+        }
+        guard now >= stopAt || !shards.contains(where: \.isReceiving) else { return effects }
+        if !isReleasing { beginRelease(&effects) }
+        let isDone =
+            delivering == 0 && !lines.values.contains { $0.phase == .moving }
+            && shards.allSatisfy { $0.deletes.isEmpty && $0.deletesUnderWay.isEmpty }
+        if !isFinished, isDone || now >= stopAt {
+            isFinished = true
+            for key in lines.keys { giveUp(key, &effects) }
+            effects.append(.finished)
+        }
+        return effects
+    }
+
+    private mutating func beginRelease(_ effects: inout [Effect]) {
+        isReleasing = true
+        for key in lines.keys {
+            switch lines[key]?.phase {
+            case .waiting, .backingOff, .targetless: giveUp(key, &effects)
+            case .delivering, .moving, .deleting: giveUpFollowers(key, &effects)
+            case nil: break
+            }
+        }
+    }
+
+    // MARK: - Deliveries
+
+    private mutating func startDeliveries(_ now: Timestamp, _ effects: inout [Effect]) {
+        guard stopAt == nil else { return }
+        // Those keep their turn.
+        var passedOver: [GroupKey] = []
+        defer { turns.prepend(contentsOf: passedOver) }
+        while delivering < limits.concurrency, let key = turns.popFirst() {
+            guard let line = lines[key], line.phase == .waiting, let head = line.messages.first else { continue }
+            guard !finished.contains(head) else {
+                delete(key)
+                continue
+            }
+            if let verdict = line.head.verdict {
+                move(key, verdict.reason, verdict.errorClass, &effects)
+                continue
+            }
+            guard !shards[key.shard].areDeletesFailing else {
+                passedOver.append(key)
+                continue
+            }
+            guard line.visibleAt > now else {
+                drop(key)
+                continue
+            }
+            guard line.head.attempts > 0 || head.receiveCount <= limits.maxReceives else {
+                move(key, "attempts-exhausted", "received-\(head.receiveCount)-times", &effects)
+                continue
+            }
+            guard let target = target(of: line.head, from: line.head.nextTarget, now) else {
+                change(key) { $0.phase = .targetless }
+                continue
+            }
+            breakers[target].began()
+            change(key) { $0.phase = .delivering(target: target) }
+            delivering += 1
+            effects.append(
+                .deliver(head, attempt: line.head.attempts + head.receiveCount, target: target))
+        }
+    }
+
+    /// The first target from there on that takes deliveries.
+    private func target(of head: HeadState, from first: Int, _ now: Timestamp) -> Int? {
+        if let pinned = head.pinnedTarget { return breakers[pinned].mayBegin(now: now) ? pinned : nil }
+        return breakers.indices.dropFirst(first).first { breakers[$0].mayBegin(now: now) }
+    }
+
+    /// What an outcome says of its target.
+    mutating func judge(_ target: Int, _ outcome: DeliveryOutcome, _ now: Timestamp, _ effects: inout [Effect]) {
+        switch outcome {
+        case .delivered, .failed, .refused, .partial:
+            guard breakers[target].answered() else { return }
+            effects.append(.targetFails(target, errorClass: nil))
+            wakeTargetless(now)
+        case .unavailable(let errorClass), .unknown(let errorClass):
+            let chance = jitter()
+            if breakers[target].failed(now: now, jitter: chance) {
+                effects.append(.targetFails(target, errorClass: errorClass))
+            }
+        case .ended(let errorClass):
+            breakers[target].cancelled(now: now)
+            effects.append(.targetEnded(target, errorClass: errorClass))
+        }
+    }
+
+    private mutating func wakeTargetless(_ now: Timestamp) {
+        for key in lines.keys {
+            guard let line = lines[key], line.phase == .targetless, target(of: line.head, from: 0, now) != nil
+            else { continue }
+            change(key) { $0.phase = .waiting }
+            turns.append(key)
+        }
+    }
+
+    /// All recipients are done with.
+    mutating func settle(_ key: GroupKey, _ now: Timestamp, _ effects: inout [Effect]) {
+        guard let head = lines[key]?.head, !head.refusedRecipients.isEmpty else { return delete(key) }
+        lines[key]?.narrow(toRecipients: [])
+        move(key, "recipients-refused", head.refusal, &effects)
+    }
+
+    /// Goes on with the same attempt at the next target, or ends it.
+    mutating func tryNextTarget(
+        _ key: GroupKey, after target: Int, _ now: Timestamp, _ effects: inout [Effect]
+    ) {
+        guard let line = lines[key] else { return }
+        guard !line.isLost, stopAt == nil, line.head.pinnedTarget == nil,
+            let next = self.target(of: line.head, from: target + 1, now)
+        else { return endAttempt(key, now, &effects) }
+        change(key) { line in
+            line.head.nextTarget = next
+            line.phase = .waiting
+        }
+        turns.prepend(key)
+    }
+
+    /// No target took the message this time.
+    mutating func endAttempt(_ key: GroupKey, _ now: Timestamp, _ effects: inout [Effect]) {
+        guard var line = lines[key], let message = line.messages.first else { return }
+        line.head.nextTarget = 0
+        var phase = GroupLine.Phase.targetless
+        if let failure = line.head.failure {
+            line.head.failure = nil
+            line.head.attempts += 1
+            line.head.unreached = 0
+            lines[key]?.head = line.head
+            guard !isSpent(line.head, message, now) else {
+                return move(key, "attempts-exhausted", failure.errorClass, &effects)
+            }
+            let asked = min(failure.retryAfterMilliseconds ?? 0, limits.backOffCapMilliseconds)
+            phase = .backingOff(until: now + max(backOff(attempt: line.head.attempts), asked))
+        } else {
+            line.head.unreached += 1
+            lines[key]?.head = line.head
+            if target(of: line.head, from: 0, now) != nil {
+                phase = .backingOff(until: now + backOff(attempt: line.head.unreached))
+            }
+        }
+        change(key) { $0.phase = phase }
+        if line.isLost || isReleasing { giveUp(key, &effects) }
+    }
+
+    /// Deliveries by other workers count too: their outcomes are not known, but a message must not begin anew with each.
+    private func isSpent(_ head: HeadState, _ message: WorkMessage, _ now: Timestamp) -> Bool {
+        head.attempts + message.receiveCount - 1 >= limits.maxAttempts
+            && now - (message.firstReceivedAt ?? now) >= limits.retryMilliseconds
+    }
+
+    // MARK: - Receives and deletes
+
+    private mutating func startReceives(_ now: Timestamp, _ effects: inout [Effect]) {
+        // What is received while nothing can be delivered only waits, and its receive count climbs.
+        guard breakers.contains(where: { $0.mayBegin(now: now) }) else { return }
+        var polls = shards.reduce(0) { $0 + ($1.isReceiving ? 1 : 0) }
+        for shard in shards.indices {
+            let state = shards[shard]
+            // Enough waits for its turn already: more would only run out of its visibility timeout.
+            guard turns.count < 2 * limits.concurrency else { return }
+            guard heldBytes + polls * QueueLimits.batchEntriesMax * meanMessageBytes < limits.heldBytesMax else { return }
+            guard !state.isReceiving, state.notBefore <= now, state.ready < limits.readyPerShardMax,
+                state.held < limits.heldPerShardMax, !state.areDeletesFailing
+            else { continue }
+            shards[shard].isReceiving = true
+            polls += 1
+            effects.append(.receive(shard: shard))
+        }
+    }
+
+    private mutating func flushDeletes(_ shard: Int, _ effects: inout [Effect]) {
+        guard shards[shard].deletesUnderWay.isEmpty, !shards[shard].deletes.isEmpty else { return }
+        let batch = Array(shards[shard].deletes.prefix(QueueLimits.batchEntriesMax))
+        shards[shard].deletes.removeFirst(batch.count)
+        shards[shard].deletesUnderWay = batch
+        effects.append(.delete(shard: shard, batch))
+    }
+
+    /// Retries that are due go back into the line; timeouts that are half over are begun anew.
+    mutating func keep(_ key: GroupKey, _ line: GroupLine, _ now: Timestamp, _ effects: inout [Effect]) {
+        switch line.phase {
+        case .backingOff(let until) where until <= now: wake(key)
+        case .targetless where target(of: line.head, from: 0, now) != nil: wake(key)
+        default: break
+        }
+        guard !line.isExtending, !line.isLost, line.visibleAt - now <= limits.visibilityMilliseconds / 2 else { return }
+        lines[key]?.isExtending = true
+        effects.append(.extend(shard: key.shard, Array(line.messages)))
+    }
+
+    private mutating func wake(_ key: GroupKey) {
+        change(key) { $0.phase = .waiting }
+        turns.append(key)
+    }
+}
+
+extension HeadState {
+    /// The first answer of an attempt counts: later targets are stand-ins.
+    mutating func noteFailure(_ errorClass: String, _ retryAfterMilliseconds: Int64?) {
+        failure = failure ?? (errorClass, retryAfterMilliseconds)
+    }
+
+    mutating func refuse(_ partial: PartialDelivery) {
+        if refusedRecipients.isEmpty, !partial.refused.isEmpty { refusal = partial.errorClass }
+        refusedRecipients += partial.refused
+    }
+}

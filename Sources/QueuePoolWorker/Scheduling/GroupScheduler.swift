@@ -1,0 +1,243 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+package import QueuePoolCore
+
+// Which message a worker works on next. Guarantees: groups run side by side, up to a limit; a group's messages run one
+// after another, in order, and message k+1 is not begun while k is unfinished or lost (I2); a failing message is tried
+// again in place while its followers are held, so that their receive counts do not climb; when it cannot be delivered it
+// goes to the dead-letter queue and the group goes on (I5, I7); what is held stays invisible to others, and what could
+// not be kept so is dropped undelivered. A target that cannot be reached costs no message anything: nothing begins there
+// but one probe at a time, and while there is no other target nothing more is received. While a shard's deletes fail,
+// nothing more of it is received or delivered: it could not be deleted either, and would be delivered again after every
+// restart. Pure: events in, effects out, the time is an argument.
+//
+// Back-off is exponential with full jitter: a random time up to min(cap, base * 2^(attempt-1)); 0.5 s, 1 s, 2 s, 4 s,
+// 8 s, ... up to 30 s. Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog (2015).
+
+package struct GroupScheduler: Sendable {
+    package enum Effect: Sendable {
+        case receive(shard: Int)
+        case deliver(WorkMessage, attempt: Int, target: Int)
+        case moveToDeadLetter(WorkMessage, DeadLetterReason)
+        case delete(shard: Int, [WorkMessage])
+        /// Begin the visibility timeout of these anew.
+        case extend(shard: Int, [WorkMessage])
+        /// Make these visible, in this order.
+        case release(shard: Int, [WorkMessage])
+        /// The shard's deletes began to fail, or work again.
+        case deletesFail(shard: Int, Bool)
+        /// Nothing begins at this target but probes, and why; `nil`: it answers again.
+        case targetFails(Int, errorClass: String?)
+        /// This target is gone for good: the worker is to stop.
+        case targetEnded(Int, errorClass: String)
+        /// Break the receives off that are out; each still ends with its event.
+        case cancelReceives
+        /// Nothing is held or under way any more.
+        case finished
+    }
+
+    let limits: SchedulerLimits
+    var shards: [ShardState]
+    var breakers: [TargetBreaker]
+    var lines: [GroupKey: GroupLine] = [:]
+    /// Groups that wait for their turn, oldest first.
+    var turns: Deque<GroupKey> = []
+    var delivering = 0
+    var heldBytes = 0
+    /// A running mean, of what a receive may bring.
+    var meanMessageBytes = 1_024
+    var finished = FinishedMessages()
+    /// What must not be forgotten of messages that were dropped before it was known whether they arrived, by id.
+    var unsettled: [String: (head: HeadState, recipients: [Int]?)] = [:]
+    private var random: UInt64
+    var stopAt: Timestamp?
+    /// What is held is being given back; begins when no receive is out any more, which could take it again.
+    var isReleasing = false
+    var isFinished = false
+
+    package private(set) var deliveredCount = 0
+    /// Messages whose visibility timeout ran out while they were held: the queue delivers them again.
+    package var lapsedCount = 0
+    package private(set) var deadLetterCount = 0
+    /// Attempts to delete a message that failed.
+    package private(set) var failedDeleteCount = 0
+
+    /// Messages that were delivered, or are in the dead-letter queue, and are not deleted yet.
+    package var undeletedCount: Int { shards.reduce(0) { $0 + $1.deletes.count + $1.deletesUnderWay.count } }
+
+    /// - Parameters:
+    ///   - targetCount: at least 1; they are tried in their order.
+    ///   - seed: of the jitter.
+    package init(shardCount: Int, targetCount: Int = 1, limits: SchedulerLimits, seed: UInt64) {
+        self.limits = limits
+        shards = Array(repeating: ShardState(), count: shardCount)
+        breakers = Array(repeating: TargetBreaker(), count: max(1, targetCount))
+        random = seed
+    }
+
+    // MARK: - Events -
+
+    /// Time has passed: retries that are due, timeouts to be extended, shards to be asked.
+    package mutating func tick(now: Timestamp) -> [Effect] {
+        var effects: [Effect] = []
+        for key in lines.keys {
+            guard let line = lines[key] else { continue }
+            if line.visibleAt <= now { drop(key) } else { keep(key, line, now, &effects) }
+        }
+        return effects + go(now)
+    }
+
+    /// - Parameter visibleAt: when the messages become visible to others unless they are extended.
+    package mutating func received(
+        _ messages: [WorkMessage], from shard: Int, visibleAt: Timestamp, now: Timestamp
+    ) -> [Effect] {
+        shards[shard].isReceiving = false
+        shards[shard].failures = 0
+        for var message in messages {
+            message.firstReceivedAt = message.firstReceivedAt ?? now
+            meanMessageBytes = (meanMessageBytes * 15 + message.byteCount) / 16
+            take(message, visibleAt: visibleAt)
+        }
+        return go(now)
+    }
+
+    package mutating func receiveFailed(from shard: Int, now: Timestamp) -> [Effect] {
+        shards[shard].isReceiving = false
+        shards[shard].failures += 1
+        shards[shard].notBefore = now + backOff(attempt: shards[shard].failures)
+        return go(now)
+    }
+
+    /// A delivery that was begun has ended.
+    package mutating func attempted(
+        _ message: WorkMessage, target: Int, _ outcome: DeliveryOutcome, now: Timestamp
+    ) -> [Effect] {
+        delivering -= 1
+        var effects: [Effect] = []
+        judge(target, outcome, now, &effects)
+        let key = GroupKey(shard: message.shard, group: message.group)
+        guard let line = lines[key], line.isDelivering, let head = line.messages.first, head.id == message.id
+        else { return effects + go(now) }
+        switch outcome {
+        case .delivered:
+            deliveredCount += 1
+            lines[key]?.head.attempts += 1
+            settle(key, now, &effects)
+        case .failed(let errorClass, let retryAfter):
+            lines[key]?.head.noteFailure(errorClass, retryAfter)
+            tryNextTarget(key, after: target, now, &effects)
+        case .unavailable, .ended:
+            tryNextTarget(key, after: target, now, &effects)
+        case .unknown(let errorClass):
+            lines[key]?.head.pinnedTarget = target
+            lines[key]?.head.noteFailure(errorClass, nil)
+            endAttempt(key, now, &effects)
+        case .refused(let errorClass):
+            lines[key]?.head.attempts += 1
+            move(key, "permanent-failure", errorClass, &effects)
+        case .partial(let partial):
+            lines[key]?.head.refuse(partial)
+            lines[key]?.narrow(toRecipients: partial.deferred)
+            if partial.deferred.isEmpty {
+                lines[key]?.head.attempts += 1
+                settle(key, now, &effects)
+            } else {
+                lines[key]?.head.noteFailure(partial.errorClass, nil)
+                tryNextTarget(key, after: target, now, &effects)
+            }
+        }
+        return effects + go(now)
+    }
+
+    /// The dead-letter queue took the message, or did not.
+    package mutating func moved(_ message: WorkMessage, isStored: Bool, now: Timestamp) -> [Effect] {
+        let key = GroupKey(shard: message.shard, group: message.group)
+        guard lines[key]?.phase == .moving else { return go(now) }
+        var effects: [Effect] = []
+        if isStored {
+            deadLetterCount += 1
+            delete(key)
+        } else {
+            // It stays at the head: better late in the dead-letter queue than lost.
+            let until = now + limits.backOffCapMilliseconds / 4
+            change(key) { $0.phase = .backingOff(until: until) }
+            if isReleasing { giveUp(key, &effects) }
+        }
+        return effects + go(now)
+    }
+
+    /// What became of a batch of deletes.
+    /// - Parameters:
+    ///   - lost: their visibility had run out; they will be delivered again.
+    ///   - failed: to be tried again.
+    package mutating func deleted(shard: Int, lost: [WorkMessage], failed: [WorkMessage], now: Timestamp) -> [Effect] {
+        let underWay = shards[shard].deletesUnderWay
+        shards[shard].deletesUnderWay = []
+        let unfinished = Set((lost + failed).map(\.handle))
+        for message in underWay where !unfinished.contains(message.handle) {
+            finished.remove(message)
+            if isDeleting(message) { finishHead(GroupKey(shard: shard, group: message.group)) }
+        }
+        // The queue delivers a lost message again before its followers: they must not overtake it here.
+        for message in lost where isDeleting(message) {
+            lapsedCount += 1
+            drop(GroupKey(shard: shard, group: message.group))
+        }
+        shards[shard].deletes.prepend(contentsOf: failed)
+        failedDeleteCount += failed.count
+        guard shards[shard].areDeletesFailing != !failed.isEmpty else { return go(now) }
+        shards[shard].areDeletesFailing.toggle()
+        return [.deletesFail(shard: shard, !failed.isEmpty)] + go(now)
+    }
+
+    /// Visibility timeouts began anew, but not those of `lost`.
+    package mutating func extended(
+        shard: Int, _ messages: [WorkMessage], lost: [WorkMessage], visibleAt: Timestamp, now: Timestamp
+    ) -> [Effect] {
+        for group in Set(messages.map(\.group)) {
+            let key = GroupKey(shard: shard, group: group)
+            lines[key]?.isExtending = false
+            guard let line = lines[key], !line.isLost else { continue }
+            // A head whose delete is on its way may be gone because the delete came first: the delete's answer tells.
+            let deleting = line.phase == .deleting ? line.messages.first?.handle : nil
+            let held = Set(line.messages.map(\.handle))
+            if lost.contains(where: { held.contains($0.handle) && $0.handle != deleting }) {
+                drop(key)
+            } else {
+                lines[key]?.visibleAt = visibleAt
+            }
+        }
+        return go(now)
+    }
+
+    /// An extension came to nothing; it is tried again at the next tick.
+    package mutating func extensionFailed(shard: Int, _ messages: [WorkMessage]) -> [Effect] {
+        for message in messages { lines[GroupKey(shard: shard, group: message.group)]?.isExtending = false }
+        return []
+    }
+
+    /// Stop: receive nothing more, give back what was not begun, and what is not finished by `deadline`.
+    package mutating func stop(deadline: Timestamp, now: Timestamp) -> [Effect] {
+        guard stopAt == nil else { return [] }
+        stopAt = deadline
+        return [.cancelReceives] + go(now)
+    }
+
+    // MARK: - Chance -
+
+    mutating func backOff(attempt: Int) -> Int64 {
+        // Capped before it could overflow.
+        let doublings = min(max(0, attempt - 1), 16)
+        let ceiling = min(limits.backOffCapMilliseconds, limits.backOffBaseMilliseconds << Int64(doublings))
+        return Int64(jitter() * Double(max(1, ceiling)))
+    }
+
+    /// 0..<1
+    mutating func jitter() -> Double {
+        random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return Double(random >> 33) / Double(1 << 31)
+    }
+}

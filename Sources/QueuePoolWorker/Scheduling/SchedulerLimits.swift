@@ -1,0 +1,27 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// How a worker treats messages.
+package struct SchedulerLimits: Hashable, Sendable {
+    /// Deliveries under way at one time.
+    package var concurrency = 64
+    package var visibilityMilliseconds: Int64 = 60_000
+    /// Attempts that a message has at least before it is given up; earlier deliveries by the queue count as attempts.
+    package var maxAttempts = 5
+    /// Time since its first receive that a message has at least before it is given up.
+    package var retryMilliseconds: Int64 = 0
+    /// Deliveries by the queue after which a message is given up untried: what kills its workers never fails.
+    package var maxReceives = 20
+    package var backOffBaseMilliseconds: Int64 = 500
+    package var backOffCapMilliseconds: Int64 = 30_000
+    /// Messages of one shard in groups that can go on, beyond which it is not asked for more. Groups that wait for a retry
+    /// are not counted: they would keep the others from coming.
+    package var readyPerShardMax = 200
+    /// Messages of one shard held in all, those that wait for a retry too: each must be extended in time.
+    package var heldPerShardMax = 5_000
+    /// Bytes of bodies and attributes held in all.
+    package var heldBytesMax = 256 << 20
+
+    package init() {}
+}

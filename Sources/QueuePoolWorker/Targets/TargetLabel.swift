@@ -1,0 +1,25 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+
+extension DeliveryURL {
+    /// A target's name for logs and metrics: scheme, host and port, e.g. `smtp://mail.example.com:587`. User, password,
+    /// path and query are left out, as is the command of `exec:`: each of them may be a secret.
+    package static func label(_ text: String) -> String {
+        guard let colon = text.firstIndex(of: ":") else { return "unknown" }
+        let scheme = text[..<colon].lowercased()
+        let rest = text[text.index(after: colon)...]
+        guard rest.hasPrefix("//") else { return scheme + ":" }
+        let authority = rest.dropFirst(2).prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        let host = authority.lastIndex(of: "@").map { authority[authority.index(after: $0)...] } ?? authority
+        return "\(scheme)://\(host)"
+    }
+}
+
+/// The worker's clock, which only runs forward and says nothing of the time of day.
+enum WorkerClock {
+    /// Where it begins: moments before the start can be told, too.
+    static let start = Timestamp(milliseconds: 1 << 40)
+}

@@ -1,0 +1,120 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import Synchronization
+
+/// The scheduler behind its lock, and where its effects go.
+final class WorkerDesk: Sendable {
+    private let scheduler: Mutex<GroupScheduler>
+    private let mailbox: EffectMailbox
+
+    init(_ scheduler: GroupScheduler, _ mailbox: EffectMailbox) {
+        self.scheduler = Mutex(scheduler)
+        self.mailbox = mailbox
+    }
+
+    func handle(_ event: (inout GroupScheduler) -> [GroupScheduler.Effect]) {
+        // Posted under the lock, so that effects are read in the order in which they were decided.
+        scheduler.withLock { mailbox.post(event(&$0)) }
+    }
+
+    var totals: WorkerTotals {
+        scheduler.withLock {
+            WorkerTotals(
+                delivered: $0.deliveredCount, lapsed: $0.lapsedCount, deadLettered: $0.deadLetterCount,
+                failedDeletes: $0.failedDeleteCount, undeleted: $0.undeletedCount)
+        }
+    }
+}
+
+/// What a worker has done so far, in messages.
+struct WorkerTotals: Hashable, Sendable {
+    var delivered: Int
+    /// Their visibility timeout ran out while they were held.
+    var lapsed: Int
+    var deadLettered: Int
+    /// Attempts to delete that failed.
+    var failedDeletes: Int
+    /// Delivered and not deleted yet.
+    var undeleted: Int
+}
+
+/// The receives that are out, so that they can be broken off before anything is given back: a long poll would take it
+/// again. They are tasks of their own, one a request and always waited for, because they end earlier than their siblings.
+final class ReceiveTasks: Sendable {
+    private struct State {
+        var isCancelled = false
+        var next = 0
+        var tasks: [Int: Task<Void, Never>] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    func run(_ body: @escaping @Sendable () async -> Void) async {
+        let task = Task { await body() }
+        let number = state.withLock { state in
+            state.next += 1
+            state.tasks[state.next] = task
+            if state.isCancelled { task.cancel() }
+            return state.next
+        }
+        await task.value
+        state.withLock { $0.tasks[number] = nil }
+    }
+
+    func cancel() {
+        let tasks = state.withLock { state in
+            state.isCancelled = true
+            return Array(state.tasks.values)
+        }
+        for task in tasks { task.cancel() }
+    }
+}
+
+/// Whether the worker was told to stop, and how soon.
+final class Stopping: Sendable {
+    enum Wish: Int, Comparable, Sendable {
+        case none
+        /// Deliveries under way may end within the grace period.
+        case gracefully
+        /// The task was cancelled: give back what is held and end.
+        case atOnce
+
+        static func < (a: Wish, b: Wish) -> Bool { a.rawValue < b.rawValue }
+    }
+
+    private let state = Mutex((wish: Wish.none, taken: Wish.none))
+
+    func ask(_ wish: Wish) { state.withLock { $0.wish = max($0.wish, wish) } }
+    var wish: Wish { state.withLock { $0.wish } }
+
+    /// - Returns: the wish, once for each time that it became more urgent.
+    func take() -> Wish? {
+        state.withLock { state in
+            guard state.wish > state.taken else { return nil }
+            state.taken = state.wish
+            return state.wish
+        }
+    }
+}
+
+/// Which shards answer, so that a change is logged once.
+final class ShardHealth: Sendable {
+    private let isFailing: Mutex<[Bool]>
+
+    init(count: Int) { isFailing = Mutex(Array(repeating: false, count: count)) }
+
+    /// - Returns: whether it failed before.
+    func succeeded(_ shard: Int) -> Bool { set(shard, false) }
+    /// - Returns: whether it answered before.
+    func failed(_ shard: Int) -> Bool { set(shard, true) }
+
+    private func set(_ shard: Int, _ value: Bool) -> Bool {
+        isFailing.withLock { isFailing in
+            defer { isFailing[shard] = value }
+            return isFailing[shard] != value
+        }
+    }
+}

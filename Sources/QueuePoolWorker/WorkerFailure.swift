@@ -1,0 +1,29 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// Why a worker ended without being told to, or without finishing.
+public enum WorkerFailure: Error, Hashable, Sendable, CustomStringConvertible {
+    /// Messages were delivered and could not be deleted: they will be delivered again.
+    case undeleted(count: Int)
+    /// The server answers, and has no such pool.
+    case noPool(String, endpoint: String)
+    /// Shards that were asked for and are none of the pool's `count`.
+    case noShards([Int], pool: String, count: Int)
+    /// A target is gone for good, such as a closed pipe. What was not delivered is still in the pool.
+    case targetEnded(target: String, errorClass: String)
+
+    public var description: String {
+        switch self {
+        case .undeleted(let count):
+            "\(count) delivered messages could not be deleted; they will be delivered again"
+        case .noPool(let pool, let endpoint):
+            "the server at \(endpoint) has no pool \(pool); make it with: queuepool pool create \(pool)"
+        case .noShards(let numbers, let pool, let count):
+            "the pool \(pool) has \(count) shards, 0 to \(count - 1); --shards names "
+                + numbers.prefix(10).map(String.init).joined(separator: ", ") + (numbers.count > 10 ? ", ..." : "")
+        case .targetEnded(let target, let errorClass):
+            "the target \(target) is gone (\(errorClass)); what was not delivered is still in the pool"
+        }
+    }
+}
