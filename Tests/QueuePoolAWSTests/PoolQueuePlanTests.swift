@@ -112,6 +112,14 @@ struct AdoptionTests {
         #expect(adoption.notes == [.limits(queue: "b.fifo", bytes: 262_144)])
     }
 
+    @Test func `the dead-letter queue takes every message that a shard may hold, also one from before`() throws {
+        let small = queue("a.fifo", ["MaximumMessageSize": "262144"])
+        let plan = PoolQueuePlan(
+            pool: try #require(PoolName("emails.fifo")), options: Adoption([small, queue("b.fifo")]).options)
+        #expect(plan.deadLetterQueue.attributes["MaximumMessageSize"] == "1048576")
+        #expect(plan.shard(ShardIndex(0), deadLetterARN: "").attributes["MaximumMessageSize"] == "262144")
+    }
+
     @Test func `a key is kept and told of`() {
         let found = queue("a.fifo", ["DeduplicationScope": "messageGroup", "KmsMasterKeyId": "alias/k"])
         #expect(Adoption([found]).notes == [.keepsKey(queue: "a.fifo")] && Adoption([found]).changes(of: found).isEmpty)

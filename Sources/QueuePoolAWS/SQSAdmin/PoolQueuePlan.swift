@@ -87,9 +87,11 @@ package struct PoolQueuePlan: Sendable {
     }
 
     package var deadLetterQueue: QueueSpecification {
-        QueueSpecification(
-            name: pool.deadLetterQueueName,
-            attributes: attributes(retentionSeconds: PoolQueuePlan.deadLetterRetentionSeconds),
+        var attributes = attributes(retentionSeconds: PoolQueuePlan.deadLetterRetentionSeconds)
+        // A shard that was taken over may hold messages from before that are larger than the pool's may be.
+        attributes["MaximumMessageSize"] = String(QueueLimits.messageBytesMax)
+        return QueueSpecification(
+            name: pool.deadLetterQueueName, attributes: attributes,
             tags: [PoolQueuePlan.poolTag: pool.deadLetterQueueName])
     }
 
