@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import Hummingbird
 import HummingbirdCore
 package import Logging
@@ -15,7 +16,7 @@ import Synchronization
 
 // The server: pools behind two ways in on one port. It runs as a service: when told to stop, it lets waiting receives
 // answer, takes no new connection, finishes every request that was read, and only then closes the shards, so that no
-// accepted message is left unanswered.
+// accepted message is left unanswered, and the event loops after them.
 
 /// How the server is run.
 package struct ServerOptions: Sendable {
@@ -95,10 +96,23 @@ package struct QueueServer: Service {
                 registry.stopWaiting()
             }
         } catch {
-            try? await group.shutdownGracefully()
+            await stop(group)
             throw error
         }
-        try await group.shutdownGracefully()
+        await stop(group)
+    }
+
+    /// The loops go last: a shard that still works may have an answer for a client that left, and what takes that back
+    /// runs on the client's loop. No answer comes from a shard that is closed.
+    private func stop(_ group: MultiThreadedEventLoopGroup) async {
+        await withCheckedContinuation { continuation in
+            // Closing blocks until what was accepted is on disk.
+            DispatchQueue.global().async {
+                registry.close()
+                continuation.resume()
+            }
+        }
+        try? await group.shutdownGracefully()
     }
 }
 

@@ -9,6 +9,7 @@ import QueuePoolEmbedded
 import QueuePoolRuntime
 import QueuePoolServer
 import QueuePoolSettings
+import QueuePoolWorker
 import ServiceLifecycle
 import UnixSignals
 
@@ -43,26 +44,35 @@ func runServe(_ settings: ServeSettings) async throws {
     options.limits.headSeconds = settings.limits.headerTimeoutSeconds
     options.defaultShards = settings.createQueueShards
     options.idempotency = try idempotencyOptions(settings, logger: logger)
+    let workers = try WorkersBesideServer(settings, logger: logger)
     let server = QueueServer(
         registry: registry, options: options, logger: logger, storageProblem: { shards.storageProblem }
     ) { port in
         logger.info(
             "Listening",
             metadata: ["host": "\(settings.listen.host)", "port": "\(port)", "pools": "\(registry.pools.count)"])
+        workers.begin(port: port)
     }
-    var services: [any Service] = [server]
-    services.append(contentsOf: try makeWorkers(settings, logger: logger))
+    // A stop goes through them from the last to the first: the workers give back and delete through the server.
+    let services: [any Service] = [TimedStop(service: server, seconds: settings.limits.drainSeconds)] + workers.services
     // One that ends with a failure must not keep the others from finishing what they accepted.
     var configuration = ServiceGroupConfiguration(
         services: services.map {
             ServiceGroupConfiguration.ServiceConfiguration(
                 service: $0, failureTerminationBehavior: .gracefullyShutdownGroup)
         }, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger))
-    configuration.maximumGracefulShutdownDuration = .seconds(settings.limits.drainSeconds)
+    // Each has its own time, so that one that takes all of it leaves the next its own; a worker bounds itself, and is given
+    // what it may take beyond its grace for giving back.
+    let workerSeconds = workers.services.isEmpty ? 0 : settings.worker.graceSeconds + 10
+    configuration.maximumGracefulShutdownDuration = .seconds(workerSeconds + settings.limits.drainSeconds + 5)
     do {
         try await ServiceGroup(configuration: configuration).run()
     } catch let error as CommandFailure {
+        registry.close()
         throw error
+    } catch let error as WorkerFailure {
+        registry.close()
+        throw CommandFailure(error.description, status: ExitStatus.unavailable)
     } catch {
         registry.close()
         throw CommandFailure(
@@ -228,14 +238,4 @@ private func describe(_ error: any Error) -> String {
     }
     guard let problem = error as? QueuePoolServer.Problem else { return "\(error)" }
     return problem.title + ". " + problem.detail
-}
-
-/// A worker beside the server, if targets are given: the same as `work`, over the loopback address.
-private func makeWorkers(_ settings: ServeSettings, logger: Logger) throws -> [any Service] {
-    guard !settings.deliver.isEmpty else { return [] }
-    return try settings.pools.map { pool in
-        try makeWorkerService(
-            endpoint: "http://\(settings.listen)", pool: pool.name.text, deliver: settings.deliver, shards: nil,
-            tuning: settings.worker, logger: logger)
-    }
 }
