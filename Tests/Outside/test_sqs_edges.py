@@ -148,7 +148,7 @@ def permissions(targets):
 
 
 def listed(text):
-    """Permissions in a text of the README: `sqs:A`, `B`, ... where a word without a service has that of the one before."""
+    """Permissions in a text of the README: `sqs:A`, `B`, ... where a word without a service has the last one."""
     found, service = set(), None
     for word in re.findall(r"`([A-Za-z:]+)`", text):
         service = word.split(":")[0] if ":" in word else service
@@ -181,7 +181,8 @@ def test_the_readme_names_the_permissions_of_the_calls_that_are_made(account, se
     server.send(account.pool, "g", "b")
     ask = {"QueueUrl": account.pool, "WaitTimeSeconds": 5}
     handle = server.answer("ReceiveMessage", ask)["Messages"][0]["ReceiptHandle"]
-    server.answer("ChangeMessageVisibility", {"QueueUrl": account.pool, "ReceiptHandle": handle, "VisibilityTimeout": 60})
+    server.answer("ChangeMessageVisibility", {
+        "QueueUrl": account.pool, "ReceiptHandle": handle, "VisibilityTimeout": 60})
     server.answer("DeleteMessage", {"QueueUrl": account.pool, "ReceiptHandle": handle})
     server.answer("SetQueueAttributes", {"QueueUrl": account.pool, "Attributes": {"VisibilityTimeout": "31"}})
     assert server.post(f"/v1/pools/{account.pool}/purge").status_code == 200

@@ -5,8 +5,8 @@
 import DequeModule
 import QueuePoolCore
 
-/// Ids of messages that did not fit their digests, so that each is told of once although it comes back. Of a bounded number
-/// of them: a queue whose every message is spoilt must not fill the memory.
+/// Ids of messages that did not fit their digests, so that each is told of once although it comes back. Of a
+/// bounded number of them: a queue whose every message is spoilt must not fill the memory.
 struct DamagedMessages: Sendable {
     static let idsMax = 1_000
 
@@ -27,8 +27,8 @@ struct DamagedMessages: Sendable {
 }
 
 extension ShardCounts {
-    /// What is known of a remote queue before it was asked for anything. SQS has the age of the oldest message and how many
-    /// expired as metrics of CloudWatch only, and dead-letters and deduplicates unseen.
+    /// What is known of a remote queue before it was asked for anything. SQS has the age of the oldest message and how
+    /// many expired as metrics of CloudWatch only, and dead-letters and deduplicates unseen.
     static var ofRemoteQueue: ShardCounts {
         var counts = ShardCounts()
         counts.oldestAgeMilliseconds = nil

@@ -5,8 +5,8 @@
 package import QueuePoolCore
 
 // Takes over queues that somebody made, most of them with the service's own defaults. All are looked at before any is
-// changed, so that a refusal leaves every one as it was. What the pool can live with stays: how a queue is encrypted, and
-// how large its messages may be. What it can't live with is changed, and told first: with `DeduplicationScope` `queue`,
+// changed, so that a refusal leaves every one as it was. What the pool can live with stays: how a queue is encrypted,
+// and how large its messages may be. What it can't live with is changed, and told first: with `DeduplicationScope` `queue`,
 // equal ids of two groups that share a shard would swallow each other.
 
 /// Something about a queue that is taken over which its owner should know.
@@ -22,8 +22,8 @@ package enum AdoptionNote: Hashable, Sendable, CustomStringConvertible {
         case .limits(let queue, let bytes):
             "\(queue): MaximumMessageSize is '\(bytes)': the pool's messages have at most \(bytes) bytes"
         case .keepsKey(let queue):
-            "\(queue): is encrypted with a key of KMS, which stays; who sends needs kms:GenerateDataKey and kms:Decrypt, "
-                + "who receives kms:Decrypt"
+            "\(queue): is encrypted with a key of KMS, which stays; who sends needs kms:GenerateDataKey and kms:Decrypt"
+                + ", who receives kms:Decrypt"
         }
     }
 }

@@ -75,8 +75,8 @@ package struct PoolProvisioner: Sendable {
         return report
     }
 
-    /// A quota that is not asked for is left as it is, and one that is stored is never changed silently: servers took it
-    /// over when they opened the pool.
+    /// A quota that is not asked for is left as it is, and one that is stored is never changed silently: servers took
+    /// it over when they opened the pool.
     func check(_ quota: Int?, of stored: PoolDefinition) throws(ProvisioningError) {
         guard let quota, quota != stored.quota else { return }
         throw .poolDiffers("its quota is \(stored.quota.map(String.init) ?? "none"), not \(quota)")

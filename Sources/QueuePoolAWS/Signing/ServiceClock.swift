@@ -7,8 +7,8 @@ package import QueuePoolCurl
 import Synchronization
 
 // Services refuse a signature whose time is off by more than some minutes, and say in `Date` what time it is. So a
-// machine whose clock is wrong can still sign, once it has learned by how much; and what a service says to expire at some
-// time expires by the service's clock, not by ours. One clock for all callers of a process: they have one machine's.
+// machine whose clock is wrong can still sign, once it has learned by how much; and what a service says to expire at
+// some time expires by the service's clock, not by ours. One clock for all callers of a process: they have one machine's.
 
 /// This machine's clock, put right by what services answered.
 package final class ServiceClock: Sendable {
@@ -23,8 +23,8 @@ package final class ServiceClock: Sendable {
     package func now() -> Timestamp { local() + offset.load(ordering: .relaxed) }
 
     /// Learns from a refusal for the request's time.
-    /// - Returns: the refusal's code, if the same request, signed anew, may be accepted now; `nil` if the answer is no such
-    ///   refusal, or told nothing new.
+    /// - Returns: the refusal's code, if the same request, signed anew, may be accepted now; `nil` if the answer is no
+    ///   such refusal, or told nothing new.
     package func learn(from response: HTTPResponse) -> String? {
         guard response.status == 400 || response.status == 401 || response.status == 403,
             let code = AnswerCode.first(of: ServiceClock.refusals, in: response),

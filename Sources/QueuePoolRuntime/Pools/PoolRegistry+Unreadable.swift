@@ -6,9 +6,9 @@ import QueuePoolCore
 import Synchronization
 
 // A pool of which the control store has something that does not parse: written by a later version of the program, or
-// spoilt by hand. It concerns that pool only. The others are served; it is told in the log and to whoever asks for it by
-// name; and nothing of it is written, made or removed, its shards above all, so that it is whole again when what is stored
-// of it is. A server that opened it before goes on with what it has.
+// spoilt by hand. It concerns that pool only. The others are served; it is told in the log and to whoever asks for it
+// by name; and nothing of it is written, made or removed, its shards above all, so that it is whole again when what is
+// stored of it is. A server that opened it before goes on with what it has.
 
 extension PoolRegistry {
     /// Whether a pool of this name is stored and can't be served, because what is stored of it can't be read.

@@ -5,7 +5,8 @@
 import QueuePoolRuntime
 import QueuePoolSQS
 
-// A pool that is stored and can't be read is not missing: who is told so may make it anew, or drop what it wanted to send.
+// A pool that is stored and can't be read is not missing: who is told so may make it anew, or drop what it had
+// to send.
 
 extension PoolRegistry {
     /// Why there is no pool of this name to be had, over REST.
