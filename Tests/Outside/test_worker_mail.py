@@ -262,13 +262,16 @@ def test_a_provider_that_does_not_talk_with_us_is_passed_over(server, work, word
     assert given_up(server) == []
 
 
-def test_credentials_that_a_provider_refuses_are_not_the_mails_fault(server, work):
+def test_credentials_that_a_provider_refuses_are_not_the_mails_fault(server, work, tmp_path):
+    (tmp_path / "password").write_text("secret")
+
     def replies(word, given):
         return {"EHLO": "250-here\r\n250 AUTH PLAIN", "AUTH": "535 5.7.8 no"}.get(word)
 
     with provider() as mail, raw_provider(replies) as (first, given):
         post(server)
-        worker = work(first.replace("smtp://", "smtp://user:secret@"), mail.url, options=("--max-attempts", "1"))
+        worker = work(first.replace("smtp://", "smtp://user@") + f"&password-file={tmp_path}/password", mail.url,
+                      options=("--max-attempts", "1"))
         wait_until(lambda: is_empty(server), 60, "an empty pool")
         worker.stop()
     assert given == [] and mail.received == ["b@example.com"] and given_up(server) == []
