@@ -342,3 +342,16 @@ def test_headers_that_programs_read_arrive_as_they_were_sent(server, work):
         if name not in ("List-Archive", "List-Id"):
             assert message[name].strip() == value.strip()
     assert message["List-Id"] == "Grüße , Alle <news.example.com>"
+
+
+def test_what_one_provider_puts_off_another_takes_and_nobody_gets_it_twice(server, work):
+    with provider(lambda address, tries: "451 not now" if "later" in address else "250 OK",
+                  lambda number: (1, "250 OK")) as first, provider() as second:
+        for i in range(4):
+            post(server, group=f"g{i}", to=[f"one{i}@example.com", f"later{i}@example.com"])
+        worker = work(first.url, second.url)
+        wait_until(lambda: is_empty(server), 60, "an empty pool")
+        worker.stop()
+    assert first.received == [f"one{i}@example.com" for i in range(4)]
+    assert second.received == [f"later{i}@example.com" for i in range(4)]
+    assert given_up(server) == []
