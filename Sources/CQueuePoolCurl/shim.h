@@ -48,7 +48,7 @@ static inline CURLcode queuepool_curl_set_close_on_exec(CURL *easy) {
     return curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, queuepool_curl_close_on_exec);
 }
 
-// For mail: no connection within 15 s (three more tries after 1, 2, 4 s, and 8 s of waiting) is none. libcurl's own limit
+// For mail: no connection within 15 s (three more tries after 1, 2, 4 s, and 8 s of waiting) is none. libcurl's limit
 // counts the server's greeting in, which may take minutes.
 static inline int queuepool_curl_mail_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
     int tries = 3;
