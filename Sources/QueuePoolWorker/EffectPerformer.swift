@@ -94,6 +94,7 @@ struct EffectPerformer: Sendable {
         do throws(WorkerQueueError) {
             try await queue.send(
                 message, attributes: DeadLetterAttributes.attributes(message, reason, pool: options.pool),
+                deduplicationID: DeadLetterMark.deduplicationID(message: message.id, pool: options.pool),
                 to: DeadLetterAttributes.queue(ofPool: options.pool))
             isStored = true
         } catch { isStored = false }

@@ -103,7 +103,7 @@ package struct SQSEndpointQueue: WorkerQueue {
     }
 
     package func send(
-        _ message: WorkMessage, attributes: [MessageAttribute], to queue: String
+        _ message: WorkMessage, attributes: [MessageAttribute], deduplicationID: String, to queue: String
     ) async throws(WorkerQueueError) {
         _ = try await call(.sendMessage, timeoutMilliseconds: 30_000) { json in
             json.key("QueueUrl")
@@ -113,7 +113,7 @@ package struct SQSEndpointQueue: WorkerQueue {
             json.key("MessageGroupId")
             json.string(message.group)
             json.key("MessageDeduplicationId")
-            json.string(message.id)
+            json.string(deduplicationID)
             json.key("MessageAttributes")
             json.beginObject()
             for attribute in attributes {

@@ -39,7 +39,7 @@ package struct WorkMessage: Sendable {
 
     /// Of body and attributes; what holding it costs, roughly.
     package var byteCount: Int {
-        attributes.reduce(body.count) { $0 + $1.name.utf8.count + $1.dataType.utf8.count + $1.value.count }
+        attributes.reduce(body.count) { $0 + $1.byteCount }
     }
 }
 

@@ -35,7 +35,8 @@ package protocol WorkerQueue: Sendable {
     func changeVisibility(
         _ messages: [WorkMessage], seconds: Int, in queue: String
     ) async throws(WorkerQueueError) -> (lost: [WorkMessage], failed: [WorkMessage])
+    /// Sends a message with these attributes instead of its own.
     func send(
-        _ message: WorkMessage, attributes: [MessageAttribute], to queue: String
+        _ message: WorkMessage, attributes: [MessageAttribute], deduplicationID: String, to queue: String
     ) async throws(WorkerQueueError)
 }

@@ -38,9 +38,15 @@ final class SchedulerStage {
 
     /// Names are `group-id`; a handle is new with each receive.
     func receive(_ names: String..., shard: Int = 0, handle: String = "h", receiveCount: Int = 1) {
+        receive(names, shard: shard, handle: handle, receiveCount: receiveCount)
+    }
+
+    func receive(_ names: [String], shard: Int = 0, handle: String = "h", receiveCount: Int = 1, bytes: Int = 0) {
         let messages = names.map { name in
             let group = name.split(separator: "-").first.map(String.init) ?? name
-            return WorkMessage(id: name, handle: handle + name, group: group, shard: shard, receiveCount: receiveCount)
+            return WorkMessage(
+                id: name, handle: handle + name, group: group, body: Array(repeating: 0, count: bytes), shard: shard,
+                receiveCount: receiveCount)
         }
         for message in messages { latest[message.id] = message }
         let visibleAt = now + limits.visibilityMilliseconds
@@ -61,6 +67,15 @@ final class SchedulerStage {
         effects += scheduler.deleted(
             shard: shard, lost: lost.compactMap { latest[$0] }, failed: failed.compactMap { latest[$0] }, now: now)
     }
+
+    /// Answers a batch of deletes that began with an earlier handle.
+    func answerDelete(handle: String, isLost: Bool) {
+        let underWay = scheduler.shards[0].deletesUnderWay.filter { $0.handle == handle }
+        effects += scheduler.deleted(shard: 0, lost: isLost ? underWay : [], failed: [], now: now)
+    }
+
+    var deletedHandles: [String] { scheduler.shards[0].deletesUnderWay.map(\.handle) }
+    var heldBytes: Int { scheduler.heldBytes }
 
     func extended(_ names: [String], lost: [String] = []) {
         effects += scheduler.extended(

@@ -166,21 +166,6 @@ import Testing
     }
 }
 
-@Suite struct `Attributes of a dead letter` {
-    @Test func `are the reason first, then as many of the message's own as there is room for`() {
-        let own = (0..<10).map { MessageAttribute(name: "own\($0)", text: "x") }
-        let message = WorkMessage(id: "id", handle: "h", group: "g", attributes: own)
-        let reason = DeadLetterReason(reason: "permanent-failure", errorClass: "smtp-550", attempts: 1)
-        let names = DeadLetterAttributes.attributes(message, reason, pool: "emails.fifo").map(\.name)
-        #expect(names.count == 10)
-        #expect(
-            names.prefix(5) == [
-                "queuepool.pool", "queuepool.reason", "queuepool.error-class", "queuepool.attempts",
-                "queuepool.failed-at",
-            ])
-    }
-}
-
 @Suite struct `A selection of shards` {
     @Test func `is numbers and ranges`() {
         #expect(WorkerOptions.shardNumbers("0-3,5") == [0, 1, 2, 3, 5])

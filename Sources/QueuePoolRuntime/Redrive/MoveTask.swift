@@ -280,9 +280,9 @@ package final class MoveTask: Sendable {
     private func home(of message: ReceivedMessage) -> Pool? {
         message.withView { view in
             if let origin = view.origin, let home = homes.byTag(origin.messageID.shard) { return home }
-            guard view.hasAttributes else { return nil }
-            let name = view.attributes.first { $0.name == WorkerAttributes.pool }
-            return name.flatMap { homes.byName(String(decoding: $0.value, as: UTF8.self)) }
+            let named = view.hasAttributes ? view.attributes.first { $0.name == WorkerAttributes.pool } : nil
+            let name = named.map { String(decoding: $0.value, as: UTF8.self) }
+            return (name ?? DeadLetterMark.pool(ofDeduplicationID: view.deduplicationID)).flatMap { homes.byName($0) }
         }
     }
 
@@ -299,7 +299,9 @@ extension ReceivedMessage {
         withView { view in
             let record = MessageRecord(
                 group: Array(view.group), deduplicationID: Array(view.deduplicationID), body: view.body,
-                attributes: view.attributes.filter { !$0.name.hasPrefix(WorkerAttributes.prefix) },
+                attributes: view.attributes.filter {
+                    !$0.name.hasPrefix(WorkerAttributes.prefix) || $0.name == WorkerAttributes.recipients
+                },
                 systemAttributes: view.systemAttributes, bodyMD5: view.bodyMD5)
             return OutgoingMessage(record: record, groupHash: XXHash64.hash(view.group))
         }
