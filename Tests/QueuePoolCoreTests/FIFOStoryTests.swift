@@ -285,6 +285,41 @@ import Testing
         #expect(!perGroup.send("h", "b", id: "id").isDuplicate)
         #expect(perGroup.send("h", "b", id: "id").isDuplicate)
     }
+
+    private func attributes(_ scope: DeduplicationScope) -> QueueAttributes {
+        var attributes = QueueAttributes()
+        attributes.deduplicationScope = scope
+        return attributes
+    }
+
+    @Test(arguments: [DeduplicationScope.queue, .messageGroup])
+    func `goes on by the old scope when that is changed, and never lets a message in twice`(old: DeduplicationScope) {
+        let new: DeduplicationScope = old == .queue ? .messageGroup : .queue
+        let on = QueueOnLog(attributes(old))
+        on.send("g", "b", id: "old")
+        on.queue.setAttributes(attributes(new), now: on.now)
+        on.send("g", "b", id: "new")
+        for id in ["old", "new"] {
+            #expect(on.send("g", "b", id: id).isDuplicate)
+            #expect(on.send("h", "b", id: id).isDuplicate == (old == .queue))
+        }
+        on.wait(299)
+        on.send("g", "b", id: "late")
+        on.wait(2)
+        on.send("g", "b", id: "later")
+        #expect(on.send("g", "b", id: "late").isDuplicate, "accepted under the old scope, and asked for under the new")
+        #expect(on.send("h", "b", id: "late").isDuplicate == (old == .queue))
+        #expect(on.send("h", "b", id: "later").isDuplicate == (new == .queue), "by now the new scope counts")
+        on.wait(301)
+        #expect(!on.send("g", "b", id: "late").isDuplicate)
+    }
+
+    @Test func `takes another scope at once when it remembers nothing`() {
+        let on = QueueOnLog()
+        on.queue.setAttributes(attributes(.messageGroup), now: on.now)
+        #expect(!on.send("g", "b", id: "id").isDuplicate)
+        #expect(!on.send("h", "b", id: "id").isDuplicate)
+    }
 }
 
 @Suite struct `Delay, retention and dead letters` {

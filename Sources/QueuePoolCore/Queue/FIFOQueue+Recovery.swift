@@ -120,7 +120,11 @@ extension FIFOQueue {
     /// Takes note of an opening at `now`, once everything is restored. Ids from before it count as if no time had passed
     /// since the newest message: nobody knows how long the queue was closed, only what the wall clock says, and a clock
     /// that was set forward must not let a repeated send through (I3). So they count for at most five minutes of running.
-    package mutating func reopen(now: Timestamp) { window.reopen(newest: lastSequence, now: now) }
+    package mutating func reopen(now: Timestamp) {
+        window.reopen(newest: lastSequence, now: now)
+        scopes = DeduplicationScopes(attributes.deduplicationScope)
+        if window.count > 0 { scopes.restored(now: now) }
+    }
 
     /// Which deduplication ids count at `now`.
     package func deduplicationBound(_ now: Timestamp) -> DeduplicationBound { window.bound(now) }

@@ -40,8 +40,13 @@ extension FIFOQueue {
         _ message: OutgoingMessage, into draft: inout BlockDraft, pending: inout [Hash128: SequenceNumber],
         now: Timestamp
     ) -> SendReceipt {
-        let key = deduplicationKey(of: message)
-        if let first = pending[key] ?? window.first(key, now: now) {
+        scopes.advance(isEmpty: window.count == 0 && pending.isEmpty, now: now)
+        let key = deduplicationKey(of: message, scopes.current)
+        var first = pending[key] ?? window.first(key, now: now)
+        if first == nil, let other = scopes.other(now: now) {
+            first = window.first(deduplicationKey(of: message, other), now: now)
+        }
+        if let first {
             duplicateCount += 1
             return receipt(first, isDuplicate: true)
         }
@@ -120,9 +125,10 @@ extension FIFOQueue {
         return lastSequence
     }
 
-    private func deduplicationKey(of message: OutgoingMessage) -> Hash128 {
+    /// Keys of different scopes are never equal: no group is empty.
+    private func deduplicationKey(of message: OutgoingMessage, _ scope: DeduplicationScope) -> Hash128 {
         message.record.withView { view in
-            switch attributes.deduplicationScope {
+            switch scope {
             case .messageGroup: deduplicationHash.hash(view.group, view.deduplicationID)
             case .queue: deduplicationHash.hash(UnsafeRawBufferPointer(start: nil, count: 0), view.deduplicationID)
             }

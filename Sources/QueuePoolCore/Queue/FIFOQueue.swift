@@ -38,6 +38,7 @@ package struct FIFOQueue: Sendable {
     /// Blocks by age; a block that is empty stays until it reaches the front.
     var blockOrder: Deque<UInt32> = []
     var window = DeduplicationWindow()
+    var scopes: DeduplicationScopes
     var replays = ReceiveReplays()
     var cache: BlockCache
     var lastSequence: SequenceNumber
@@ -71,6 +72,7 @@ package struct FIFOQueue: Sendable {
         self.deduplicationHash = deduplicationHash
         self.incarnation = incarnation
         self.attributes = attributes
+        scopes = DeduplicationScopes(attributes.deduplicationScope)
         self.lastSequence = lastSequence
         cache = BlockCache(bytesMax: cacheBytesMax)
     }
@@ -125,6 +127,7 @@ package struct FIFOQueue: Sendable {
             new.delaySeconds != attributes.delaySeconds || new.retentionSeconds != attributes.retentionSeconds
             || new.redrive?.maxReceiveCount != attributes.redrive?.maxReceiveCount
         attributes = new
+        scopes.set(new.deduplicationScope, isEmpty: window.count == 0, now: now)
         guard actsOnHeads else { return }
         // What was noted for the old delay is void; and those who become ready together stand in line by age.
         delayed = []

@@ -65,6 +65,13 @@ struct AdminMembers {
         return value
     }
 
+    /// An empty one is there, and no name that a queue may have.
+    func requiredName() throws(SQSError) -> String {
+        guard let name else { throw .missing("QueueName") }
+        guard !name.isEmpty else { throw .invalidQueueName }
+        return name
+    }
+
     func page(_ limit: Int) throws(SQSError) -> Int? {
         guard let max else { return nil }
         guard (1...limit).contains(max) else {

@@ -14,7 +14,7 @@ package struct CreateQueueRequest: Sendable {
     /// - Throws: `missingParameter`, `invalidParameterValue` for a name that no queue may have, `serialization`.
     package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
-        name = try members.required(members.name, "QueueName")
+        name = try members.requiredName()
         attributes = members.attributes ?? [:]
         tags = members.tags ?? [:]
         try AdminRules.checkName(name)
@@ -37,7 +37,7 @@ package struct GetQueueUrlRequest: Sendable {
 
     package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
-        name = try members.required(members.name, "QueueName")
+        name = try members.requiredName()
     }
 }
 
