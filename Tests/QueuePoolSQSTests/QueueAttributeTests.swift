@@ -252,6 +252,8 @@ import Testing
         }
         #expect("{\"QueueName\":\"\(String(repeating: "x", count: 75)).fifo\"}".refusal(CreateQueueRequest.init) == nil)
         #expect("{}".refusal(CreateQueueRequest.init) == .missing("QueueName"))
+        #expect(#"{"QueueName":""}"#.refusal(CreateQueueRequest.init) == .invalidQueueName)
+        #expect(#"{"QueueName":""}"#.refusal(GetQueueUrlRequest.init) == .invalidQueueName)
         #expect(#"{"QueueName":"a","Attributes":{"x":1}}"#.refusal(CreateQueueRequest.init)?.kind == .serialization)
         let tags = (0..<51).map { "\"k\($0)\":\"v\"" }.joined(separator: ",")
         #expect(

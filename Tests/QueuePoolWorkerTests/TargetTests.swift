@@ -101,7 +101,7 @@ import Testing
         try #require(mkfifo(path, 0o600) == 0)
         defer { unlink(path) }
         let reader = Task { await Self.run("cat \(path) > /dev/null", limit: .seconds(30)) }
-        #expect(await Self.run("sleep 60 > \(path) & sleep 0.2; exit 1") == .failed(errorClass: "exit-1"))
+        #expect(await Self.run("exec 9> \(path); sleep 60 & exit 1") == .failed(errorClass: "exit-1"))
         #expect(await reader.value == .delivered)
     }
 
