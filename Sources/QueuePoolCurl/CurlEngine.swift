@@ -42,8 +42,6 @@ package final class CurlEngine: Sendable {
         let handle: UnsafeMutableRawPointer
     }
 
-    /// Transfers under way in each lane; a long poll costs a connection and nothing else.
-    private static func room(_ lane: CurlLane) -> Int { lane == .polls ? 2_048 : 256 }
     /// Connections that are kept for the next transfer.
     private static let connectionsKept = 1_024
     private let inbox = Mutex(Inbox())
@@ -51,7 +49,17 @@ package final class CurlEngine: Sendable {
     private let room: @Sendable (CurlLane) -> Int
 
     /// Starts the thread.
-    package convenience init() { self.init(room: CurlEngine.room) }
+    /// - Parameter deliveriesMax: deliveries under way at one time; what is beyond waits, and takes no room from others.
+    package convenience init(deliveriesMax: Int = 256) {
+        self.init { lane in
+            switch lane {
+            case .calls: 256
+            // A long poll costs a connection and nothing else.
+            case .polls: 2_048
+            case .deliveries: deliveriesMax
+            }
+        }
+    }
 
     /// - Parameter room: transfers that may be under way in a lane.
     init(room: @escaping @Sendable (CurlLane) -> Int) {

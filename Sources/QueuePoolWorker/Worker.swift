@@ -19,6 +19,8 @@ public struct Worker: Service {
     /// What is given back must arrive; but a queue that does not answer holds a cancelled worker up no longer than this.
     private static let releaseMilliseconds = 3_000
 
+    /// What it did and does.
+    package let metrics: WorkerMetrics
     private let options: WorkerOptions
     private let queue: any WorkerQueue
     private let targets: [any DeliveryTarget]
@@ -28,12 +30,13 @@ public struct Worker: Service {
 
     /// - Throws: `DeliveryURLError` for a target that is none.
     public init(_ options: WorkerOptions, logger: Logger) throws {
-        let engine = CurlEngine()
+        let engine = CurlEngine(deliveriesMax: options.concurrency)
         self.options = options
         self.engine = engine
         self.logger = logger
         queue = SQSEndpointQueue(engine: engine, endpoint: options.endpoint)
-        targets = try options.deliver.map { try DeliveryURL.target($0, engine: engine) }
+        targets = try options.deliver.map { try DeliveryURL.target($0, engine: engine, concurrency: options.concurrency) }
+        metrics = WorkerMetrics(pool: options.pool, targets: options.deliver.map(DeliveryURL.label))
         let start = ContinuousClock.now
         now = {
             let passed = start.duration(to: .now).components
@@ -76,9 +79,11 @@ public struct Worker: Service {
             GroupScheduler(
                 shardCount: shards.count, targetCount: targets.count, limits: limits,
                 seed: .random(in: .min ... .max)), mailbox)
+        let health = ShardHealth(count: shards.count)
+        metrics.begin(shards: shards, desk: desk, health: health)
         let performer = EffectPerformer(
             options: options, queue: queue, targets: targets, labels: labels, shards: shards, desk: desk,
-            health: ShardHealth(count: shards.count), logger: logger, now: now)
+            health: health, metrics: metrics, logger: logger, now: now)
         let endedTarget = await perform(mailbox, performer, desk, stopping)
         try report(desk.totals, endedTarget)
     }

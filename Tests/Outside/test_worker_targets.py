@@ -5,6 +5,7 @@
 """A target that is away costs messages nothing; a worker that cannot go on says why and ends with a code."""
 
 import socket
+import threading
 import time
 
 import pytest
@@ -91,3 +92,31 @@ def test_a_server_that_is_away_is_named_with_its_address(server, work):
     wait_until(lambda: f"endpoint=http://127.0.0.1:{port}" in worker.text(), 20, "the log to name the server")
     assert worker.is_running and "unreachable(unreachable)" not in worker.text()
     worker.stop()
+
+
+def test_deliveries_take_no_room_from_the_workers_own_calls(server, work):
+    """As many deliveries as the worker may have are under way and last longer than a visibility timeout."""
+    started, release = [], threading.Event()
+
+    def answer(request):
+        started.append(request["body"])
+        release.wait(60)
+        return 200, {}
+
+    with webhook(answer) as hook:
+        for group in range(300):
+            server.send(POOL, f"g{group}", f"g{group}/0")
+        worker = work("--deliver", hook.url, "--concurrency", "300", "--visibility-seconds", "4")
+        wait_until(lambda: len(started) >= 300, 40, "300 deliveries at once")
+        time.sleep(6)  # extensions must get through meanwhile, or the messages come again
+        release.set()
+        wait_until(lambda: is_empty(server), 40, "an empty pool")
+        worker.stop()
+    assert sorted(hook.bodies) == sorted(f"g{group}/0" for group in range(300)), "each once"
+
+
+def test_more_deliveries_than_the_process_may_have_files_for_are_refused(server, tmp_path):
+    worker = Process(["work", "--endpoint", server.url, "--pool", POOL, "--deliver", "stdout:", "--concurrency", "400"],
+                     tmp_path / "worker.log", open_files_max=(512, 512))
+    assert worker.popen.wait(20) == 78
+    assert "concurrency 400" in worker.text() and "allowed here are 1 to 128" in worker.text()

@@ -12,7 +12,7 @@ import QueuePoolEmail
 struct MailTarget: DeliveryTarget {
     /// Places in the email's list of recipients, e.g. `1,4`: on a message that is for those alone, because the others got
     /// it or never will.
-    static let recipientsAttribute = "queuepool.recipients"
+    static let recipientsAttribute = WorkerAttributes.recipients
 
     let url: String
     let user: String?

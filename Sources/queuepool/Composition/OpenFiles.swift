@@ -16,22 +16,39 @@ enum OpenFiles {
     /// Raises the soft limit as far as the hard one allows, up to what the connections need.
     /// - Returns: how many connections fit, at least 1 and at most `wanted`.
     static func makeRoom(forConnections wanted: Int, logger: Logger) -> Int {
-        var limit = rlimit()
-        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        guard getrlimit(resource, &limit) == 0 else { return wanted }
-        let needed = rlim_t(wanted + reserved)
-        if limit.rlim_cur < needed {
-            let before = limit.rlim_cur
-            limit.rlim_cur = min(needed, limit.rlim_max)
-            if setrlimit(resource, &limit) != 0 { limit.rlim_cur = before }
-        }
-        let fitting = connections(wanted: wanted, descriptors: Int(clamping: limit.rlim_cur))
+        guard let limit = raise(to: wanted + reserved) else { return wanted }
+        let fitting = connections(wanted: wanted, descriptors: limit)
         if fitting < wanted {
             logger.warning(
                 "Fewer connections are taken than allowed: the process may not open more files (ulimit -n)",
-                metadata: ["connections": "\(fitting)", "wanted": "\(wanted)", "files": "\(limit.rlim_cur)"])
+                metadata: ["connections": "\(fitting)", "wanted": "\(wanted)", "files": "\(limit)"])
         }
         return fitting
+    }
+
+    /// A delivery needs a connection, or a command's input and its process: with fewer descriptors it would fail, and what
+    /// it was to deliver with it.
+    /// - Throws: `CommandFailure` if so many deliveries cannot be under way at one time.
+    static func requireRoom(forDeliveries concurrency: Int) throws(CommandFailure) {
+        let needed = 2 * concurrency + reserved
+        guard let limit = raise(to: needed), limit < needed else { return }
+        throw CommandFailure(
+            "concurrency \(concurrency) needs \(needed) open files, and this process may have \(limit) (ulimit -n); "
+                + "allowed here are 1 to \(max(1, (limit - reserved) / 2))", status: ExitStatus.configuration)
+    }
+
+    /// Raises the soft limit as far as the hard one allows, up to what is needed.
+    /// - Returns: the limit then; `nil` if the system does not tell.
+    private static func raise(to needed: Int) -> Int? {
+        var limit = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        guard getrlimit(resource, &limit) == 0 else { return nil }
+        if limit.rlim_cur < rlim_t(needed) {
+            let before = limit.rlim_cur
+            limit.rlim_cur = min(rlim_t(needed), limit.rlim_max)
+            if setrlimit(resource, &limit) != 0 { limit.rlim_cur = before }
+        }
+        return Int(clamping: limit.rlim_cur)
     }
 
     /// How many connections fit into so many descriptors. Where there are few, connections and files share them.

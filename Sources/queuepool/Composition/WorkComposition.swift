@@ -30,6 +30,7 @@ func runWork(_ settings: WorkSettings) async throws {
 func makeWorkerService(
     endpoint: String, pool: String, deliver: [String], shards: String?, tuning: WorkerTuning, logger: Logger
 ) throws -> any Service {
+    try OpenFiles.requireRoom(forDeliveries: tuning.concurrency)
     var options = WorkerOptions(endpoint: endpoint, pool: pool, deliver: deliver)
     options.shards = shards
     options.concurrency = tuning.concurrency
