@@ -18,6 +18,7 @@ struct EffectPerformer: Sendable {
     let shards: [String]
     let desk: WorkerDesk
     let health: ShardHealth
+    let metrics: WorkerMetrics
     let logger: Logger
     let now: @Sendable () -> Timestamp
 
@@ -59,12 +60,14 @@ struct EffectPerformer: Sendable {
                 if let age = message.millisecondsSinceFirstReceive { message.firstReceivedAt = received + -age }
                 return message
             }
+            metrics.received(mine.count, from: shard)
             if health.succeeded(shard) { logger.info("Shard answers again", metadata: ["shard": "\(name)"]) }
             // Counted from the answer: the queue's clock began no later, and half the timeout is kept in hand.
             let visibleAt = max(began, received) + Int64(options.visibilitySeconds) * 1_000
             desk.handle { $0.received(mine, from: shard, visibleAt: visibleAt, now: now()) }
         } catch {
-            if health.failed(shard), !Task.isCancelled {
+            // A receive that was broken off says nothing of the shard.
+            if !Task.isCancelled, health.failed(shard) {
                 logger.warning(
                     "Shard does not answer",
                     metadata: ["shard": "\(name)", "endpoint": "\(options.endpoint)", "reason": "\(error)"])
@@ -76,7 +79,10 @@ struct EffectPerformer: Sendable {
     }
 
     private func deliver(_ message: WorkMessage, _ attempt: Int, _ target: Int) async {
+        metrics.deliveryBegan(target: target, attempt: attempt)
+        let began = ContinuousClock.now
         let outcome = await targets[target].deliver(message, attempt: attempt)
+        metrics.deliveryEnded(target: target, outcome, after: began.duration(to: .now))
         if outcome != .delivered {
             logger.notice(
                 "Delivery failed",
@@ -97,6 +103,7 @@ struct EffectPerformer: Sendable {
                 deduplicationID: DeadLetterMark.deduplicationID(message: message.id, pool: options.pool),
                 to: DeadLetterAttributes.queue(ofPool: options.pool))
             isStored = true
+            metrics.deadLettered(reason: reason.reason)
         } catch { isStored = false }
         logger.warning(
             isStored
@@ -113,6 +120,7 @@ struct EffectPerformer: Sendable {
     private func delete(_ shard: Int, _ messages: [WorkMessage]) async {
         do throws(WorkerQueueError) {
             let (lost, failed) = try await queue.delete(messages, from: shards[shard])
+            metrics.deleted(messages.count - lost.count - failed.count, from: shard)
             for message in lost {
                 logger.notice(
                     "Deleted too late: the message comes again, and is deleted then",

@@ -1,0 +1,131 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// The figures in Prometheus' text format 0.0.4. Source: "Exposition formats", prometheus.io.
+
+extension WorkerMetrics {
+    /// One sample: what follows the series' name, labels without the pool, value.
+    private struct Row {
+        var suffix = ""
+        var labels: [(name: String, value: String)] = []
+        let value: String
+    }
+
+    private struct Series: Sendable {
+        let name: String
+        let kind: String
+        let help: String
+        let rows: @Sendable (Snapshot) -> [Row]
+    }
+
+    private static let series =
+        deliverySeries + [
+            Series(name: "held_messages", kind: "gauge", help: "Messages received and not finished.") { now in
+                shardRows(now) { now.scheduler?.heldMessages[$0] ?? 0 }
+            },
+            Series(name: "held_bytes", kind: "gauge", help: "Bytes of bodies and attributes of held messages.") {
+                [Row(value: "\($0.scheduler?.heldBytes ?? 0)")]
+            },
+            Series(
+                name: "lapsed_messages_total", kind: "counter",
+                help: "Messages whose visibility timeout ran out while they were held."
+            ) { [Row(value: "\($0.scheduler?.lapsed ?? 0)")] },
+            Series(name: "dead_letters_total", kind: "counter", help: "Messages stored in the dead-letter queue.") {
+                $0.counts.deadLetters.sorted { $0.key < $1.key }
+                    .map { Row(labels: [("reason", $0.key)], value: "\($0.value)") }
+            },
+            Series(
+                name: "undeleted_messages", kind: "gauge",
+                help: "Messages delivered or in the dead-letter queue, and not deleted yet."
+            ) { [Row(value: "\($0.scheduler?.undeleted ?? 0)")] },
+            Series(
+                name: "target_up", kind: "gauge", help: "0 while nothing begins at the target but probes, otherwise 1."
+            ) { now in
+                now.counts.targets.indices.map { targetRow(now, $0, now.isTargetUp($0) ? 1 : 0) }
+            },
+            Series(
+                name: "shard_up", kind: "gauge", help: "0 if the last receive from the shard failed, otherwise 1."
+            ) { now in
+                shardRows(now) { now.isShardUp[$0] ? 1 : 0 }
+            },
+            Series(name: "received_messages_total", kind: "counter", help: "Messages received.") { now in
+                shardRows(now) { now.counts.shards[$0].received }
+            },
+            Series(name: "deleted_messages_total", kind: "counter", help: "Messages deleted.") { now in
+                shardRows(now) { now.counts.shards[$0].deleted }
+            },
+        ]
+
+    private static let deliverySeries = [
+        Series(name: "deliveries_total", kind: "counter", help: "Deliveries that ended, by outcome.") { now in
+            now.counts.targets.flatMap { target in
+                Outcome.allCases.map { outcome in
+                    Row(
+                        labels: [("target", target.label), ("outcome", outcome.text)],
+                        value: "\(target.outcomes[outcome.rawValue])")
+                }
+            }
+        },
+        Series(name: "retries_total", kind: "counter", help: "Deliveries that were not a message's first.") { now in
+            now.counts.targets.indices.map { targetRow(now, $0, now.counts.targets[$0].retries) }
+        },
+        Series(name: "handler_seconds", kind: "histogram", help: "How long deliveries took.") { now in
+            now.counts.targets.flatMap { target in histogram(target.handlerSeconds, [("target", target.label)]) }
+        },
+        Series(name: "deliveries_under_way", kind: "gauge", help: "Deliveries that have begun and not ended.") { now in
+            now.counts.targets.indices.map { targetRow(now, $0, now.counts.targets[$0].underWay) }
+        },
+    ]
+
+    /// The figures of all workers of a process as one text: each series once, with a row for each worker.
+    package static func page(_ workers: [WorkerMetrics]) -> String {
+        let snapshots = workers.map { $0.snapshot() }
+        var out = ""
+        for series in series {
+            let name = "queuepool_worker_\(series.name)"
+            out += "# HELP \(name) \(series.help)\n# TYPE \(name) \(series.kind)\n"
+            for snapshot in snapshots {
+                for row in series.rows(snapshot) {
+                    let labels = ([("pool", snapshot.pool)] + row.labels).map { "\($0)=\"\(escaped($1))\"" }
+                    out += "\(name)\(row.suffix){\(labels.joined(separator: ","))} \(row.value)\n"
+                }
+            }
+        }
+        return out
+    }
+
+    private static func shardRows(_ now: Snapshot, _ value: (Int) -> Int) -> [Row] {
+        now.counts.shards.enumerated().map { Row(labels: [("shard", $1.name)], value: "\(value($0))") }
+    }
+
+    private static func targetRow(_ now: Snapshot, _ target: Int, _ value: Int) -> Row {
+        Row(labels: [("target", now.counts.targets[target].label)], value: "\(value)")
+    }
+
+    private static func histogram(_ histogram: SecondsHistogram, _ labels: [(name: String, value: String)]) -> [Row] {
+        var rows: [Row] = []
+        var count = 0
+        for (index, more) in histogram.counts.enumerated() {
+            count += more
+            let bound = index < SecondsHistogram.bounds.count ? "\(SecondsHistogram.bounds[index])" : "+Inf"
+            rows.append(Row(suffix: "_bucket", labels: labels + [("le", bound)], value: "\(count)"))
+        }
+        rows.append(Row(suffix: "_sum", labels: labels, value: "\(histogram.sum)"))
+        rows.append(Row(suffix: "_count", labels: labels, value: "\(count)"))
+        return rows
+    }
+
+    private static func escaped(_ value: String) -> String {
+        var out = ""
+        for scalar in value.unicodeScalars {
+            switch scalar {
+            case "\\": out += #"\\"#
+            case "\"": out += #"\""#
+            case "\n": out += #"\n"#
+            default: out.unicodeScalars.append(scalar)
+            }
+        }
+        return out
+    }
+}
