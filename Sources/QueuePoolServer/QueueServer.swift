@@ -28,6 +28,8 @@ package struct ServerOptions: Sendable {
     /// Shards of a queue that CreateQueue makes without saying how many.
     package var defaultShards = 1
     package var idempotency = IdempotencyOptions()
+    /// Series that stand on the metrics page besides the server's.
+    package var moreMetrics = MoreMetrics.ofProcess
 
     package init(host: String, port: Int) {
         self.host = host
@@ -69,7 +71,7 @@ package struct QueueServer: Service {
         let routes = Routes(
             service: service, limits: options.limits, browsers: options.browsers, lives: shared.lives,
             budget: shared.budget,
-            metrics: MetricsPage(registry: registry, requests: counters, door: shared),
+            metrics: MetricsPage(registry: registry, requests: counters, door: shared, more: options.moreMetrics),
             whyNotReady: { [storageProblem] in
                 readiness.isReady ? storageProblem() : "It is starting or stopping."
             })

@@ -161,8 +161,8 @@ extension Setting {
         commands: [.serve, .work], text: "Visibility timeout of received messages; extended while work goes on.")
     package static let maxAttempts = Setting(
         "worker.max-attempts", flag: "max-attempts", .integer(1...1_000), commands: [.serve, .work],
-        text: "Attempts to deliver a message before it goes to the dead-letter queue; 5 unless set. A target that cannot "
-            + "be reached costs none, and what the queue delivered before counts. A message that the queue delivers twice "
+        text: "Attempts to deliver a message before it goes to the dead-letter queue; 5 unless set. A target that "
+            + "cannot be reached costs none, and what the queue delivered before counts. A message that the queue delivers twice "
             + "as often (at least 5 times, 20 unless set) goes there untried.")
     package static let retrySeconds = Setting(
         "worker.retry-seconds", flag: "retry-seconds", .integer(0...1_209_600), commands: [.serve, .work],
@@ -171,6 +171,17 @@ extension Setting {
     package static let graceSeconds = Setting(
         "worker.grace-seconds", flag: "grace-seconds", .integer(0...3_600), fallback: "30", commands: [.serve, .work],
         text: "Seconds a stop waits for deliveries under way before it releases their messages.")
+
+    package static let metricsListen = Setting(
+        "worker.metrics-listen", flag: "metrics-listen", .text,
+        allowed: "HOST:PORT or [IPV6]:PORT, port 0...65535 (0 takes a free one)", commands: [.work],
+        text: "Address of the worker's /metrics and /healthz; none unless set. With serve --deliver its figures are on "
+            + "the server's own /metrics.")
+    package static let allowInsecureMetricsListen = Setting(
+        "worker.allow-insecure-metrics-listen", flag: "allow-insecure-metrics-listen", .flag, fallback: "false",
+        commands: [.work],
+        text: "Serve the worker's metrics off loopback although there is neither TLS nor a credential check: whoever "
+            + "reaches the port may read them.")
 
     package static let deliverAllowed =
         "smtp://[USER@]HOST:PORT[?OPTIONS], smtps://[USER@]HOST:PORT[?OPTIONS], http://..., https://..., exec:CMD, "
@@ -188,7 +199,7 @@ extension Setting {
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate,
         .endpoint,
         .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .retrySeconds,
-        .graceSeconds,
+        .graceSeconds, .metricsListen, .allowInsecureMetricsListen,
         .logLevel, .logFormat,
     ]
 

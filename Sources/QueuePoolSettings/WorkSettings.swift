@@ -15,6 +15,8 @@ package struct WorkSettings: Hashable, Sendable {
     package var shards: String?
     package var control: ControlSettings
     package var worker: WorkerTuning
+    /// Where the worker's metrics are served; `nil`: nowhere.
+    package var metricsListen: ListenAddress?
     package var log: LogSettings
 
     /// Reads and checks all settings of `work`.
@@ -41,6 +43,7 @@ package struct WorkSettings: Hashable, Sendable {
         let shards = reader.parsed(.workerShards, or: "names no shards") { isShardSelection($0) ? $0 : nil }
         let control = reader.controlSettings(in: "./queuepool-data")
         let worker = reader.workerTuning()
+        let metricsListen = reader.metricsAddress()
         let log = reader.logSettings()
         try reader.finish()
         guard let endpoint, let name, let control, let worker, let log else { throw SettingErrors([]) }
@@ -50,6 +53,7 @@ package struct WorkSettings: Hashable, Sendable {
         self.shards = shards
         self.control = control
         self.worker = worker
+        self.metricsListen = metricsListen
         self.log = log
     }
 }
@@ -75,6 +79,24 @@ package struct ClientSettings: Hashable, Sendable {
 }
 
 extension SettingsReader {
+    fileprivate mutating func metricsAddress() -> ListenAddress? {
+        let allowInsecure = flag(.allowInsecureMetricsListen)
+        guard let found = text(.metricsListen) else { return nil }
+        guard let address = ListenAddress(found.value) else {
+            refuse(found.value, of: .metricsListen, from: found.source, "is not an address")
+            return nil
+        }
+        if !address.isLoopback, allowInsecure != true {
+            refuse(
+                SettingError(
+                    name: Setting.metricsListen.key, source: found.source,
+                    description: "setting 'worker.metrics-listen': '\(address)' is off loopback, and without TLS and "
+                        + "credentials whoever reaches it may read the metrics; allowed: a loopback address, or "
+                        + "--allow-insecure-metrics-listen"))
+        }
+        return address
+    }
+
     fileprivate mutating func endpointAddress() -> String? {
         parsed(.endpoint, or: "is not an http address") { text in
             guard isHTTPAddress(text) else { return nil }

@@ -35,7 +35,9 @@ public struct Worker: Service {
         self.engine = engine
         self.logger = logger
         queue = SQSEndpointQueue(engine: engine, endpoint: options.endpoint)
-        targets = try options.deliver.map { try DeliveryURL.target($0, engine: engine, concurrency: options.concurrency) }
+        targets = try options.deliver.map { url in
+            try DeliveryURL.target(url, engine: engine, concurrency: options.concurrency)
+        }
         metrics = WorkerMetrics(pool: options.pool, targets: options.deliver.map(DeliveryURL.label))
         let start = ContinuousClock.now
         now = {

@@ -14,6 +14,7 @@ struct MetricsPage: Sendable {
     let registry: PoolRegistry
     let requests: RequestCounters
     let door: DoorState
+    let more: MoreMetrics
 
     private struct Series: Sendable {
         let name: String
@@ -118,7 +119,7 @@ struct MetricsPage: Sendable {
         MetricsPage.head(
             "queuepool_http_held_bytes", "gauge", "Bytes of requests not yet whole and of answers not yet read.", &out)
         out += "queuepool_http_held_bytes \(door.budget.heldBytes)\n"
-        return out
+        return out + more.text()
     }
 
     private static func head(_ name: String, _ kind: String, _ help: String, _ out: inout String) {

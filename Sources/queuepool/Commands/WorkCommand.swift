@@ -46,11 +46,16 @@ struct WorkMainOptions: ParsableArguments {
     @Option(name: .setting(.workerPool), help: .setting(.workerPool)) var pool: String?
     @Option(name: .setting(.workerDeliver), help: .setting(.workerDeliver)) var deliver: [String] = []
     @Option(name: .setting(.workerShards), help: .setting(.workerShards)) var shards: String?
+    @Option(name: .setting(.metricsListen), help: .setting(.metricsListen)) var metricsListen: String?
+    @Flag(name: .setting(.allowInsecureMetricsListen), help: .setting(.allowInsecureMetricsListen))
+    var allowInsecureMetricsListen = false
 
     func fill(_ flags: inout FlagTexts) {
         flags.set(.endpoint, endpoint)
         flags.set(.workerPool, pool)
         flags.set(.workerDeliver, deliver)
         flags.set(.workerShards, shards)
+        flags.set(.metricsListen, metricsListen)
+        flags.set(.allowInsecureMetricsListen, allowInsecureMetricsListen)
     }
 }

@@ -4,6 +4,7 @@
 
 import Logging
 import QueuePoolCore
+import QueuePoolServer
 import QueuePoolSettings
 import QueuePoolWorker
 import ServiceLifecycle
@@ -15,21 +16,26 @@ func runWork(_ settings: WorkSettings) async throws {
     let worker = try makeWorkerService(
         endpoint: settings.endpoint, pool: settings.pool.text, deliver: settings.deliver, shards: settings.shards,
         tuning: settings.worker, logger: logger)
+    let services = settings.metricsListen.map { watchedWorker(worker, listen: $0, logger: logger) } ?? [worker]
     var quiet = logger
     quiet.logLevel = max(logger.logLevel, .warning)
     var configuration = ServiceGroupConfiguration(
-        services: [worker], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+        services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
     configuration.maximumGracefulShutdownDuration = .seconds(settings.worker.graceSeconds + 10)
     do {
         try await ServiceGroup(configuration: configuration).run()
     } catch let error as WorkerFailure {
         throw CommandFailure(error.description, status: exitStatus(error))
+    } catch let error as MetricsServer.Failure {
+        throw CommandFailure(
+            "metrics cannot be served on \(settings.metricsListen.map { "\($0)" } ?? ""): \(error)",
+            status: ExitStatus.unavailable)
     }
 }
 
 func makeWorkerService(
     endpoint: String, pool: String, deliver: [String], shards: String?, tuning: WorkerTuning, logger: Logger
-) throws -> any Service {
+) throws -> Worker {
     try OpenFiles.requireRoom(forDeliveries: tuning.concurrency)
     var options = WorkerOptions(endpoint: endpoint, pool: pool, deliver: deliver)
     options.shards = shards

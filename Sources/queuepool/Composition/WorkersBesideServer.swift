@@ -4,9 +4,11 @@
 
 import Logging
 import QueuePoolCore
+import QueuePoolServer
 import QueuePoolSettings
 import QueuePoolWorker
 import ServiceLifecycle
+import Synchronization
 
 // A worker beside the server is the same as `work`, over the loopback address. It begins when the server listens, because
 // only then it is known on which port, and whether at all.
@@ -23,9 +25,11 @@ struct WorkersBesideServer {
             waiting = []
             return
         }
+        let metrics = MetricsOfWorkers()
+        MoreMetrics.ofProcess.set { metrics.page() }
         waiting = try settings.pools.map { pool in
             let (ports, continuation) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
-            let make: @Sendable (Int) throws -> any Service = { port in
+            let make: @Sendable (Int) throws -> Worker = { port in
                 try makeWorkerService(
                     endpoint: "http://\(WorkersBesideServer.address(settings.listen, port: port))",
                     pool: pool.name.text, deliver: settings.deliver, shards: nil, tuning: settings.worker,
@@ -35,7 +39,8 @@ struct WorkersBesideServer {
             let made = try make(settings.listen.port)
             return (
                 WorkerWhenListening(
-                    ports: ports, known: settings.listen.port > 0 ? made : nil, make: make), continuation
+                    ports: ports, known: settings.listen.port > 0 ? made : nil, make: make, metrics: metrics),
+                continuation
             )
         }
     }
@@ -55,19 +60,31 @@ struct WorkersBesideServer {
     }
 }
 
+/// The figures of workers that have begun.
+final class MetricsOfWorkers: Sendable {
+    private let all = Mutex<[WorkerMetrics]>([])
+
+    func add(_ metrics: WorkerMetrics) { all.withLock { $0.append(metrics) } }
+
+    func page() -> String { WorkerMetrics.page(all.withLock { $0 }) }
+}
+
 /// A worker that begins when a port is known.
-private struct WorkerWhenListening: Service {
+struct WorkerWhenListening: Service {
     let ports: AsyncStream<Int>
     /// The worker if it could be made before.
-    let known: (any Service)?
-    let make: @Sendable (Int) throws -> any Service
+    var known: Worker?
+    let make: @Sendable (Int) throws -> Worker
+    var metrics: MetricsOfWorkers?
 
     func run() async throws {
         var port: Int?
         for await found in ports.cancelOnGracefulShutdown() { port = found }
         // The server did not come to listen, or was told to stop before.
         guard let port else { return }
-        try await (known ?? make(port)).run()
+        let worker = try known ?? make(port)
+        metrics?.add(worker.metrics)
+        try await worker.run()
     }
 }
 
