@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolCurl
 import Synchronization
+import QueuePoolTestSupport
 import Testing
 
 @testable import QueuePoolAWS
@@ -30,7 +31,7 @@ final class Stage: Sendable {
                 self.requests.withLock { $0.append(request) }
                 guard let body = self.answers["\(request.method) \(request.url)"] else { throw CurlError.unreachable }
                 return HTTPResponse(status: 200, headers: [], body: Array(body.utf8))
-            }, clock: ServiceClock { Timestamp(milliseconds: 1_440_938_160_000) })
+            }, clock: ServiceClock(ManualClock(Timestamp(milliseconds: 1_440_938_160_000))))
     }
 
     func load() async throws -> AWSCredentials? {

@@ -6,6 +6,7 @@ import QueuePoolCurl
 import Synchronization
 
 @testable import QueuePoolAWS
+import QueuePoolTestSupport
 
 /// Answers from a list, and remembers what was asked.
 final class FakeCaller: AWSCaller {
@@ -58,5 +59,5 @@ extension Result<HTTPResponse, AWSError> {
 func service(_ caller: FakeCaller) -> JSONService {
     JSONService(
         caller: caller, service: "dynamodb", targetPrefix: "DynamoDB_20120810", region: "eu-central-1",
-        endpoint: "http://127.0.0.1:1", pause: { _ in })
+        endpoint: "http://127.0.0.1:1", clock: HastyClock())
 }

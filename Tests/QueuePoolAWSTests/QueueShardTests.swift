@@ -7,6 +7,7 @@ import QueuePoolCore
 import QueuePoolCurl
 import QueuePoolSQS
 import Synchronization
+import QueuePoolTestSupport
 import Testing
 
 @testable import QueuePoolAWS
@@ -48,7 +49,7 @@ private func shard(_ caller: ScriptedCaller) -> QueueShard {
         name: "a-0000.fifo",
         address: QueueAddress(endpoint: "http://127.0.0.1:1", region: "eu-central-1", queueURL: "http://q/0/x.fifo"),
         attributes: QueueAttributes(), caller: caller,
-        timing: QueueShard.Timing(now: { Timestamp(milliseconds: 1_800_000_000_000) }, after: { _, _ in }))
+        clock: ManualClock())
 }
 
 private func message(_ group: String, _ body: String, attributes: [MessageAttribute] = []) -> OutgoingMessage {

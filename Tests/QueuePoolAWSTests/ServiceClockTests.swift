@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolCurl
 import Synchronization
+import QueuePoolTestSupport
 import Testing
 
 @testable import QueuePoolAWS
@@ -24,7 +25,7 @@ private func refusal(_ code: String, status: Int = 403, date: String? = date) ->
 @Suite("The services' clock")
 struct ServiceClockTests {
     @Test func `is learned from a refusal for the time, and from nothing else`() {
-        let clock = ServiceClock { here }
+        let clock = ServiceClock(ManualClock(here))
         #expect(clock.learn(from: refusal("AccessDenied")) == nil)
         #expect(clock.learn(from: refusal("RequestTimeTooSkewed", date: nil)) == nil)
         #expect(clock.learn(from: refusal("RequestTimeTooSkewed", status: 500)) == nil)
@@ -34,14 +35,14 @@ struct ServiceClockTests {
     }
 
     @Test func `teaches once: a signature that is still refused is wrong for another reason`() {
-        let clock = ServiceClock { here }
+        let clock = ServiceClock(ManualClock(here))
         #expect(clock.learn(from: refusal("SignatureDoesNotMatch")) != nil)
         #expect(clock.learn(from: refusal("SignatureDoesNotMatch")) == nil)
         #expect(clock.now() == there)
     }
 
     @Test func `is learned from STS too, which is asked once more and signed for by it`() async throws {
-        let clock = ServiceClock { here }
+        let clock = ServiceClock(ManualClock(here))
         let times = Mutex<[String]>([])
         let surroundings = AWSSurroundings(
             variable: { $0 == "AWS_REGION" ? "eu-central-1" : nil }, file: { _ in nil },
@@ -63,11 +64,11 @@ struct ServiceClockTests {
     }
 
     @Test func `is the one by which credentials expire`() async throws {
-        let clock = ServiceClock { here }
+        let clock = ServiceClock(ManualClock(here))
         // Good for an hour by this machine's clock, and over for an hour at the services.
         let source = CountingSource(
             credentials: AWSCredentials(accessKeyID: "A", secretAccessKey: "b", expiresAt: here + 3_600_000))
-        let provider = CredentialProvider(source: source, now: { clock.now() }, random: { 0 })
+        let provider = CredentialProvider(source: source, clock: clock, random: { 0 })
         #expect(try await provider.credentials().accessKeyID == "A")
         #expect(clock.learn(from: refusal("RequestTimeTooSkewed")) != nil)
         await #expect(throws: AWSError.self) { try await provider.credentials() }

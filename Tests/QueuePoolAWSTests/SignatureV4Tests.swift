@@ -5,6 +5,7 @@
 import Foundation
 import QueuePoolCore
 import QueuePoolCurl
+import QueuePoolTestSupport
 import Testing
 
 @testable import QueuePoolAWS
@@ -80,7 +81,7 @@ private struct Vectors: Decodable, Sendable {
     @Test func `services are where botocore finds them`() throws {
         let nothing = AWSSurroundings(
             variable: { _ in nil }, file: { _ in nil }, perform: { _ throws(CurlError) in throw CurlError.unreachable },
-            clock: ServiceClock { Timestamp(milliseconds: 0) })
+            clock: ServiceClock(ManualClock(Timestamp(milliseconds: 0))))
         for endpoint in try Vectors.read().endpoints {
             let url = try AWSEndpoints(nothing).url(service: endpoint.service, region: endpoint.region)
             #expect(url == endpoint.url)

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolCore
+import QueuePoolTestSupport
 
 /// A world of shards, messages and receivers around a `PollLine`, in which looks take their time. It notes what it sees
 /// that must not be.

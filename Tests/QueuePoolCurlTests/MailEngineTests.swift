@@ -27,7 +27,7 @@ import Testing
     @Test func `hands mails over one after another on one connection`() async throws {
         let server = try #require(MailServer { word, _ in MailServer.usual(word) })
         defer { server.close() }
-        let engine = MailEngine()
+        let engine = MailEngine(idleSeconds: 600)
         for _ in 0..<3 { #expect(await engine.send(Self.mail(server)) == .taken(codes: [250])) }
         let seen = server.seen
         #expect(seen.connections == 1 && engine.threadCount == 1)
@@ -44,7 +44,7 @@ import Testing
                 return MailServer.usual(word)
             })
         defer { server.close() }
-        let engine = MailEngine(threadsMax: 3)
+        let engine = MailEngine(threadsMax: 3, idleSeconds: 600)
         let results = await withTaskGroup(of: MailResult.self) { group in
             for _ in 0..<9 { group.addTask { await engine.send(Self.mail(server)) } }
             return await group.reduce(into: []) { $0.append($1) }
@@ -70,7 +70,7 @@ import Testing
                 word == "MAIL" && seen.connections == 1 && seen.lines.contains(".") ? farewell : MailServer.usual(word)
             })
         defer { server.close() }
-        let engine = MailEngine()
+        let engine = MailEngine(idleSeconds: 600)
         for _ in 0..<2 { #expect(await engine.send(Self.mail(server)) == .taken(codes: [250])) }
         #expect(server.seen.connections == 2 && server.seen.lines.count { $0 == "." } == 2)
     }
@@ -82,7 +82,7 @@ import Testing
                 return line.contains("bad") ? "550-no\r\n550 no" : line.contains("later") ? "451 later" : "250 OK"
             })
         defer { server.close() }
-        let engine = MailEngine()
+        let engine = MailEngine(idleSeconds: 600)
         let mixed = Self.mail(server, recipients: ["bad@d.example", "good@d.example", "later@d.example"])
         for _ in 0..<2 { #expect(await engine.send(mixed) == .taken(codes: [550, 250, 451])) }
         #expect(server.seen.connections == 1)
@@ -107,7 +107,7 @@ import Testing
     func `knows whether a connection was lost before the mail or within`(word: String, what: String) async throws {
         let server = try #require(MailServer { said, _ in said == word ? "" : MailServer.usual(said) })
         defer { server.close() }
-        switch await MailEngine().send(Self.mail(server)) {
+        switch await MailEngine(idleSeconds: 600).send(Self.mail(server)) {
         case .unavailable: #expect(word == "DATA", "\(what)")
         case .unknown: #expect(word == "DOT", "\(what)")
         case let other: Issue.record("\(other)")
@@ -133,7 +133,7 @@ import Testing
     @Test func `gives up what is under way when it is shut down, and takes nothing more`() async throws {
         let server = try #require(MailServer { said, _ in said == "DOT" ? nil : MailServer.usual(said) })
         defer { server.close() }
-        let engine = MailEngine()
+        let engine = MailEngine(idleSeconds: 600)
         let waiting = Task { await engine.send(Self.mail(server)) }
         while !server.seen.lines.contains(".") { try await Task.sleep(for: .milliseconds(10)) }
         engine.shutdown()
@@ -146,9 +146,9 @@ import Testing
         defer { server.close() }
         var mail = Self.mail(server)
         mail.requiresTLS = true
-        #expect(await MailEngine().send(mail) == .unavailable(.tls))
+        #expect(await MailEngine(idleSeconds: 600).send(mail) == .unavailable(.tls))
         mail.url = "smtp://127.0.0.1:1"
-        #expect(await MailEngine().send(mail) == .unavailable(.unreachable))
+        #expect(await MailEngine(idleSeconds: 600).send(mail) == .unavailable(.unreachable))
         #expect(!server.seen.lines.contains { $0.hasPrefix("MAIL") })
     }
 
@@ -156,7 +156,7 @@ import Testing
     func `takes no recipient with a line break, and no mail without one`(recipients: [String]) async throws {
         let server = try #require(MailServer { word, _ in MailServer.usual(word) })
         defer { server.close() }
-        #expect(await MailEngine().send(Self.mail(server, recipients: recipients)) == .invalid)
+        #expect(await MailEngine(idleSeconds: 600).send(Self.mail(server, recipients: recipients)) == .invalid)
         #expect(server.seen.connections == 0)
     }
 }

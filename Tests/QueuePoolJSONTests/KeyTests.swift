@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolJSON
+import QueuePoolTestSupport
 import Testing
 
 @Suite struct `Members of one name` {

@@ -4,6 +4,7 @@
 
 import Foundation
 import QueuePoolJSON
+import QueuePoolTestSupport
 import Testing
 
 @Suite struct `JSON reader on random texts` {

@@ -30,10 +30,10 @@ final class FaultyEntryShard: EntryShard {
     let name: String
     let tag: ShardTag
     let storesBatchesWhole = false
-    private let clock: any RuntimeClock
+    private let clock: any Clock
     private let state = Mutex(State())
 
-    init(name: String, clock: any RuntimeClock) {
+    init(name: String, clock: any Clock) {
         self.name = name
         tag = ShardTag(rawValue: 1)
         self.clock = clock

@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolRuntime
 import Synchronization
+import QueuePoolTestSupport
 import Testing
 
 /// I2: what follows a failed entry in its group and request fails too, and is told so.

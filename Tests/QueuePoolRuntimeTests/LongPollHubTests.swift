@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolRuntime
 import Synchronization
+import QueuePoolTestSupport
 import Testing
 
 @Suite("Receivers that wait, as the hub lets them look")

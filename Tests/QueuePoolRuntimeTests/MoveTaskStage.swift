@@ -2,25 +2,11 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Dispatch
 import QueuePoolCore
 import QueuePoolRuntime
+import QueuePoolTestSupport
 import Synchronization
 import Testing
-
-/// A clock on which nobody waits: whoever asks to be called later is called at once, and then it is that time.
-final class HastyClock: RuntimeClock {
-    private let time = Mutex(Timestamp(milliseconds: 1_800_000_000_000))
-
-    func now() -> Timestamp { time.withLock { $0 } }
-
-    func schedule(at time: Timestamp, _ body: @escaping @Sendable () -> Void) {
-        DispatchQueue.global().async { [self] in
-            self.time.withLock { $0 = max($0, time) }
-            body()
-        }
-    }
-}
 
 /// A FIFO queue in memory whose answers go as the test says.
 final class ScriptedShard: Shard {

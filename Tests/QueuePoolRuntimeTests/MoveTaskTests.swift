@@ -4,6 +4,7 @@
 
 import QueuePoolCore
 import QueuePoolRuntime
+import QueuePoolTestSupport
 import Testing
 
 @Suite("Redrives")

@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolRuntime
 import Synchronization
+import QueuePoolTestSupport
 import Testing
 
 @Suite struct `The quota of a shard` {

@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolRuntime
 import Synchronization
+import QueuePoolTestSupport
 import Testing
 
 /// What senders were told, in the order of telling.

@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolRuntime
 import Synchronization
+import QueuePoolTestSupport
 import Testing
 
 /// How many messages were stored, and why others were not.

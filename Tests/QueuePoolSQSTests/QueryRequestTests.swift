@@ -4,6 +4,7 @@
 
 import QueuePoolCore
 import QueuePoolSQS
+import QueuePoolTestSupport
 import Testing
 
 @Suite struct `Requests of the Query protocol` {

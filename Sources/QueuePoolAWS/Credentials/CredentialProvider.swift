@@ -2,7 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
+import QueuePoolCore
 import Synchronization
 
 /// Credentials for many callers from one source: at once when there are any, with one fetch in the background.
@@ -15,23 +15,23 @@ package final class CredentialProvider: Sendable {
     }
 
     private let source: any CredentialSource
-    private let now: @Sendable () -> Timestamp
+    private let clock: ServiceClock
     private let random: @Sendable () -> Double
     private let state = Mutex(State())
 
     package init(
-        source: any CredentialSource, now: @escaping @Sendable () -> Timestamp,
+        source: any CredentialSource, clock: ServiceClock,
         random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }
     ) {
         self.source = source
-        self.now = now
+        self.clock = clock
         self.random = random
     }
 
     /// Calls back at once, on the caller's thread, when there are credentials; else after the fetch, on another.
     package func credentials(_ completion: @escaping Completion) {
         let decision = state.withLock { state in
-            let decision = state.refresh.decide(at: now())
+            let decision = state.refresh.decide(at: clock.now())
             if case .wait = decision { state.waiting.append(completion) }
             return decision
         }
@@ -71,7 +71,7 @@ package final class CredentialProvider: Sendable {
                 result = .failure(error)
             }
             let (answer, waiting) = state.withLock { state in
-                let answer = state.refresh.fetched(result, at: now(), random: random())
+                let answer = state.refresh.fetched(result, at: clock.now(), random: random())
                 defer { state.waiting = [] }
                 return (answer, state.waiting)
             }

@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+package import QueuePoolCore
+
 // The few actions of DynamoDB that control state needs, on one table with the string keys `pk` and `sk`. Reads are
 // strongly consistent. Calls block (see JSONService). Source: DynamoDB API reference, version 2012-08-10.
 
@@ -57,9 +59,12 @@ package struct DynamoDBTable: Sendable {
     }
 
     /// The service at an endpoint, for `init(name:service:)`.
-    package static func service(caller: any AWSCaller, region: String, endpoint: String) -> JSONService {
+    package static func service(
+        caller: any AWSCaller, region: String, endpoint: String, clock: any Clock
+    ) -> JSONService {
         JSONService(
-            caller: caller, service: "dynamodb", targetPrefix: "DynamoDB_20120810", region: region, endpoint: endpoint)
+            caller: caller, service: "dynamodb", targetPrefix: "DynamoDB_20120810", region: region, endpoint: endpoint,
+            clock: clock)
     }
 
     // MARK: - Items

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Dispatch
-import Glibc
+package import QueuePoolCore
 import QueuePoolCurl
 import Synchronization
 
@@ -25,19 +25,19 @@ package struct JSONService: Sendable {
     package let region: String
     /// Base URL, without a slash at its end.
     package let endpoint: String
-    private let pause: @Sendable (_ milliseconds: Int) -> Void
+    private let clock: any Clock
 
-    /// - Parameter pause: waits before another attempt; tests bring their own.
+    /// - Parameter clock: by which another attempt waits.
     package init(
         caller: any AWSCaller, service: String, targetPrefix: String, region: String, endpoint: String,
-        pause: @escaping @Sendable (_ milliseconds: Int) -> Void = { usleep(UInt32($0) * 1_000) }
+        clock: any Clock
     ) {
         self.caller = caller
         self.service = service
         self.targetPrefix = targetPrefix
         self.region = region
         self.endpoint = endpoint
-        self.pause = pause
+        self.clock = clock
     }
 
     /// Performs an action, blocking.
@@ -55,7 +55,7 @@ package struct JSONService: Sendable {
             } catch {
                 guard error.isWorthAnotherAttempt, attempt < JSONService.attemptsMax else { throw error }
             }
-            pause(Int.random(in: 0...(50 << attempt)))
+            clock.block(milliseconds: Int64.random(in: 0...(50 << Int64(attempt))))
             attempt += 1
         }
     }

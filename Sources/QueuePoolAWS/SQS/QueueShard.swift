@@ -19,21 +19,8 @@ import Synchronization
 
 /// A remote FIFO queue.
 package final class QueueShard: EntryShard {
-    /// How a shard waits; tests bring a standing clock.
-    package struct Timing: Sendable {
-        package var now: @Sendable () -> Timestamp
-        package var after: @Sendable (_ milliseconds: Int64, _ body: @escaping @Sendable () -> Void) -> Void
-        /// Milliseconds after which a request without an answer has an unknown outcome.
-        package var requestMilliseconds = 10_000
-
-        package init(
-            now: @escaping @Sendable () -> Timestamp,
-            after: @escaping @Sendable (_ milliseconds: Int64, _ body: @escaping @Sendable () -> Void) -> Void
-        ) {
-            self.now = now
-            self.after = after
-        }
-    }
+    /// Milliseconds after which a request without an answer has an unknown outcome.
+    package static let requestMilliseconds = 10_000
 
     private struct State {
         var polled: PolledMessages
@@ -58,19 +45,19 @@ package final class QueueShard: EntryShard {
     package var waitsRemotely: Bool { true }
 
     private let client: QueueClient
-    private let timing: Timing
+    private let clock: any Clock
     private let state: Mutex<State>
     private let callbacks = Mutex(Callbacks())
     private let idle = DispatchSemaphore(value: 0)
 
     package init(
-        name: String, address: QueueAddress, attributes: QueueAttributes, caller: any AWSCaller, timing: Timing
+        name: String, address: QueueAddress, attributes: QueueAttributes, caller: any AWSCaller, clock: any Clock
     ) {
         self.name = name
         // The same for every process, so that a receipt handle finds its shard through any of them.
         tag = ShardTag(rawValue: XXHash64.hash(address.endpoint + " " + address.queueURL))
         client = QueueClient(address: address, caller: caller)
-        self.timing = timing
+        self.clock = clock
         state = Mutex(State(polled: PolledMessages(seed: tag.rawValue), attributes: attributes))
     }
 
@@ -79,7 +66,7 @@ package final class QueueShard: EntryShard {
     package func sendEach(_ messages: [OutgoingMessage], completion: @escaping @Sendable (EntryAnswers) -> Void) {
         guard begin() else { return completion(.failed(.permanent(.closed))) }
         let bytes = messages.reduce(512) { $0 + $1.byteCount + $1.byteCount / 8 + 256 }
-        client.call(.sendMessageBatch, timeoutMilliseconds: timing.requestMilliseconds, capacity: bytes) { json in
+        client.call(.sendMessageBatch, timeoutMilliseconds: QueueShard.requestMilliseconds, capacity: bytes) { json in
             json.key("Entries")
             json.beginArray()
             for (position, message) in messages.enumerated() {
@@ -193,7 +180,7 @@ package final class QueueShard: EntryShard {
     package func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
     ) {
-        let now = timing.now()
+        let now = clock.now()
         let visibility = visibilitySeconds(command)
         let (asked, isPolling) = state.withLock { state -> (PolledMessages.Asked, Bool) in
             if state.isClosed { return (PolledMessages.Asked(failure: .closed), false) }
@@ -240,26 +227,26 @@ package final class QueueShard: EntryShard {
         var command = command
         // The id belongs to one caller's look, and a poll is for whoever waits.
         command.attemptID = nil
-        let startedAt = timing.now()
+        let startedAt = clock.now()
         let visibility = visibilitySeconds(command)
         request(command, seconds: seconds) { [self, limit = command.limit] result in
-            let now = timing.now()
+            let now = clock.now()
             let end = PolledMessages.PollEnd(
                 result.map { $0.map(\.message) }, groups: (try? result.get().map(\.group)) ?? [], limit: limit,
                 visibilitySeconds: visibility, startedAt: startedAt, waitSeconds: seconds)
             let (times, isClosed) = state.withLock { ($0.polled.pollEnded(end, now: now), $0.isClosed) }
             if isClosed { return release(state.withLock { $0.polled.takeAll() }) }
-            if let oldAt = times.oldAt { timing.after(oldAt - now) { [weak self] in self?.dropOld() } }
+            if let oldAt = times.oldAt { clock.schedule(at: oldAt) { [weak self] in self?.dropOld() } }
             if times.wakeAt <= now {
                 notifyReady()
             } else {
-                timing.after(times.wakeAt - now) { [weak self] in self?.notifyReady() }
+                clock.schedule(at: times.wakeAt) { [weak self] in self?.notifyReady() }
             }
         }
     }
 
     private func dropOld() {
-        let now = timing.now()
+        let now = clock.now()
         release(state.withLock { $0.polled.expire(now: now) })
     }
 
@@ -269,7 +256,7 @@ package final class QueueShard: EntryShard {
     ) {
         guard begin() else { return completion(.failure(.closed)) }
         let visibility = visibilitySeconds(command)
-        client.call(.receiveMessage, timeoutMilliseconds: seconds * 1_000 + timing.requestMilliseconds) { json in
+        client.call(.receiveMessage, timeoutMilliseconds: seconds * 1_000 + QueueShard.requestMilliseconds) { json in
             json.key("MaxNumberOfMessages")
             json.int(command.limit)
             json.key("WaitTimeSeconds")
@@ -319,7 +306,7 @@ package final class QueueShard: EntryShard {
         guard !messages.isEmpty else { return then() }
         let first = Array(messages.prefix(10))
         let rest = Array(messages.dropFirst(10))
-        client.call(.changeMessageVisibilityBatch, timeoutMilliseconds: timing.requestMilliseconds) { json in
+        client.call(.changeMessageVisibilityBatch, timeoutMilliseconds: QueueShard.requestMilliseconds) { json in
             QueueShard.writeEntries(first.map(\.handle), 0..<first.count, to: &json) { _, json in
                 json.key("VisibilityTimeout")
                 json.int(0)
@@ -409,7 +396,7 @@ package final class QueueShard: EntryShard {
                 answers.put(positions, .failure(.closed))
                 continue
             }
-            client.call(action, timeoutMilliseconds: timing.requestMilliseconds, capacity: 2_048) { json in
+            client.call(action, timeoutMilliseconds: QueueShard.requestMilliseconds, capacity: 2_048) { json in
                 QueueShard.writeEntries(handles, positions, to: &json, write)
             } completion: { [self] result in
                 switch result.map({ try? BatchAnswers.read($0) }) {
@@ -427,7 +414,7 @@ package final class QueueShard: EntryShard {
     package func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
         guard begin() else { return completion(.failure(.closed)) }
         let before = counts()
-        client.call(.purgeQueue, timeoutMilliseconds: timing.requestMilliseconds) { _ in
+        client.call(.purgeQueue, timeoutMilliseconds: QueueShard.requestMilliseconds) { _ in
         } completion: { [self] result in
             // How many there were nobody says exactly.
             completion(result.map { _ in before.backlog + before.inFlight + before.delayed }.mapError(\.asShardError))
@@ -439,7 +426,7 @@ package final class QueueShard: EntryShard {
 
     /// The service's own, approximate and up to five seconds old.
     package func counts() -> ShardCounts {
-        let now = timing.now()
+        let now = clock.now()
         let (counts, mustAsk) = state.withLock { state in
             let isOld = state.countsAskedAt.map { now - $0 >= QueueShard.countsMilliseconds } ?? true
             if isOld, !state.isClosed { state.countsAskedAt = now }
@@ -451,7 +438,7 @@ package final class QueueShard: EntryShard {
 
     private func askCounts() {
         guard begin() else { return }
-        client.call(.getQueueAttributes, timeoutMilliseconds: timing.requestMilliseconds) { json in
+        client.call(.getQueueAttributes, timeoutMilliseconds: QueueShard.requestMilliseconds) { json in
             json.key("AttributeNames")
             json.beginArray()
             json.string("All")
@@ -510,10 +497,10 @@ package final class QueueShard: EntryShard {
         if !kept.isEmpty {
             let done = DispatchSemaphore(value: 0)
             release(kept) { done.signal() }
-            _ = done.wait(timeout: .now() + .milliseconds(timing.requestMilliseconds))
+            _ = done.wait(timeout: .now() + .milliseconds(QueueShard.requestMilliseconds))
         }
         let isBusy = state.withLock { $0.underWay - $0.polled.pollCount > 0 }
-        if isBusy { _ = idle.wait(timeout: .now() + .milliseconds(timing.requestMilliseconds)) }
+        if isBusy { _ = idle.wait(timeout: .now() + .milliseconds(QueueShard.requestMilliseconds)) }
     }
 
     /// Counts a request that is under way.

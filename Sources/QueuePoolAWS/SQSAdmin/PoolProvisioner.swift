@@ -33,19 +33,19 @@ package struct PoolProvisioner: Sendable {
     private let region: String
     /// `nil`: the region's own.
     private let endpoint: String?
-    private let now: @Sendable () -> Timestamp
+    private let clock: any Clock
     /// Writes queue attributes down as the SQS door does.
     private let encode: @Sendable ([String: String]) -> String
 
     package init(
         queues: SQSAdministrator, store: any ControlStore, region: String, endpoint: String?,
-        now: @escaping @Sendable () -> Timestamp, encode: @escaping @Sendable ([String: String]) -> String
+        clock: any Clock, encode: @escaping @Sendable ([String: String]) -> String
     ) {
         self.queues = queues
         self.store = store
         self.region = region
         self.endpoint = endpoint
-        self.now = now
+        self.clock = clock
         self.encode = encode
     }
 
@@ -182,7 +182,7 @@ package struct PoolProvisioner: Sendable {
         let definition = PoolDefinition(
             name: pool, topology: topology, backend: .sqs,
             addresses: Dictionary(addresses) { first, _ in first }, attributes: encode(attributes), quota: quota,
-            createdAt: now())
+            createdAt: clock.now())
         do throws(ControlStoreError) {
             _ = try store.save(definition)
             return true

@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+package import QueuePoolCore
+
 // The actions of SQS that make and compare queues. Messages go another way. Calls block (see JSONService).
 // Source: SQS API reference, version 2012-11-05, AWS JSON protocol.
 
@@ -12,8 +14,9 @@ package struct SQSAdministrator: Sendable {
     package init(service: JSONService) { self.service = service }
 
     /// The service at an endpoint, for `init(service:)`.
-    package static func service(caller: any AWSCaller, region: String, endpoint: String) -> JSONService {
-        JSONService(caller: caller, service: "sqs", targetPrefix: "AmazonSQS", region: region, endpoint: endpoint)
+    package static func service(caller: any AWSCaller, region: String, endpoint: String, clock: any Clock) -> JSONService {
+        JSONService(
+            caller: caller, service: "sqs", targetPrefix: "AmazonSQS", region: region, endpoint: endpoint, clock: clock)
     }
 
     /// - Returns: `nil` if there is no queue of that name.

@@ -12,15 +12,15 @@ import Synchronization
 
 /// This machine's clock, put right by what services answered.
 package final class ServiceClock: Sendable {
-    private let local: @Sendable () -> Timestamp
+    private let local: any Clock
     /// Milliseconds by which the services' clock is ahead of ours.
     private let offset = Atomic<Int64>(0)
 
-    /// - Parameter local: the machine's own wall clock.
-    package init(_ local: @escaping @Sendable () -> Timestamp) { self.local = local }
+    /// - Parameter local: of which the wall time is taken: it is compared with what services show.
+    package init(_ local: any Clock) { self.local = local }
 
     /// What time it is at the services.
-    package func now() -> Timestamp { local() + offset.load(ordering: .relaxed) }
+    package func now() -> Timestamp { local.wallTime() + offset.load(ordering: .relaxed) }
 
     /// Learns from a refusal for the request's time.
     /// - Returns: the refusal's code, if the same request, signed anew, may be accepted now; `nil` if the answer is no
@@ -30,7 +30,7 @@ package final class ServiceClock: Sendable {
             let code = AnswerCode.first(of: ServiceClock.refusals, in: response),
             let date = response.header("Date").flatMap(WallTime.parseHTTPDate)
         else { return nil }
-        let ahead = Timestamp(milliseconds: date * 1_000) - local()
+        let ahead = Timestamp(milliseconds: date * 1_000) - local.wallTime()
         guard abs(ahead - offset.load(ordering: .relaxed)) > ServiceClock.skewMax else { return nil }
         offset.store(ahead, ordering: .relaxed)
         return code

@@ -26,9 +26,9 @@ package struct InjectedFaults: Hashable, Sendable {
 package struct FaultyShardFactory: ShardFactory {
     private let inner: any ShardFactory
     private let faults: InjectedFaults
-    private let clock: any RuntimeClock
+    private let clock: any Clock
 
-    package init(_ inner: any ShardFactory, faults: InjectedFaults, clock: any RuntimeClock) {
+    package init(_ inner: any ShardFactory, faults: InjectedFaults, clock: any Clock) {
         self.inner = inner
         self.faults = faults
         self.clock = clock
@@ -47,9 +47,9 @@ package struct FaultyShardFactory: ShardFactory {
 final class FaultyShard: Shard {
     private let inner: any Shard
     private let faults: InjectedFaults
-    private let clock: any RuntimeClock
+    private let clock: any Clock
 
-    init(_ inner: any Shard, faults: InjectedFaults, clock: any RuntimeClock) {
+    init(_ inner: any Shard, faults: InjectedFaults, clock: any Clock) {
         self.inner = inner
         self.faults = faults
         self.clock = clock

@@ -41,14 +41,14 @@ package final class Pool: Sendable {
     package let name: PoolName
     private let state: Mutex<Snapshot>
     private let turn = Atomic(0)
-    private let clock: any RuntimeClock
+    private let clock: any Clock
     package let hub: LongPollHub
     private let watch: ShardWatch
     private let attempts = Mutex(AttemptShards())
 
     package init(
         definition: PoolDefinition, attributes: QueueAttributes, quota: Int? = nil, shards: [PoolShard],
-        clock: any RuntimeClock
+        clock: any Clock
     ) {
         name = definition.name
         state = Mutex(Snapshot(definition, attributes, quota, shards))

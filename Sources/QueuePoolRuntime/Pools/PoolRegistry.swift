@@ -86,14 +86,14 @@ package final class PoolRegistry: Sendable {
     let report: @Sendable (PoolEvent) -> Void
     /// Where this server's embedded shards are; `nil` for a server that shares them with nobody.
     let directory: DataDirectory?
-    package let clock: any RuntimeClock
+    package let clock: any Clock
 
     /// - Parameters:
     ///   - factories: pools of a backend that is not among them are refused.
     ///   - report: called, on any thread, with what operators should read in the log.
     package init(
         store: any ControlStore, factories: [PoolBackend: any ShardFactory], options: PoolOptions,
-        clock: any RuntimeClock, directory: DataDirectory? = nil,
+        clock: any Clock, directory: DataDirectory? = nil,
         meaning: @escaping @Sendable (String) -> QueueAttributes,
         report: @escaping @Sendable (PoolEvent) -> Void = { _ in }
     ) {

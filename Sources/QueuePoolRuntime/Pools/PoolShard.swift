@@ -19,10 +19,10 @@ package final class PoolShard: Sendable {
     package let shard: any Shard
     package let sender: any EntrySender
     private let buckets: Mutex<[TokenBucket]>
-    private let clock: any RuntimeClock
+    private let clock: any Clock
 
     package init(
-        index: ShardIndex, shard: any Shard, limits: BatcherLimits, quota: Int?, clock: any RuntimeClock,
+        index: ShardIndex, shard: any Shard, limits: BatcherLimits, quota: Int?, clock: any Clock,
         budget: WaitingBudget = WaitingBudget()
     ) {
         self.index = index

@@ -36,13 +36,13 @@ package final class LongPollHub: Sendable {
 
     private let state = Mutex(State())
     private let numbers = Atomic(0)
-    private let clock: any RuntimeClock
+    private let clock: any Clock
     private let shards: [ShardIndex]
     private let nextVisibleAt: @Sendable (ShardIndex) -> Timestamp?
 
     /// - Parameter nextVisibleAt: when a message of a shard may next become visible by itself; later than now.
     package init(
-        clock: any RuntimeClock, shards: [ShardIndex],
+        clock: any Clock, shards: [ShardIndex],
         nextVisibleAt: @escaping @Sendable (ShardIndex) -> Timestamp?
     ) {
         self.clock = clock

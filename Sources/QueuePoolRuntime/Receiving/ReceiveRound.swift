@@ -47,12 +47,12 @@ final class ReceiveRound: Sendable {
 
     private let search: Search
     private let watch: ShardWatch
-    private let clock: any RuntimeClock
+    private let clock: any Clock
     private let state: Mutex<State>
     private let completion: @Sendable (Answer) -> Void
 
     init(
-        _ round: LookRound, _ search: Search, watch: ShardWatch, clock: any RuntimeClock,
+        _ round: LookRound, _ search: Search, watch: ShardWatch, clock: any Clock,
         completion: @escaping @Sendable (Answer) -> Void
     ) {
         self.search = search

@@ -18,12 +18,12 @@ final class ShardWatch: Sendable {
     private let state = Mutex(State())
     private let hasIll = Atomic(false)
     private let hasKept = Atomic(false)
-    private let clock: any RuntimeClock
+    private let clock: any Clock
     private let shards: [ShardIndex: any Shard]
     /// Messages of a shard can be had here.
     private let wake: @Sendable (ShardIndex) -> Void
 
-    init(clock: any RuntimeClock, shards: [PoolShard], wake: @escaping @Sendable (ShardIndex) -> Void) {
+    init(clock: any Clock, shards: [PoolShard], wake: @escaping @Sendable (ShardIndex) -> Void) {
         self.clock = clock
         self.shards = Dictionary(shards.map { ($0.index, $0.shard) }) { first, _ in first }
         self.wake = wake

@@ -45,7 +45,7 @@ package final class MoveTask: Sendable {
     package let startedAt: Timestamp
     private let state: Mutex<Report>
     private let homes: Homes
-    private let clock: any RuntimeClock
+    private let clock: any Clock
 
     /// Finds the pool that a message came from.
     package struct Homes: Sendable {
@@ -62,7 +62,7 @@ package final class MoveTask: Sendable {
     }
 
     package init(
-        handle: String, source: Pool, destination: Pool?, perSecondMax: Int?, clock: any RuntimeClock, homes: Homes
+        handle: String, source: Pool, destination: Pool?, perSecondMax: Int?, clock: any Clock, homes: Homes
     ) {
         self.handle = handle
         self.source = source.name

@@ -12,13 +12,13 @@ import Synchronization
 package final class RequestShardSender: EntrySender {
     package let refusals = RefusalCounts()
     private let shard: any EntryShard
-    private let clock: any RuntimeClock
+    private let clock: any Clock
     private let state: Mutex<RequestSender<SendTicket>>
     private let budget: WaitingBudget
 
     /// - Parameter seed: of the random delays after failures; different for each shard and process.
     package init(
-        shard: any EntryShard, limits: RequestLimits, quota: AdaptiveQuota.Limits?, clock: any RuntimeClock,
+        shard: any EntryShard, limits: RequestLimits, quota: AdaptiveQuota.Limits?, clock: any Clock,
         budget: WaitingBudget = WaitingBudget(), seed: UInt64 = .random(in: 0...UInt64.max)
     ) {
         self.shard = shard

@@ -32,12 +32,12 @@ package final class ShardSender: Sendable {
 
     package let refusals = RefusalCounts()
     private let shard: any Shard
-    private let clock: any RuntimeClock
+    private let clock: any Clock
     private let state: Mutex<State>
     private let budget: WaitingBudget
 
     package init(
-        shard: any Shard, limits: BatcherLimits, quota: TokenBucket?, clock: any RuntimeClock,
+        shard: any Shard, limits: BatcherLimits, quota: TokenBucket?, clock: any Clock,
         budget: WaitingBudget = WaitingBudget()
     ) {
         self.shard = shard

@@ -28,12 +28,12 @@ package struct IdempotencyOptions: Sendable {
 /// Answers requests with an idempotency key, each once.
 final class IdempotentRequests: Sendable {
     private let keys: Mutex<IdempotencyKeys>
-    private let clock: any RuntimeClock
+    private let clock: any Clock
     private let store: (any IdempotencyStore)?
     private let report: @Sendable (Bool) -> Void
     private let isSaving = Atomic(true)
 
-    init(_ options: IdempotencyOptions, clock: any RuntimeClock) {
+    init(_ options: IdempotencyOptions, clock: any Clock) {
         let seconds = max(options.windowSeconds, QueueLimits.deduplicationSeconds)
         var keys = IdempotencyKeys(windowMilliseconds: Int64(seconds) * 1_000, bytesMax: options.bytesMax)
         let now = clock.now()

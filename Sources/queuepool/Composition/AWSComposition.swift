@@ -20,14 +20,18 @@ final class AWSAccess: Sendable {
     private let engine: CurlEngine
     /// One for all: what an answer teaches about the time is true for every signature and every expiry.
     private let clock: ServiceClock
+    /// This machine's.
+    let local: any Clock
     private let endpointSetting: String?
     /// Callers by the role that they took on.
     private let byRole = Mutex<[String: any AWSCaller]>([:])
 
     /// - Throws: `CommandFailure` if nobody named a region.
-    init(_ settings: ControlSettings, environment: [String: String] = ProcessInfo.processInfo.environment) throws {
+    init(
+        _ settings: ControlSettings, clock local: any Clock, environment: [String: String] = ProcessInfo.processInfo.environment
+    ) throws {
         let engine = CurlEngine()
-        let clock = ServiceClock(wallTime)
+        let clock = ServiceClock(local)
         surroundings = AWSSurroundings(
             variable: { environment[$0] }, file: { try? String(contentsOfFile: $0, encoding: .utf8) },
             perform: { (request) async throws(CurlError) in try await engine.perform(request) }, clock: clock)
@@ -39,10 +43,11 @@ final class AWSAccess: Sendable {
         self.region = region
         self.engine = engine
         self.clock = clock
+        self.local = local
         endpointSetting = settings.awsEndpoint
         chain = CredentialChain(surroundings, endpoints)
         caller = SignedCaller(
-            engine: engine, provider: CredentialProvider(source: chain, now: { clock.now() }), clock: clock)
+            engine: engine, provider: CredentialProvider(source: chain, clock: clock), clock: clock)
     }
 
     /// Base URL of a service, without a slash at its end.
@@ -68,7 +73,7 @@ final class AWSAccess: Sendable {
             let source = AssumedRole(
                 base: chain, role: RoleRequest(roleARN: role), service: SecurityTokenService(surroundings, endpoints))
             let made = SignedCaller(
-                engine: engine, provider: CredentialProvider(source: source, now: { [clock] in clock.now() }),
+                engine: engine, provider: CredentialProvider(source: source, clock: clock),
                 clock: clock)
             callers[role] = made
             return made
@@ -76,14 +81,9 @@ final class AWSAccess: Sendable {
     }
 }
 
-@Sendable private func wallTime() -> Timestamp {
-    Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000))
-}
-
 /// Opens shards that are queues of SQS.
 struct QueueShardFactory: ShardFactory {
     let access: AWSAccess
-    let timing: QueueShard.Timing
 
     func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard {
         guard let address else {
@@ -93,17 +93,15 @@ struct QueueShardFactory: ShardFactory {
         return QueueShard(
             name: name,
             address: QueueAddress(endpoint: endpoint, region: address.region, queueURL: address.queueURL),
-            attributes: attributes, caller: access.caller(role: address.roleARN), timing: timing)
+            attributes: attributes, caller: access.caller(role: address.roleARN), clock: access.local)
     }
 
     /// Queues are their owner's: a pool that is removed leaves them where they are.
     func remove(name: String, address: ShardAddress?) {}
 }
 
-func queueShardFactory(_ settings: ControlSettings, clock: SystemClock) throws -> QueueShardFactory {
-    QueueShardFactory(
-        access: try AWSAccess(settings),
-        timing: QueueShard.Timing(now: { clock.now() }, after: { clock.schedule(at: clock.now() + $0, $1) }))
+func queueShardFactory(_ settings: ControlSettings, clock: any Clock) throws -> QueueShardFactory {
+    QueueShardFactory(access: try AWSAccess(settings, clock: clock))
 }
 
 /// Made when the first shard is opened: a server without a queue of AWS needs no region and no credentials.

@@ -10,7 +10,7 @@ import QueuePoolSettings
 
 /// The control store that the settings name.
 /// - Throws: `CommandFailure` that says why it cannot be used.
-func openControlStore(_ settings: ControlSettings) throws -> any ControlStore {
+func openControlStore(_ settings: ControlSettings, clock: any Clock) throws -> any ControlStore {
     switch settings.address {
     case .sqlite(let file):
         do throws(ControlStoreError) {
@@ -20,7 +20,7 @@ func openControlStore(_ settings: ControlSettings) throws -> any ControlStore {
                 "the control store \(file) cannot be opened: \(describe(error))", status: ExitStatus.inputOutput)
         }
     case .dynamoDB(let table):
-        return DynamoDBControlStore(table: try dynamoDBTable(table, AWSAccess(settings)))
+        return DynamoDBControlStore(table: try dynamoDBTable(table, AWSAccess(settings, clock: clock)))
     }
 }
 
@@ -28,7 +28,8 @@ func dynamoDBTable(_ name: String, _ access: AWSAccess) throws -> DynamoDBTable 
     try DynamoDBTable(
         name: name,
         service: DynamoDBTable.service(
-            caller: access.caller, region: access.region, endpoint: access.endpoint("dynamodb")))
+            caller: access.caller, region: access.region, endpoint: access.endpoint("dynamodb"),
+            clock: access.local))
 }
 
 func describe(_ error: ControlStoreError) -> String {

@@ -159,9 +159,9 @@ private func idempotencyOptions(_ settings: ServeSettings, logger: Logger) throw
 }
 
 private func makeRegistry(
-    _ settings: ServeSettings, shards: EmbeddedShardFactory, clock: SystemClock, logger: Logger
+    _ settings: ServeSettings, shards: EmbeddedShardFactory, clock: any Clock, logger: Logger
 ) throws -> PoolRegistry {
-    let store = try openControlStore(settings.control)
+    let store = try openControlStore(settings.control, clock: clock)
     var factory: any ShardFactory = shards
     let faults = InjectedFaults(
         latencyMilliseconds: settings.injection.latencyMilliseconds, errorRate: settings.injection.errorRate)

@@ -4,6 +4,7 @@
 
 import ArgumentParser
 import QueuePoolCore
+import QueuePoolRuntime
 import QueuePoolServer
 import QueuePoolSettings
 
@@ -49,7 +50,8 @@ extension PoolCommand {
 
         private func removeRecord() async throws {
             try await reportingFailures { [name] in
-                let store = try openControlStore(try await control.settings(config: client.config))
+                let store = try openControlStore(
+                    try await control.settings(config: client.config), clock: SystemClock())
                 try await onOwnThread {
                     do {
                         let contents = try store.contents()

@@ -6,6 +6,7 @@ import ArgumentParser
 import Foundation
 import QueuePoolAWS
 import QueuePoolCore
+import QueuePoolRuntime
 import QueuePoolSQS
 import QueuePoolSettings
 
@@ -109,21 +110,22 @@ private func provisioning(
 ) async throws {
     try await reportingFailures {
         let settings = try await control.settings()
-        let access = try AWSAccess(settings)
-        let store = try openControlStore(settings)
+        let clock = SystemClock()
+        let access = try AWSAccess(settings, clock: clock)
+        let store = try openControlStore(settings, clock: clock)
         try await onOwnThread {
             do {
                 if makesTable, let table = store as? DynamoDBControlStore {
-                    try table.makeTable { Thread.sleep(forTimeInterval: 1) }
+                    try table.makeTable { clock.block(milliseconds: 1_000) }
                 }
                 let service = SQSAdministrator.service(
-                    caller: access.caller, region: access.region, endpoint: try access.endpoint("sqs"))
-                let start = Date().timeIntervalSince1970
+                    caller: access.caller, region: access.region, endpoint: try access.endpoint("sqs"),
+                    clock: clock)
                 try body(
                     PoolProvisioner(
                         queues: SQSAdministrator(service: service), store: store, region: access.region,
                         endpoint: try access.rememberedEndpoint(),
-                        now: { Timestamp(milliseconds: Int64(start * 1_000)) }, encode: encode))
+                        clock: clock, encode: encode))
             } catch let error as ProvisioningError {
                 throw failure(error)
             } catch let error as ControlStoreError {

@@ -3,12 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The random numbers of the tests: one seed, one sequence, on every machine.
-struct SplitMix64: RandomNumberGenerator {
+package struct SplitMix64: RandomNumberGenerator {
     private var state: UInt64
 
-    init(seed: UInt64) { state = seed }
+    package init(seed: UInt64) { state = seed }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var mixed = state
         mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -16,10 +16,10 @@ struct SplitMix64: RandomNumberGenerator {
         return mixed ^ (mixed >> 31)
     }
 
-    mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+    package mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
-    mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
+    package mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
 
     /// The seeds of one random test.
-    static func seeds(_ count: Int, from first: UInt64 = 1) -> [UInt64] { (0..<UInt64(count)).map { first + $0 } }
+    package static func seeds(_ count: Int, from first: UInt64 = 1) -> [UInt64] { (0..<UInt64(count)).map { first + $0 } }
 }

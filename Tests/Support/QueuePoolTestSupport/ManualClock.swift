@@ -2,29 +2,37 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import QueuePoolCore
-import QueuePoolRuntime
+package import QueuePoolCore
 import Synchronization
 
 /// A clock that stands still until a test moves it.
-final class ManualClock: RuntimeClock {
+package final class ManualClock: Clock {
     private struct State {
-        var now = Timestamp(milliseconds: 1_800_000_000_000)
+        var now: Timestamp
+        var wallOffset: Int64 = 0
         var timers: [(at: Timestamp, body: @Sendable () -> Void)] = []
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
+
+    package init(_ now: Timestamp = Timestamp(milliseconds: 1_800_000_000_000)) { state = Mutex(State(now: now)) }
 
     /// Timers that have not rung.
-    var timerCount: Int { state.withLock { $0.timers.count } }
+    package var timerCount: Int { state.withLock { $0.timers.count } }
 
-    func now() -> Timestamp { state.withLock { $0.now } }
+    package func now() -> Timestamp { state.withLock { $0.now } }
 
-    func schedule(at time: Timestamp, _ body: @escaping @Sendable () -> Void) {
+    package func wallTime() -> Timestamp { state.withLock { $0.now + $0.wallOffset } }
+
+    package func schedule(at time: Timestamp, _ body: @escaping @Sendable () -> Void) {
         state.withLock { $0.timers.append((time, body)) }
     }
 
-    func advance(milliseconds: Int) {
+    /// Steps the wall clock, ahead or back, which moves no timer.
+    package func stepWall(milliseconds: Int64) { state.withLock { $0.wallOffset += milliseconds } }
+
+    /// Rings what is due, in the order of its time.
+    package func advance(milliseconds: Int) {
         let end = now() + Int64(milliseconds)
         while let body = popTimer(until: end) { body() }
         state.withLock { $0.now = end }

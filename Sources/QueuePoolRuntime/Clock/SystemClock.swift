@@ -5,19 +5,10 @@
 import Dispatch
 import Glibc
 package import QueuePoolCore
-import Synchronization
-
-/// The time, and a way to be called later: the only clock that drivers know, so that tests can bring their own.
-package protocol RuntimeClock: Sendable {
-    /// Wall-clock time that never steps back.
-    func now() -> Timestamp
-    /// Calls `body` at `time` or soon after, on any thread.
-    func schedule(at time: Timestamp, _ body: @escaping @Sendable () -> Void)
-}
 
 /// The system's clock: real time at the start, carried on by the clock of the time since boot, so that a step of the
 /// wall clock moves neither a timeout nor a sequence number, and a machine that was suspended finds its timeouts over.
-package final class SystemClock: RuntimeClock {
+package final class SystemClock: Clock {
     private let offsetMilliseconds: Int64
     private let queue = DispatchQueue(label: "queuepool.timers")
     /// Dispatch's timers stand still while the machine is suspended: a long one looks at the clock now and then.
@@ -28,6 +19,8 @@ package final class SystemClock: RuntimeClock {
     package func now() -> Timestamp {
         Timestamp(milliseconds: SystemClock.read(CLOCK_BOOTTIME) + offsetMilliseconds)
     }
+
+    package func wallTime() -> Timestamp { Timestamp(milliseconds: SystemClock.read(CLOCK_REALTIME)) }
 
     package func schedule(at time: Timestamp, _ body: @escaping @Sendable () -> Void) {
         let delay = min(max(0, time - now()), SystemClock.sliceMilliseconds)
