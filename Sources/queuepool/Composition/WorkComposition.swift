@@ -12,11 +12,19 @@ import UnixSignals
 
 /// Runs a worker until it is told to stop.
 func runWork(_ settings: WorkSettings) async throws {
-    let logger = Logger(label: "queuepool")
+    let line = WorkProgress.isWanted(settings) ? TerminalLine() : nil
+    var logger = Logger(label: "queuepool")
+    if let line {
+        let base = logger.handler
+        logger = Logger(label: logger.label) { _ in LogsAboveLine(base: base, line: line) }
+    }
     let worker = try makeWorkerService(
         endpoint: settings.endpoint, pool: settings.pool.text, deliver: settings.deliver, shards: settings.shards,
         tuning: settings.worker, logger: logger)
-    let services = settings.metricsListen.map { watchedWorker(worker, listen: $0, logger: logger) } ?? [worker]
+    var services = [worker] as [any Service]
+    if let listen = settings.metricsListen { services = watchedWorker(worker, listen: listen, logger: logger) }
+    // First, so that it is told to stop last.
+    if let line { services.insert(WorkProgress(metrics: worker.metrics, line: line), at: 0) }
     var quiet = logger
     quiet.logLevel = max(logger.logLevel, .warning)
     var configuration = ServiceGroupConfiguration(
