@@ -112,45 +112,60 @@ let package = Package(
             name: "QueuePoolTestSupport", dependencies: ["QueuePoolCore"], path: "Tests/Support/QueuePoolTestSupport",
             swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolCoreTests", dependencies: ["QueuePoolCore", "QueuePoolTestSupport"], resources: [.copy("vectors.json")],
-            swiftSettings: settings),
-        .testTarget(name: "QueuePoolJSONTests", dependencies: ["QueuePoolTestSupport", "QueuePoolJSON"], swiftSettings: settings),
-        .testTarget(
-            name: "QueuePoolSQSTests", dependencies: ["QueuePoolTestSupport", "QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON"],
+            name: "QueuePoolCoreTests", dependencies: ["QueuePoolCore", "QueuePoolTestSupport"],
+            resources: [.copy("vectors.json")],
             swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolBenchTests", dependencies: ["QueuePoolTestSupport", "QueuePoolBench", "QueuePoolCore"], swiftSettings: settings),
+            name: "QueuePoolJSONTests", dependencies: ["QueuePoolTestSupport", "QueuePoolJSON"], swiftSettings: settings
+        ),
         .testTarget(
-            name: "QueuePoolSettingsTests", dependencies: ["QueuePoolTestSupport", "QueuePoolSettings", "QueuePoolCore"],
+            name: "QueuePoolSQSTests",
+            dependencies: ["QueuePoolTestSupport", "QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON"],
             swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolCommandTests", dependencies: ["QueuePoolTestSupport", "queuepool", "QueuePoolSettings", "QueuePoolServer"],
+            name: "QueuePoolBenchTests", dependencies: ["QueuePoolTestSupport", "QueuePoolBench", "QueuePoolCore"],
             swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolEmbeddedTests", dependencies: ["QueuePoolTestSupport", "QueuePoolEmbedded", "QueuePoolCore", "CFaultyVFS"],
+            name: "QueuePoolSettingsTests",
+            dependencies: ["QueuePoolTestSupport", "QueuePoolSettings", "QueuePoolCore"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolCommandTests",
+            dependencies: ["QueuePoolTestSupport", "queuepool", "QueuePoolSettings", "QueuePoolServer"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolEmbeddedTests",
+            dependencies: ["QueuePoolTestSupport", "QueuePoolEmbedded", "QueuePoolCore", "CFaultyVFS"],
             swiftSettings: settings),
         .testTarget(
             name: "QueuePoolRuntimeTests", dependencies: ["QueuePoolTestSupport", "QueuePoolRuntime", "QueuePoolCore"],
             swiftSettings: settings),
         .testTarget(
             name: "QueuePoolServerTests",
-            dependencies: ["QueuePoolTestSupport", 
+            dependencies: [
+                "QueuePoolTestSupport",
                 "QueuePoolServer", "QueuePoolEmbedded", "QueuePoolRuntime", "QueuePoolCore", "QueuePoolSQS", nioCore,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
             ],
             swiftSettings: settings),
-        .testTarget(name: "QueuePoolCurlTests", dependencies: ["QueuePoolTestSupport", "QueuePoolCurl"], swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolCurlTests", dependencies: ["QueuePoolTestSupport", "QueuePoolCurl"], swiftSettings: settings
+        ),
         .testTarget(
             name: "QueuePoolAWSTests",
-            dependencies: ["QueuePoolTestSupport", 
+            dependencies: [
+                "QueuePoolTestSupport",
                 "QueuePoolAWS", "QueuePoolCurl", "QueuePoolCore", "QueuePoolJSON", "QueuePoolSQS", "QueuePoolEmbedded",
             ],
             resources: [.copy("vectors.json")], swiftSettings: settings),
-        .testTarget(name: "QueuePoolEmailTests", dependencies: ["QueuePoolTestSupport", "QueuePoolEmail"], swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolWorkerTests", dependencies: ["QueuePoolTestSupport", "QueuePoolWorker", "QueuePoolCore", "QueuePoolCurl"],
+            name: "QueuePoolEmailTests", dependencies: ["QueuePoolTestSupport", "QueuePoolEmail"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolWorkerTests",
+            dependencies: ["QueuePoolTestSupport", "QueuePoolWorker", "QueuePoolCore", "QueuePoolCurl"],
             swiftSettings: settings),
     ]
 )

@@ -37,8 +37,8 @@ struct Routes: Sendable {
     let metrics: MetricsPage
     let whyNotReady: @Sendable () -> String?
 
-    func router() -> Router<Context> {
-        let router = Router(context: Context.self)
+    func router() -> Hummingbird.Router<Context> {
+        let router = Hummingbird.Router(context: Context.self)
         router.add(middleware: GuardMiddleware(browsers: browsers))
         router.add(middleware: ProblemMiddleware())
         addOperations(router)
@@ -53,7 +53,7 @@ struct Routes: Sendable {
         return router
     }
 
-    private func addOperations(_ router: Router<Context>) {
+    private func addOperations(_ router: Hummingbird.Router<Context>) {
         router.get("/") { request, context in
             guard QueryService.takes(request) else {
                 return Routes.text(ConsolePage.html, "text/html; charset=utf-8")
@@ -74,7 +74,7 @@ struct Routes: Sendable {
         }
     }
 
-    private func addPools(_ router: Router<Context>) {
+    private func addPools(_ router: Hummingbird.Router<Context>) {
         let admin = PoolAdministration(registry: service.registry)
         router.get("/v1/pools") { _, _ in
             Answer(
@@ -100,7 +100,7 @@ struct Routes: Sendable {
         }
     }
 
-    private func addMessages(_ router: Router<Context>) {
+    private func addMessages(_ router: Hummingbird.Router<Context>) {
         router.post("/v1/pools/:pool/messages") { request, context in
             let pool = try pool(context)
             let key = try Routes.idempotencyKey(request)

@@ -4,8 +4,8 @@
 
 import QueuePoolCore
 import QueuePoolCurl
-import Synchronization
 import QueuePoolTestSupport
+import Synchronization
 import Testing
 
 @testable import QueuePoolAWS

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolCurl
+import QueuePoolTestSupport
 import Synchronization
 
 @testable import QueuePoolAWS
-import QueuePoolTestSupport
 
 /// Answers from a list, and remembers what was asked.
 final class FakeCaller: AWSCaller {

@@ -6,8 +6,8 @@ import Foundation
 import QueuePoolCore
 import QueuePoolCurl
 import QueuePoolSQS
-import Synchronization
 import QueuePoolTestSupport
+import Synchronization
 import Testing
 
 @testable import QueuePoolAWS

@@ -4,8 +4,8 @@
 
 import QueuePoolCore
 import QueuePoolRuntime
-import Synchronization
 import QueuePoolTestSupport
+import Synchronization
 import Testing
 
 /// I2: what follows a failed entry in its group and request fails too, and is told so.

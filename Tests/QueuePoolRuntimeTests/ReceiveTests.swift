@@ -4,8 +4,8 @@
 
 import QueuePoolCore
 import QueuePoolRuntime
-import Synchronization
 import QueuePoolTestSupport
+import Synchronization
 import Testing
 
 @Suite("A slow, dead or throttled shard delays its own groups only")

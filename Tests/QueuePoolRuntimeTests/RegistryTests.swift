@@ -4,8 +4,8 @@
 
 import QueuePoolCore
 import QueuePoolRuntime
-import Synchronization
 import QueuePoolTestSupport
+import Synchronization
 import Testing
 
 /// A registry on fakes.

@@ -4,8 +4,8 @@
 
 import QueuePoolCore
 import QueuePoolRuntime
-import Synchronization
 import QueuePoolTestSupport
+import Synchronization
 import Testing
 
 /// What senders were told, in the order of telling.

@@ -4,8 +4,8 @@
 
 import QueuePoolCore
 import QueuePoolRuntime
-import Synchronization
 import QueuePoolTestSupport
+import Synchronization
 import Testing
 
 /// How many messages were stored, and why others were not.

@@ -33,7 +33,7 @@ import Testing
     @Test func `a shard refuses a group that is another's, alone and in a batch`() async throws {
         let stage = try ServiceStage()
         let pool = try #require(stage.registry.pool("mail.fifo"))
-        let own = pool.shard(ofGroupHash: "g".withContiguousBytes { XXHash64.hash($0) }).name
+        let own = pool.router.shard(ofGroupHash: "g".withContiguousBytes { XXHash64.hash($0) }).name
         let other = try #require(pool.snapshot.shards.first { $0.name != own }?.name)
         let message = "\"MessageGroupId\":\"g\",\"MessageDeduplicationId\":\"1\",\"MessageBody\":\"x\""
         let refused = try await stage.sqs("SendMessage", "{\"QueueUrl\":\"\(other)\",\(message)}")

@@ -5,9 +5,7 @@
 package import QueuePoolCore
 import Synchronization
 
-// A pool at work: its topology, its shards, and the doors through which everybody sends, receives and deletes. Guarantees
-// that a message goes to the shard that the topology names for its group (I4), and that entries of one request which go
-// to one shard keep their order there (I2).
+// A pool at work: its topology, its router, its shards, and the doors through which everybody receives and deletes.
 
 /// One logical FIFO queue over N shards.
 package final class Pool: Sendable {
@@ -18,9 +16,6 @@ package final class Pool: Sendable {
         /// Requests a second for each action and shard; `nil` is no limit.
         package let quota: Int?
         package let shards: [PoolShard]
-        /// Places in `shards` by the number of a shard's index. A topology's slots name its own shards only, and these are
-        /// all here: that is why a look-up needs no other way.
-        fileprivate let places: [Int]
 
         fileprivate init(
             _ definition: PoolDefinition, _ attributes: QueueAttributes, _ quota: Int?, _ shards: [PoolShard]
@@ -29,9 +24,6 @@ package final class Pool: Sendable {
             self.attributes = attributes
             self.quota = quota
             self.shards = shards
-            var places = Array(repeating: -1, count: (shards.map(\.index.number).max() ?? -1) + 1)
-            for (place, shard) in shards.enumerated() { places[shard.index.number] = place }
-            self.places = places
         }
 
         package var topology: Topology { definition.topology }
@@ -39,6 +31,8 @@ package final class Pool: Sendable {
     }
 
     package let name: PoolName
+    /// The way of every send.
+    package let router: Router
     private let state: Mutex<Snapshot>
     private let turn = Atomic(0)
     private let clock: any Clock
@@ -51,6 +45,7 @@ package final class Pool: Sendable {
         clock: any Clock
     ) {
         name = definition.name
+        router = Router(topology: definition.topology, shards: shards)
         state = Mutex(Snapshot(definition, attributes, quota, shards))
         self.clock = clock
         let byIndex = Dictionary(uniqueKeysWithValues: shards.map { ($0.index, $0.shard) })
@@ -70,8 +65,6 @@ package final class Pool: Sendable {
     /// Whether requests over the quota are refused at once, as one SQS queue refuses them, instead of waiting.
     package var isThrottledAtOnce: Bool { state.withLock { $0.quota != nil && $0.isSingle } }
 
-    package func now() -> Timestamp { clock.now() }
-
     /// Takes over new attributes or tags, also in the shards.
     package func update(_ definition: PoolDefinition, _ attributes: QueueAttributes) {
         let shards = state.withLock { state in
@@ -84,23 +77,16 @@ package final class Pool: Sendable {
 
     // MARK: - Sending
 
-    /// The shard of a message group.
-    package func shard(ofGroupHash hash: UInt64) -> PoolShard {
-        state.withLock { state in state.shards[state.places[state.definition.topology.shard(ofGroupHash: hash).number]]
-        }
-    }
-
     /// Sends one message.
     package func send(
         _ message: OutgoingMessage, completion: @escaping @Sendable (Result<SendReceipt, ShardError>) -> Void
     ) {
-        shard(ofGroupHash: message.groupHash).sender.send([
-            BatcherEntry(message: message, ticket: SendTicket(completion))
-        ])
+        var request = SendRequest()
+        request.add(message, at: 0) { result, _ in completion(result) }
+        router.send(request)
     }
 
-    /// Sends the messages of one request: split over the shards, in order on each, answered together in entry order.
-    /// Once one of a group fails, the later ones of that group fail too (I2).
+    /// Sends the messages of one request, answered together in their order.
     /// - Parameters:
     ///   - order: what the request has in common, if its door refused some of its entries already.
     ///   - positions: of the messages among the request's entries, ascending; `nil` if there are no others.
@@ -108,17 +94,12 @@ package final class Pool: Sendable {
         _ messages: [OutgoingMessage], isPaid: Bool = false, order: RequestOrder? = nil, positions: [Int]? = nil,
         completion: @escaping @Sendable ([Result<SendReceipt, ShardError>]) -> Void
     ) {
-        let order = messages.count > 1 ? order ?? RequestOrder() : order
         let gathering = Gathering<Result<SendReceipt, ShardError>>(count: messages.count, completion)
-        var batches = ShardBatches()
+        var request = SendRequest(order: order, isPaid: isPaid)
         for (place, message) in messages.enumerated() {
-            batches.add(
-                BatcherEntry(
-                    message: message, ticket: SendTicket { gathering.put($0, at: place) }, isPaid: isPaid,
-                    order: order, position: positions?[place] ?? place),
-                to: shard(ofGroupHash: message.groupHash))
+            request.add(message, at: positions?[place] ?? place) { result, _ in gathering.put(result, at: place) }
         }
-        batches.send()
+        router.send(request)
     }
 
     // MARK: - Receiving

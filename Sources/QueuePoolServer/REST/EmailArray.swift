@@ -117,27 +117,24 @@ struct EmailArray: Sendable {
 
     private func send(_ readings: [Reading], _ reply: @escaping Reply) {
         let results = ArrayResults(count: readings.count, reply: reply)
-        let order = RequestOrder()
-        var batches = ShardBatches()
+        var request = SendRequest()
         for (index, reading) in readings.enumerated() {
             switch reading {
             case .failure(let refusal):
                 if let hash = refusal.groupHash {
-                    order.fail(index, group: hash, because: .invalid(code: refusal.problem.kind))
+                    request.refuse(index, groupHash: hash, because: .invalid(code: refusal.problem.kind))
                 }
                 results.fill(index, .refused(refusal.problem))
             case .success(let message):
-                let shard = pool.shard(ofGroupHash: message.groupHash)
-                let ticket = SendTicket { result in
+                request.add(message, at: index) { result, shard in
                     switch result {
                     case .success(let receipt): results.fill(index, .accepted(receipt, shard: shard.name))
                     case .failure(let error): results.fill(index, .refused(Problem(error)))
                     }
                 }
-                batches.add(BatcherEntry(message: message, ticket: ticket, order: order, position: index), to: shard)
             }
         }
-        batches.send()
+        pool.router.send(request)
     }
 }
 

@@ -53,21 +53,19 @@ struct MessageSender: Sendable {
 
     /// Sends a message; it is accepted once it is durable.
     func send(_ message: OutgoingMessage, to pool: Pool, done: @escaping @Sendable (SendOutcome) -> Void) {
-        let shard = pool.shard(ofGroupHash: message.groupHash)
-        let entry = BatcherEntry<SendTicket>(
-            message: message,
-            ticket: SendTicket { result in
-                switch result {
-                case .success(let receipt):
-                    var json = JSONWriter(capacity: 160)
-                    json.beginObject()
-                    MessageSender.write(receipt, shard.name, to: &json)
-                    json.endObject()
-                    done(.accepted(json.take()))
-                case .failure(let error): done(.refused(Problem(error), mayBeStored: error.mayBeStored))
-                }
-            })
-        shard.sender.send([entry])
+        var request = SendRequest()
+        request.add(message, at: 0) { result, shard in
+            switch result {
+            case .success(let receipt):
+                var json = JSONWriter(capacity: 160)
+                json.beginObject()
+                MessageSender.write(receipt, shard.name, to: &json)
+                json.endObject()
+                done(.accepted(json.take()))
+            case .failure(let error): done(.refused(Problem(error), mayBeStored: error.mayBeStored))
+            }
+        }
+        pool.router.send(request)
     }
 
     /// Writes the members of a receipt.

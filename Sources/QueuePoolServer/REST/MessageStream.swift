@@ -78,28 +78,25 @@ struct MessageStream: Sendable {
         _ next: (inout LineSplitter) -> LineSplitter.Line?
     ) {
         let attributes = pool.attributes
-        var batches = ShardBatches()
+        var request = SendRequest(order: order)
         while let found = next(&splitter) {
             let position = results.open(line: found.number)
             do throws(MessageReader.Refusal) {
                 let message = try message(found.content, attributes)
-                let shard = pool.shard(ofGroupHash: message.groupHash)
-                let ticket = SendTicket { result in
+                request.add(message, at: position) { result, shard in
                     switch result {
                     case .success(let receipt): results.fill(position, .accepted(receipt, shard: shard.name))
                     case .failure(let error): results.fill(position, .refused(Problem(error)))
                     }
                 }
-                batches.add(
-                    BatcherEntry(message: message, ticket: ticket, order: order, position: position), to: shard)
             } catch {
                 if let hash = error.groupHash {
-                    order.fail(position, group: hash, because: .invalid(code: error.problem.kind))
+                    request.refuse(position, groupHash: hash, because: .invalid(code: error.problem.kind))
                 }
                 results.fill(position, .refused(error.problem))
             }
         }
-        batches.send()
+        pool.router.send(request)
     }
 
     private func message(

@@ -14,22 +14,21 @@ extension SQSService {
             request.entry, attributes: target.pool.attributes, isBatch: false, traceHeader: SQSService.text(trace))
         let shard = try shard(of: prepared, target)
         let isPaid = try pay(target, shard)
-        let entry = BatcherEntry<SendTicket>(
-            message: prepared.message,
-            ticket: SendTicket { result in
-                switch result {
-                case .success(let receipt):
-                    reply(SQSService.answer { SQSAnswer.sendMessage(SendAnswer(receipt, prepared), to: &$0) })
-                case .failure(let error): reply(SQSService.answer(SQSError(error)))
-                }
-            }, isPaid: isPaid)
-        shard.sender.send([entry])
+        var sending = SendRequest(isPaid: isPaid)
+        sending.add(prepared.message, at: 0) { result, _ in
+            switch result {
+            case .success(let receipt):
+                reply(SQSService.answer { SQSAnswer.sendMessage(SendAnswer(receipt, prepared), to: &$0) })
+            case .failure(let error): reply(SQSService.answer(SQSError(error)))
+            }
+        }
+        target.pool.router.send(sending)
     }
 
     /// The shard of a message's group, which must be the one that the request names, if it names one: a group that was on
     /// two shards would have no order (I4).
     private func shard(of send: PreparedSend, _ target: QueueTarget) throws(SQSError) -> PoolShard {
-        let shard = target.pool.shard(ofGroupHash: send.message.groupHash)
+        let shard = target.pool.router.shard(ofGroupHash: send.message.groupHash)
         guard let named = target.shard, named !== shard else { return shard }
         throw SQSError(
             .invalidParameterValue,
@@ -75,7 +74,7 @@ extension SQSService {
         guard let first = prepared.first else {
             return reply(SQSService.batchAnswer(request, [], [], failures))
         }
-        let isPaid = try pay(target, target.pool.shard(ofGroupHash: first.send.message.groupHash))
+        let isPaid = try pay(target, target.pool.router.shard(ofGroupHash: first.send.message.groupHash))
         let sends = prepared
         let refused = failures
         target.pool.send(sends.map(\.send.message), isPaid: isPaid) { results in

@@ -21,5 +21,7 @@ package struct SplitMix64: RandomNumberGenerator {
     package mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
 
     /// The seeds of one random test.
-    package static func seeds(_ count: Int, from first: UInt64 = 1) -> [UInt64] { (0..<UInt64(count)).map { first + $0 } }
+    package static func seeds(_ count: Int, from first: UInt64 = 1) -> [UInt64] {
+        (0..<UInt64(count)).map { first + $0 }
+    }
 }

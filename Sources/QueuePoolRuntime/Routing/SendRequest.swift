@@ -1,0 +1,47 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+
+/// Messages that one door sends together, in order. Once one of a group fails, the later ones of that group fail too,
+/// with its reason (I2).
+package struct SendRequest: Sendable {
+    /// What became of one message, and the shard that was asked; called once, on any thread.
+    package typealias Completion = @Sendable (Result<SendReceipt, ShardError>, PoolShard) -> Void
+
+    struct Entry: Sendable {
+        let message: OutgoingMessage
+        let position: Int
+        let completion: Completion
+    }
+
+    private(set) var entries: [Entry] = []
+    private(set) var order: RequestOrder?
+    /// A token of the quota was taken for it already.
+    let isPaid: Bool
+
+    /// - Parameter order: of a request that comes in parts; `nil` for one that is whole.
+    package init(order: RequestOrder? = nil, isPaid: Bool = false) {
+        self.order = order
+        self.isPaid = isPaid
+    }
+
+    package var isEmpty: Bool { entries.isEmpty }
+
+    /// - Parameter position: among all entries of the request, those that were refused too; each larger than the last.
+    package mutating func add(_ message: OutgoingMessage, at position: Int, completion: @escaping Completion) {
+        entries.append(Entry(message: message, position: position, completion: completion))
+    }
+
+    /// The door refused an entry: the later ones of its group are refused too.
+    /// - Parameter hash: of its message group.
+    package mutating func refuse(_ position: Int, groupHash hash: UInt64, because error: ShardError) {
+        let order = self.order ?? RequestOrder()
+        self.order = order
+        order.fail(position, group: hash, because: error)
+    }
+
+    /// What its entries have in common; the only one of a request has nothing.
+    var commonOrder: RequestOrder? { order ?? (entries.count > 1 ? RequestOrder() : nil) }
+}
