@@ -10,7 +10,7 @@ import Testing
 @testable import QueuePoolEmbedded
 
 /// A dead-letter queue that notes what it is sent, and answers as told.
-private final class DeadLetters: Sendable {
+final class DeadLetters: Sendable {
     enum Answer { case stored, refused, silent }
 
     private let state = Mutex<(ids: [String], answer: Answer)>(([], .stored))

@@ -69,17 +69,21 @@ final class FaultyDisk: @unchecked Sendable {
     }
 }
 
-/// A message to group `g` whose deduplication id is its body.
-func letter(_ body: String) -> OutgoingMessage {
+/// A message whose deduplication id is its body.
+func letter(_ body: String, group: String = "g") -> OutgoingMessage {
     let record = Array(body.utf8).withUnsafeBytes {
-        MessageRecord(group: Array("g".utf8), deduplicationID: Array(body.utf8), body: $0)
+        MessageRecord(group: Array(group.utf8), deduplicationID: Array(body.utf8), body: $0)
     }
-    return OutgoingMessage(record: record, groupHash: XXHash64.hash("g"))
+    return OutgoingMessage(record: record, groupHash: XXHash64.hash(group))
 }
 
 extension Shard {
     func put(_ bodies: String...) async throws -> [SendReceipt] {
-        try await withCheckedContinuation { done in send(bodies.map(letter)) { done.resume(returning: $0) } }.get()
+        try await put(bodies.map { letter($0) })
+    }
+
+    func put(_ messages: [OutgoingMessage]) async throws -> [SendReceipt] {
+        try await withCheckedContinuation { done in send(messages) { done.resume(returning: $0) } }.get()
     }
 
     func get(_ limit: Int = 10) async throws -> [(body: String, handle: ReceiptHandle)] {

@@ -42,6 +42,10 @@ package final class CommitPool: Sendable {
     private let state = Mutex(State())
     private let wake = DispatchSemaphore(value: 0)
     private let ticks = DispatchQueue(label: "queuepool.ticks")
+    private let tickNumber = Atomic(0)
+
+    /// Counts the seconds. After each, every shard of a store that was taken in has a turn.
+    var tickCount: Int { tickNumber.load(ordering: .relaxed) }
 
     /// Starts the threads; they live as long as the process.
     /// - Parameters:
@@ -105,6 +109,7 @@ package final class CommitPool: Sendable {
     private func tick() {
         ticks.asyncAfter(deadline: .now() + .milliseconds(CommitPool.tickMilliseconds)) { [weak self] in
             guard let self else { return }
+            tickNumber.wrappingAdd(1, ordering: .relaxed)
             for store in state.withLock({ Array($0.members.values) }) { store.pokeAll() }
             tick()
         }

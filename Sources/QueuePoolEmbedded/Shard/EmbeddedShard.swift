@@ -55,6 +55,16 @@ package final class EmbeddedShard: Shard {
     package func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
     ) {
+        let decision = decide(command)
+        if decision.toDeadLetter.isEmpty, decision.received.allSatisfy({ $0.body != nil }) {
+            completion(.success(decision.received.compactMap { entry in entry.body.map { entry.message(in: $0) } }))
+        } else if !post(.load(decision, command, completion)) {
+            completion(.failure(.closed))
+        }
+    }
+
+    /// Asks the index what a receive gets now.
+    func decide(_ command: ReceiveCommand) -> ReceiveDecision {
         let time = now()
         let decision = index.withLock { index in
             index.advance(to: time)
@@ -64,11 +74,7 @@ package final class EmbeddedShard: Shard {
                 now: time)
         }
         if !decision.expired.isEmpty { _ = post(.expire(decision.expired)) }
-        if decision.toDeadLetter.isEmpty, decision.received.allSatisfy({ $0.body != nil }) {
-            completion(.success(decision.received.compactMap { entry in entry.body.map { entry.message(in: $0) } }))
-        } else if !post(.load(decision, completion)) {
-            completion(.failure(.closed))
-        }
+        return decision
     }
 
     package func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {

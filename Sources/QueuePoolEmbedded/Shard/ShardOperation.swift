@@ -9,8 +9,8 @@ enum ShardOperation: Sendable {
     /// The messages are asked for when the commit begins.
     case send(@Sendable () -> [OutgoingMessage], @Sendable (Result<[SendReceipt], ShardError>) -> Void)
     case delete([ReceiptHandle], @Sendable ([DeleteOutcome]) -> Void)
-    /// Fetch the bodies of what a receive handed out.
-    case load(ReceiveDecision, @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
+    /// Fetch the bodies of what a receive handed out, and move what it found spent.
+    case load(ReceiveDecision, ReceiveCommand, @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
     /// Delete what was moved to the dead-letter queue, or let go of what could not be.
     case finishMove([(handle: ReceiptHandle, isStored: Bool)])
     /// Delete what a receive found to be older than the retention period.

@@ -8,12 +8,11 @@ import Synchronization
 // Bodies that are not in memory.
 
 extension ShardWriter {
-    /// Fetches what a receive handed out and starts the moves that it asked for.
+    /// Fetches what a receive handed out.
     func load(
-        _ decision: ReceiveDecision, _ completion: @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+        _ decision: ReceiveDecision, _ bodies: inout [Int64: [UInt8]],
+        _ completion: @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
     ) {
-        var bodies: [Int64: [UInt8]] = [:]
-        if !decision.toDeadLetter.isEmpty { move(decision.toDeadLetter, &bodies) }
         var messages: [ReceivedMessage] = []
         messages.reserveCapacity(decision.received.count)
         for entry in decision.received {

@@ -68,6 +68,7 @@ extension ShardWriter {
     func finishMove(_ results: [(handle: ReceiptHandle, isStored: Bool)], _ turn: inout ShardTurn) {
         let now = shard.now()
         let outcome = moves.answered(results, now: now)
+        waiting.answered()
         turn.moves.append(contentsOf: outcome.delete)
         putBack(outcome.wait, until: outcome.until, now)
         if outcome.beginsToFail { shard.report(.deadLetterFailed(outcome.wait.map(ShardTurn.messageID))) }
@@ -75,6 +76,7 @@ extension ShardWriter {
 
     private func putBack(_ handles: [ReceiptHandle], until: Timestamp, _ now: Timestamp) {
         guard !handles.isEmpty else { return }
+        waiting.settled(handles)
         shard.index.withLock { index in
             for handle in handles {
                 index.finishDelete(handle, isDurable: false, deletionRow: 0, now: now, until: until)
@@ -85,6 +87,7 @@ extension ShardWriter {
     /// The deletions of moved messages were written, or not.
     func settleMoves(_ handles: [ReceiptHandle], isDurable: Bool) {
         moves.deleted(handles, isDurable: isDurable)
+        waiting.settled(handles)
         guard isDurable else { return }
         let gone = Set(handles.map(\.sequence))
         for place in moveNotes.indices { moveNotes[place].left.subtract(gone) }

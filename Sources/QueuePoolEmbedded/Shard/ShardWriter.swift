@@ -23,6 +23,7 @@ final class ShardWriter: @unchecked Sendable {
     var books: LogBooks
     var moves = DeadLetterMoves()
     var moveNotes: [MoveNote] = []
+    var waiting = WaitingReceives()
     var purges = PurgeLine()
     var memory: MemoryShare
     /// Whether the last commit failed, so that a change is told once.
@@ -98,7 +99,8 @@ final class ShardWriter: @unchecked Sendable {
             case .delete(let handles, let completion): turn.deletes.append((handles, completion))
             case .finishMove(let results): finishMove(results, &turn)
             case .expire(let handles): turn.expired.append(contentsOf: handles)
-            case .load(let decision, let completion): load(decision, completion)
+            case .load(let decision, let command, let completion):
+                take(decision, of: WaitingReceives.Receive(command, since: store.pool.tickCount, completion))
             case .purge(let completion):
                 // A purge divides what came before it from what comes after.
                 commit(turn)
@@ -144,7 +146,8 @@ final class ShardWriter: @unchecked Sendable {
         shard.counters.moved.wrappingAdd(failure == nil ? turn.movedCount : 0, ordering: .relaxed)
         turn.answer(failure)
         report(turn, failure)
-        if isReady { shard.notifyReady() }
+        // Who waits for a move has its turn before others are told.
+        if isReady, waiting.isEmpty { shard.notifyReady() }
     }
 
     private func take(note turn: inout ShardTurn) {

@@ -280,6 +280,7 @@ final class Store: @unchecked Sendable {
             commit(writers.compactMap { writer in writer.begin().map { (writer, $0) } })
             for writer in writers {
                 writer.maintain()
+                writer.resumeReceives()
                 writer.purgeSlice()
             }
             finishRemovals()
@@ -308,6 +309,7 @@ final class Store: @unchecked Sendable {
             if line.members.isEmpty { pool.remove(self) }
         }
         exclusivelyInPool {
+            writer.endReceives()
             writer.writeDeliveries()
             release()
         }
