@@ -86,7 +86,7 @@ let package = Package(
             name: "QueuePoolWorker",
             dependencies: [
                 "QueuePoolCore", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCurl",
-                "CQueuePoolCommand", lifecycle, logging, deque,
+                "QueuePoolRuntime", "CQueuePoolCommand", lifecycle, logging, deque,
             ],
             swiftSettings: settings),
         .target(

@@ -20,7 +20,7 @@ struct EffectPerformer: Sendable {
     let health: ShardHealth
     let metrics: WorkerMetrics
     let logger: Logger
-    let now: @Sendable () -> Timestamp
+    let clock: any Clock
 
     func perform(_ effect: GroupScheduler.Effect) async {
         switch effect {
@@ -48,11 +48,11 @@ struct EffectPerformer: Sendable {
 
     private func receive(_ shard: Int) async {
         let name = shards[shard]
-        let began = now()
+        let began = clock.now()
         do throws(WorkerQueueError) {
             let messages = try await queue.receive(
                 from: name, visibilitySeconds: options.visibilitySeconds, waitSeconds: EffectPerformer.waitSeconds)
-            let received = now()
+            let received = clock.now()
             let mine = messages.map { message in
                 var message = message
                 message.shard = shard
@@ -64,7 +64,7 @@ struct EffectPerformer: Sendable {
             if health.succeeded(shard) { logger.info("Shard answers again", metadata: ["shard": "\(name)"]) }
             // Counted from the answer: the queue's clock began no later, and half the timeout is kept in hand.
             let visibleAt = max(began, received) + Int64(options.visibilitySeconds) * 1_000
-            desk.handle { $0.received(mine, from: shard, visibleAt: visibleAt, now: now()) }
+            desk.handle { $0.received(mine, from: shard, visibleAt: visibleAt, now: clock.now()) }
         } catch {
             // A receive that was broken off says nothing of the shard.
             if !Task.isCancelled, health.failed(shard) {
@@ -73,16 +73,16 @@ struct EffectPerformer: Sendable {
                     metadata: ["shard": "\(name)", "endpoint": "\(options.endpoint)", "reason": "\(error)"])
             }
             // A server learns that a client is gone a moment later; what is given back before would go to this receive.
-            if Task.isCancelled { await Task { try? await Task.sleep(for: .milliseconds(100)) }.value }
-            desk.handle { $0.receiveFailed(from: shard, now: now()) }
+            if Task.isCancelled { await clock.pause(milliseconds: 100) }
+            desk.handle { $0.receiveFailed(from: shard, now: clock.now()) }
         }
     }
 
     private func deliver(_ message: WorkMessage, _ attempt: Int, _ target: Int) async {
         metrics.deliveryBegan(target: target, attempt: attempt)
-        let began = ContinuousClock.now
+        let began = clock.now()
         let outcome = await targets[target].deliver(message, attempt: attempt)
-        metrics.deliveryEnded(target: target, outcome, after: began.duration(to: .now))
+        metrics.deliveryEnded(target: target, outcome, after: .milliseconds(clock.now() - began))
         if outcome != .delivered {
             logger.notice(
                 "Delivery failed",
@@ -92,7 +92,7 @@ struct EffectPerformer: Sendable {
                     "outcome": "\(EffectPerformer.name(outcome))",
                 ])
         }
-        desk.handle { $0.attempted(message, target: target, outcome, now: now()) }
+        desk.handle { $0.attempted(message, target: target, outcome, now: clock.now()) }
     }
 
     private func move(_ message: WorkMessage, _ reason: DeadLetterReason) async {
@@ -114,7 +114,7 @@ struct EffectPerformer: Sendable {
                 "group_hash": "\(EffectPerformer.hash(ofGroup: message.group))", "reason": "\(reason.reason)",
                 "error_class": "\(reason.errorClass)", "attempts": "\(reason.attempts)", "stored": "\(isStored)",
             ])
-        desk.handle { $0.moved(message, isStored: isStored, now: now()) }
+        desk.handle { $0.moved(message, isStored: isStored, now: clock.now()) }
     }
 
     private func delete(_ shard: Int, _ messages: [WorkMessage]) async {
@@ -126,11 +126,11 @@ struct EffectPerformer: Sendable {
                     "Deleted too late: the message comes again, and is deleted then",
                     metadata: ["message.id": "\(message.id)", "shard": "\(shards[shard])"])
             }
-            if !failed.isEmpty { try? await Task.sleep(for: .milliseconds(200)) }
-            desk.handle { $0.deleted(shard: shard, lost: lost, failed: failed, now: now()) }
+            if !failed.isEmpty { await clock.sleep(milliseconds: 200) }
+            desk.handle { $0.deleted(shard: shard, lost: lost, failed: failed, now: clock.now()) }
         } catch {
-            try? await Task.sleep(for: .milliseconds(500))
-            desk.handle { $0.deleted(shard: shard, lost: [], failed: messages, now: now()) }
+            await clock.sleep(milliseconds: 500)
+            desk.handle { $0.deleted(shard: shard, lost: [], failed: messages, now: clock.now()) }
         }
     }
 
@@ -153,7 +153,7 @@ struct EffectPerformer: Sendable {
     }
 
     private func extend(_ shard: Int, _ messages: [WorkMessage]) async {
-        let began = now()
+        let began = clock.now()
         var lost: [WorkMessage] = []
         var failed: [WorkMessage] = []
         for batch in EffectPerformer.batches(messages) {
@@ -171,7 +171,7 @@ struct EffectPerformer: Sendable {
         desk.handle { scheduler in
             let answered = messages.filter { !unanswered.contains($0.group) }
             return scheduler.extensionFailed(shard: shard, messages.filter { unanswered.contains($0.group) })
-                + scheduler.extended(shard: shard, answered, lost: gone, visibleAt: visibleAt, now: now())
+                + scheduler.extended(shard: shard, answered, lost: gone, visibleAt: visibleAt, now: clock.now())
         }
     }
 

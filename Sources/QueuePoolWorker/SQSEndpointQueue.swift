@@ -2,7 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 package import QueuePoolCore
 package import QueuePoolCurl
 import QueuePoolJSON
@@ -12,9 +11,11 @@ import QueuePoolSQS
 package struct SQSEndpointQueue: WorkerQueue {
     private let engine: CurlEngine
     private let endpoint: String
+    private let clock: any Clock
 
     /// - Parameter endpoint: `http://HOST:PORT`, without a slash at its end.
-    package init(engine: CurlEngine, endpoint: String) {
+    package init(engine: CurlEngine, endpoint: String, clock: any Clock) {
+        self.clock = clock
         self.engine = engine
         self.endpoint = endpoint
     }
@@ -62,7 +63,9 @@ package struct SQSEndpointQueue: WorkerQueue {
                 json.endArray()
             }
         }
-        return try SQSEndpointQueue.parse(answer) { (json) throws(JSONFault) in try ReceivedMessages.read(&json) }
+        return try SQSEndpointQueue.parse(answer) { (json) throws(JSONFault) in
+            try ReceivedMessages.read(&json, at: clock.wallTime())
+        }
     }
 
     package func delete(
@@ -241,7 +244,7 @@ private enum BatchFailures {
 }
 
 private enum ReceivedMessages {
-    static func read(_ json: inout JSONReader) throws(JSONFault) -> [WorkMessage] {
+    static func read(_ json: inout JSONReader, at time: Timestamp) throws(JSONFault) -> [WorkMessage] {
         var messages: [WorkMessage] = []
         try json.beginObject()
         while let key = try json.nextKey() {
@@ -250,12 +253,12 @@ private enum ReceivedMessages {
                 continue
             }
             try json.beginArray()
-            while try json.nextElement() { messages.append(try message(&json)) }
+            while try json.nextElement() { messages.append(try message(&json, at: time)) }
         }
         return messages
     }
 
-    private static func message(_ json: inout JSONReader) throws(JSONFault) -> WorkMessage {
+    private static func message(_ json: inout JSONReader, at time: Timestamp) throws(JSONFault) -> WorkMessage {
         var message = WorkMessage(id: "", handle: "", group: "")
         try json.beginObject()
         while let key = try json.nextKey() {
@@ -266,7 +269,7 @@ private enum ReceivedMessages {
             } else if key.equals("Body") {
                 message.body = try json.readString().array
             } else if key.equals("Attributes") {
-                try readSystem(&message, &json)
+                try readSystem(&message, &json, at: time)
             } else if key.equals("MessageAttributes") {
                 try readAttributes(&message, &json)
             } else {
@@ -276,7 +279,9 @@ private enum ReceivedMessages {
         return message
     }
 
-    private static func readSystem(_ message: inout WorkMessage, _ json: inout JSONReader) throws(JSONFault) {
+    private static func readSystem(
+        _ message: inout WorkMessage, _ json: inout JSONReader, at time: Timestamp
+    ) throws(JSONFault) {
         try json.beginObject()
         while let key = try json.nextKey() {
             if key.equals("MessageGroupId") {
@@ -285,18 +290,13 @@ private enum ReceivedMessages {
                 message.receiveCount = max(1, Int(try json.readString().text) ?? 1)
             } else if key.equals("ApproximateFirstReceiveTimestamp") {
                 // The two clocks may differ, and a first receive is never later than now.
-                message.millisecondsSinceFirstReceive = Int64(try json.readString().text).map { max(0, wallTime() - $0) }
+                message.millisecondsSinceFirstReceive = Int64(try json.readString().text).map {
+                    max(0, time.milliseconds - $0)
+                }
             } else {
                 try json.skipValue()
             }
         }
-    }
-
-    /// Milliseconds since 1970, as the queue counts.
-    private static func wallTime() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
     }
 
     private static func readAttributes(_ message: inout WorkMessage, _ json: inout JSONReader) throws(JSONFault) {

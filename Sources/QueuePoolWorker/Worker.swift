@@ -3,8 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Logging
-import QueuePoolCore
+package import QueuePoolCore
 import QueuePoolCurl
+import QueuePoolRuntime
 public import ServiceLifecycle
 import Synchronization
 
@@ -15,9 +16,9 @@ import Synchronization
 
 /// Receives a pool's messages, delivers and deletes them.
 public struct Worker: Service {
-    private static let tickMilliseconds = 100
+    private static let tickMilliseconds: Int64 = 100
     /// What is given back must arrive; but a queue that does not answer holds a cancelled worker up no longer than this.
-    private static let releaseMilliseconds = 3_000
+    private static let releaseMilliseconds: Int64 = 3_000
 
     /// What it did and does.
     package let metrics: WorkerMetrics
@@ -26,24 +27,25 @@ public struct Worker: Service {
     private let targets: [any DeliveryTarget]
     private let engine: CurlEngine
     private let logger: Logger
-    private let now: @Sendable () -> Timestamp
+    private let clock: any Clock
 
     /// - Throws: `DeliveryURLError` for a target that is none.
     public init(_ options: WorkerOptions, logger: Logger) throws {
+        try self.init(options, logger: logger, clock: SystemClock())
+    }
+
+    /// - Parameter clock: of every wait and timeout of the worker's own.
+    package init(_ options: WorkerOptions, logger: Logger, clock: any Clock) throws {
         let engine = CurlEngine(deliveriesMax: options.concurrency)
         self.options = options
         self.engine = engine
         self.logger = logger
-        queue = SQSEndpointQueue(engine: engine, endpoint: options.endpoint)
+        queue = SQSEndpointQueue(engine: engine, endpoint: options.endpoint, clock: clock)
         targets = try options.deliver.map { url in
             try DeliveryURL.target(url, engine: engine, concurrency: options.concurrency)
         }
         metrics = WorkerMetrics(pool: options.pool, targets: options.deliver.map(DeliveryURL.label))
-        let start = ContinuousClock.now
-        now = {
-            let passed = start.duration(to: .now).components
-            return WorkerClock.start + passed.seconds * 1_000 + passed.attoseconds / 1_000_000_000_000_000
-        }
+        self.clock = clock
     }
 
     /// Works until it is told to stop, or cannot go on.
@@ -85,7 +87,7 @@ public struct Worker: Service {
         metrics.begin(shards: shards, desk: desk, health: health)
         let performer = EffectPerformer(
             options: options, queue: queue, targets: targets, labels: labels, shards: shards, desk: desk,
-            health: health, metrics: metrics, logger: logger, now: now)
+            health: health, metrics: metrics, logger: logger, clock: clock)
         let endedTarget = await perform(mailbox, performer, desk, stopping)
         try report(desk.totals, endedTarget)
     }
@@ -119,7 +121,7 @@ public struct Worker: Service {
                 group.cancelAll()
             }
             if stopping.wish == .atOnce {
-                let patience = Task { try? await Task.sleep(for: .milliseconds(Worker.releaseMilliseconds)) }
+                let patience = Task { await clock.pause(milliseconds: Worker.releaseMilliseconds) }
                 releases.addTask {
                     await patience.value
                     engine.shutdown()
@@ -131,12 +133,12 @@ public struct Worker: Service {
 
     private func tick(_ desk: WorkerDesk, _ stopping: Stopping) async {
         while !Task.isCancelled {
-            desk.handle { $0.tick(now: now()) }
+            desk.handle { $0.tick(now: clock.now()) }
             if let wish = stopping.take() {
                 let grace = wish == .atOnce ? 0 : Int64(options.graceSeconds) * 1_000
-                desk.handle { $0.stop(deadline: now() + grace, now: now()) }
+                desk.handle { $0.stop(deadline: clock.now() + grace, now: clock.now()) }
             }
-            try? await Task.sleep(for: .milliseconds(Worker.tickMilliseconds))
+            await clock.sleep(milliseconds: Worker.tickMilliseconds)
         }
     }
 
@@ -177,7 +179,7 @@ public struct Worker: Service {
                 isReported = true
             }
             // In the worker's own task, which is not cancelled.
-            try await Task.sleep(for: .milliseconds(500))
+            await clock.sleep(milliseconds: 500)
         }
         return nil
     }

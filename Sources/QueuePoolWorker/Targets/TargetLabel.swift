@@ -2,8 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import QueuePoolCore
-
 extension DeliveryURL {
     /// A target's name for logs and metrics: scheme, host and port, e.g. `smtp://mail.example.com:587`. User, password,
     /// path and query are left out, as is the command of `exec:`: each of them may be a secret.
@@ -16,10 +14,4 @@ extension DeliveryURL {
         let host = authority.lastIndex(of: "@").map { authority[authority.index(after: $0)...] } ?? authority
         return "\(scheme)://\(host)"
     }
-}
-
-/// The worker's clock, which only runs forward and says nothing of the time of day.
-enum WorkerClock {
-    /// Where it begins: moments before the start can be told, too.
-    static let start = Timestamp(milliseconds: 1 << 40)
 }

@@ -72,7 +72,7 @@ func runServe(_ settings: ServeSettings) async throws {
         throw error
     } catch let error as WorkerFailure {
         registry.close()
-        throw CommandFailure(error.description, status: ExitStatus.unavailable)
+        throw CommandFailure(error.description, status: exitStatus(error))
     } catch {
         registry.close()
         throw CommandFailure(

@@ -59,7 +59,7 @@ func makeWorkerService(
 }
 
 /// A worker that cannot go on before somebody changes something ends with a status that says so.
-private func exitStatus(_ failure: WorkerFailure) -> Int32 {
+func exitStatus(_ failure: WorkerFailure) -> Int32 {
     switch failure {
     case .undeleted: ExitStatus.unavailable
     case .targetEnded: ExitStatus.inputOutput
