@@ -37,7 +37,8 @@ def work(tmp_path):
     started = []
 
     def start(url, *arguments):
-        worker = Process(["work", "--endpoint", url, "--pool", POOL, *arguments], tmp_path / f"worker{len(started)}.log")
+        log = tmp_path / f"worker{len(started)}.log"
+        worker = Process(["work", "--endpoint", url, "--pool", POOL, *arguments], log)
         started.append(worker)
         return worker
 
