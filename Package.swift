@@ -164,6 +164,13 @@ let package = Package(
             name: "QueuePoolEmailTests", dependencies: ["QueuePoolTestSupport", "QueuePoolEmail"],
             swiftSettings: settings),
         .testTarget(
+            name: "QueuePoolConformanceTests",
+            dependencies: [
+                "QueuePoolTestSupport", "QueuePoolCore", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolAWS",
+                "QueuePoolRuntime", "QueuePoolServer", "QueuePoolSQS", lifecycle, logging,
+            ],
+            path: "Tests/Conformance", swiftSettings: settings),
+        .testTarget(
             name: "QueuePoolWorkerTests",
             dependencies: ["QueuePoolTestSupport", "QueuePoolWorker", "QueuePoolCore", "QueuePoolCurl"],
             swiftSettings: settings),

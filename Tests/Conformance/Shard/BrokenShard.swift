@@ -1,0 +1,205 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import Synchronization
+import Testing
+
+/// One thing that a shard may do wrong.
+enum Fault: CaseIterable, Sendable {
+    case reversesReceives
+    case reversesBatches
+    case hidesNothing
+    case hidesForLong
+    case keepsWhatIsGivenBack
+    case keepsNothingLonger
+    case altersBodies
+    case forgetsIDs
+    case mixesGroupsOfIDs
+    case losesTheLastOfABatch
+    case purgesNothing
+    case countsNothing
+    case saysOtherTraits
+    case pullsTwice
+    case countsOneDelivery
+    case confirmsEveryDelete
+    case reversesOutcomes
+    case forgetsAttempts
+    case forgetsAttributes
+    case wakesNobody
+    case completesTwice
+    case forgetsACompletion
+
+    /// The rules that must notice it.
+    var rules: [ShardRule] {
+        switch self {
+        case .reversesReceives: [OrderRules.sends, OrderRules.walk(seed: 1, steps: 200)]
+        case .reversesBatches: [OrderRules.entriesOfABatch]
+        case .hidesNothing: [OrderRules.lockUntilDeleted, OrderRules.walk(seed: 1, steps: 200)]
+        case .hidesForLong: [OrderRules.lockUntilVisible]
+        case .keepsWhatIsGivenBack: [OrderRules.givenBack]
+        case .keepsNothingLonger: [OrderRules.keptLonger]
+        case .altersBodies: [StorageRules.wholeMessages]
+        case .forgetsIDs: [StorageRules.duplicates, StorageRules.duplicatesInABatch]
+        case .mixesGroupsOfIDs: [StorageRules.scopes]
+        case .losesTheLastOfABatch: [StorageRules.reopening, BorderRules.eachEntry]
+        case .purgesNothing: [StorageRules.purge]
+        case .countsNothing: [StorageRules.counts]
+        case .saysOtherTraits: [BorderRules.traits]
+        case .pullsTwice: [BorderRules.pulled]
+        case .countsOneDelivery: [BorderRules.receiveCounts]
+        case .confirmsEveryDelete: [BorderRules.handles]
+        case .reversesOutcomes: [BorderRules.manyHandles]
+        case .forgetsAttempts: [BorderRules.attempts]
+        case .forgetsAttributes: [BorderRules.attributes]
+        case .wakesNobody: [BorderRules.waking]
+        case .completesTwice, .forgetsACompletion: [BorderRules.completions]
+        }
+    }
+}
+
+/// A sound shard, and what spoils one thing about it.
+final class BrokenShard: Shard {
+    private let inner: any Shard
+    private let fault: Fault
+    private let sends = Atomic(0)
+
+    init(_ inner: any Shard, _ fault: Fault) {
+        self.inner = inner
+        self.fault = fault
+        guard fault == .mixesGroupsOfIDs else { return }
+        var attributes = ShardBench.attributes
+        attributes.deduplicationScope = .queue
+        inner.setAttributes(attributes)
+    }
+
+    var name: String { inner.name }
+    var tag: ShardTag { inner.tag }
+    var storesBatchesWhole: Bool { fault == .saysOtherTraits ? !inner.storesBatchesWhole : inner.storesBatchesWhole }
+    var waitsRemotely: Bool { inner.waitsRemotely }
+
+    func send(
+        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) {
+        let number = sends.add(1, ordering: .relaxed).newValue
+        switch fault {
+        case .reversesBatches:
+            inner.send(messages.reversed()) { completion($0.map { $0.reversed() }) }
+        case .altersBodies: inner.send(messages.map { BrokenShard.altered($0) }, completion: completion)
+        case .forgetsIDs:
+            inner.send(messages.enumerated().map { BrokenShard.renamed($1, "\(number).\($0)") }, completion: completion)
+        case .losesTheLastOfABatch where messages.count > 1:
+            inner.send(messages.dropLast()) { completion($0.map { $0 + $0.suffix(1) }) }
+        case .completesTwice:
+            inner.send(messages) {
+                completion($0)
+                completion($0)
+            }
+        case .forgetsACompletion where number == 30: inner.send(messages) { _ in }
+        default: inner.send(messages, completion: completion)
+        }
+    }
+
+    func sendWhenReady(
+        _ pull: @escaping @Sendable () -> [OutgoingMessage],
+        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) {
+        if fault == .pullsTwice { _ = pull() }
+        inner.sendWhenReady(pull, completion: completion)
+    }
+
+    func receive(
+        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    ) {
+        var command = command
+        switch fault {
+        case .reversesReceives: return inner.receive(command) { completion($0.map { $0.reversed() }) }
+        case .countsOneDelivery:
+            return inner.receive(command) { completion($0.map { $0.map(BrokenShard.firstDelivery) }) }
+        case .hidesNothing: command.visibilitySeconds = 0
+        case .hidesForLong: command.visibilitySeconds = 3_600
+        case .forgetsAttempts: command.attemptID = nil
+        default: break
+        }
+        inner.receive(command, completion: completion)
+    }
+
+    func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
+        inner.delete(handles) { [fault] outcomes in
+            switch fault {
+            case .confirmsEveryDelete: completion(outcomes.map { _ in .deleted })
+            case .reversesOutcomes: completion(outcomes.sorted { $0.isExpired && !$1.isExpired })
+            default: completion(outcomes)
+            }
+        }
+    }
+
+    func changeVisibility(
+        _ changes: [(handle: ReceiptHandle, seconds: Int)],
+        completion: @escaping @Sendable ([VisibilityDecision]) -> Void
+    ) {
+        if fault == .keepsWhatIsGivenBack, changes.allSatisfy({ $0.seconds == 0 }) {
+            return completion(changes.map { _ in .changed })
+        }
+        let changes = fault == .keepsNothingLonger ? changes.map { ($0.handle, min(30, $0.seconds)) } : changes
+        inner.changeVisibility(changes, completion: completion)
+    }
+
+    func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
+        guard fault == .purgesNothing else { return inner.purge(completion: completion) }
+        let counts = inner.counts()
+        completion(.success(counts.backlog + counts.inFlight))
+    }
+
+    func setAttributes(_ attributes: QueueAttributes) {
+        if fault != .forgetsAttributes { inner.setAttributes(attributes) }
+    }
+
+    func counts() -> ShardCounts { fault == .countsNothing ? ShardCounts() : inner.counts() }
+    func nextVisibleAt() -> Timestamp? { inner.nextVisibleAt() }
+    func onReady(_ notify: @escaping @Sendable () -> Void) { if fault != .wakesNobody { inner.onReady(notify) } }
+    func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) { inner.onEvent(report) }
+    func setDeadLetterSink(_ sink: DeadLetterSink?) { inner.setDeadLetterSink(sink) }
+    func close() { inner.close() }
+
+    // MARK: - Spoiled messages
+
+    private static func altered(_ message: OutgoingMessage) -> OutgoingMessage {
+        remade(message) { view in (Array(view.body.dropLast()), Array(view.deduplicationID)) }
+    }
+
+    private static func renamed(_ message: OutgoingMessage, _ id: String) -> OutgoingMessage {
+        remade(message) { view in (Array(view.body), Array(id.utf8)) }
+    }
+
+    private static func remade(
+        _ message: OutgoingMessage, _ change: (RecordView) -> (body: [UInt8], id: [UInt8])
+    ) -> OutgoingMessage {
+        let record = message.record.withView { view in
+            let (body, id) = change(view)
+            return body.withUnsafeBytes {
+                MessageRecord(group: view.group, deduplicationID: id, body: $0, attributes: view.attributes)
+            }
+        }
+        return OutgoingMessage(record: record, groupHash: message.groupHash)
+    }
+
+    private static func firstDelivery(_ message: ReceivedMessage) -> ReceivedMessage {
+        ReceivedMessage(
+            handle: message.handle, messageID: message.messageID, receiveCount: 1,
+            firstReceivedAt: message.firstReceivedAt, storage: message.storage, offset: message.offset,
+            length: message.length)
+    }
+}
+
+@Suite(.timeLimit(.minutes(3))) struct `The rules for shards` {
+    @Test(arguments: Fault.allCases) func `notice a shard that does not keep them`(fault: Fault) async throws {
+        for (number, rule) in fault.rules.enumerated() {
+            let findings = try await ShardBench.run(rule, on: .embedded, patience: .seconds(1)) {
+                BrokenShard($0, fault)
+            }
+            #expect(!findings.all.isEmpty, "rule \(number) of this fault found nothing")
+        }
+    }
+}
