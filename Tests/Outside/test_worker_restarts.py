@@ -61,11 +61,33 @@ def test_deliveries_under_way_when_the_server_restarts_are_not_repeated(own, ser
     assert left(again, DEAD) == 0
 
 
+def test_a_message_that_kills_its_workers_ends_in_the_dead_letter_queue_and_nothing_else_does(own, work, tmp_path):
+    poison, out = "p0/0", tmp_path / "out"
+    send(own, 1, 3, prefix="p")
+    others = send(own, 10, 3)
+    command = f'read -r line; echo "$line" >> {out}; [ "$line" != {poison} ] || kill -9 $PPID; exit 0'
+    kills, end = 0, time.monotonic() + 120
+    while left(own):
+        assert time.monotonic() < end, f"{kills} kills, {left(own)} messages left"
+        worker = work(own.url, "--deliver", f"exec:{command}", "--max-attempts", "3", "--visibility-seconds", "2")
+        wait_until(lambda: not worker.is_running or left(own) == 0, 60, "a kill or an empty pool")
+        if not worker.is_running:
+            assert worker.popen.returncode == -9
+            kills += 1
+    worker.stop()
+    found = out.read_text().split()
+    assert found.count(poison) == kills and 3 <= kills <= 6
+    dead = own.drain(DEAD)
+    assert [message["Body"] for message in dead] == [poison], "and nothing that was only held beside it"
+    assert set(found) == {poison, "p0/1", "p0/2", *others}
+    assert [line for line in found if line in ("p0/1", "p0/2")] == ["p0/1", "p0/2"]
+
+
 def test_groups_that_fail_keep_no_good_group_waiting(own, work):
     with webhook(lambda request: (500 if request["body"].startswith("bad") else 200, {})) as hook:
         send(own, 20, 10, prefix="bad")
         worker = work(own.url, "--deliver", hook.url, "--max-attempts", "1000", "--shards", "0")
-        wait_until(lambda: hook.bodies.count("bad19/0") >= 2 and len(set(hook.bodies)) == 20, 60, "retries of all groups")
+        wait_until(lambda: hook.bodies.count("bad19/0") >= 2 and len(set(hook.bodies)) == 20, 60, "retries of all")
         good, began = send(own, 100, 1), time.monotonic()
         wait_until(lambda: set(good) <= set(hook.bodies), 60, "all good messages")
         assert time.monotonic() - began < 10

@@ -78,7 +78,7 @@ import Testing
         stage.receive("a-1", "a-2", handle: "again", receiveCount: 2)
         #expect(stage.told() == ["delete a-1"])
         stage.deleted()
-        #expect(stage.told() == ["deliver a-2 2"])
+        #expect(stage.told() == ["deliver a-2 1"])
         stage.end("a-2")
         stage.deleted()
         #expect(stage.delivered == 2)
@@ -94,7 +94,7 @@ import Testing
         stage.answerDelete(handle: "ha-1", isLost: true)
         #expect(stage.told() == ["delete a-1"])
         stage.deleted()
-        #expect(stage.told() == ["deliver a-2 2"])
+        #expect(stage.told() == ["deliver a-2 1"])
     }
 
     @Test func `that came again while it was being delivered is one delivery, under the handle that is good`() {
@@ -106,7 +106,7 @@ import Testing
         stage.end("a-1")
         #expect(stage.deletedHandles == ["againa-1"])
         stage.deleted()
-        #expect(stage.told() == ["delete a-1", "deliver a-2 2"])
+        #expect(stage.told() == ["delete a-1", "deliver a-2 1"])
         #expect(stage.delivered == 1)
     }
 

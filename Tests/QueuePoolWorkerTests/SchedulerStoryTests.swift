@@ -149,7 +149,7 @@ struct SchedulerStoryTests {
         #expect(story.attempt("b1") == ["delete b1"])
         #expect(story.receive("a1", "a2", "a3", again: 2) == [], "a1 was delivered: it is not delivered again")
         #expect(story.deleted() == ["delete a1"])
-        #expect(story.deleted() == ["deliver a2 #2"])
+        #expect(story.deleted() == ["deliver a2 #1"])
     }
 
     @Test func `a failed delete is tried again`() {

@@ -186,7 +186,11 @@ import Testing
         let stage = SchedulerStage { $0.maxReceives = 6 }
         stage.receive("a-1", receiveCount: 6)
         stage.receive("b-1", receiveCount: 7)
-        #expect(stage.told() == ["deliver a-1 6", "move b-1 attempts-exhausted received-7-times 7"])
+        stage.wait(1_000)
+        #expect(stage.told() == ["move b-1 attempts-exhausted received-7-times 7"])
+        stage.moved("b-1")
+        stage.deleted()
+        #expect(stage.told() == ["delete b-1", "deliver a-1 6"])
     }
 }
 

@@ -190,7 +190,7 @@ private final class MetricsStage: Sendable {
         performer = EffectPerformer(
             options: WorkerOptions(endpoint: "http://127.0.0.1:1", pool: pool, deliver: targets), queue: queue,
             targets: targets.map { _ in target }, labels: targets, shards: shards, desk: desk, health: health,
-            metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: ManualClock(now))
+            metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: HastyClock(now))
     }
 
     var page: String { WorkerMetrics.page([metrics]) }

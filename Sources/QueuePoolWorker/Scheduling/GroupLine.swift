@@ -10,6 +10,8 @@ struct GroupLine: Sendable {
     enum Phase: Equatable, Sendable {
         /// In the queue of turns.
         case waiting
+        /// Waits until it is its turn among those that may have killed workers.
+        case suspected
         case delivering(target: Int)
         case backingOff(until: Timestamp)
         /// No target takes anything now; the message has spent nothing.
@@ -29,13 +31,15 @@ struct GroupLine: Sendable {
     var isExtending = false
     /// The head is being worked on, but it is not ours any more: its outcome counts, its followers are gone.
     var isLost = false
+    /// Messages came behind a head that was not ours any more: others may have tried them before.
+    var mayFollowersBeTried = false
     var head = HeadState()
 
     /// Whether it can go on as soon as there is room, so that it takes up room for what is ready.
     var isReady: Bool {
         switch phase {
         case .waiting, .delivering, .deleting: true
-        case .backingOff, .targetless, .moving: false
+        case .suspected, .backingOff, .targetless, .moving: false
         }
     }
     var isDelivering: Bool { if case .delivering = phase { true } else { false } }
@@ -55,6 +59,7 @@ struct GroupLine: Sendable {
     mutating func removeHead() {
         if let first = messages.popFirst() { bytes -= first.byteCount }
         head = HeadState()
+        head.isUntried = !mayFollowersBeTried
         phase = .waiting
     }
 
@@ -71,6 +76,8 @@ struct GroupLine: Sendable {
         self.visibleAt = visibleAt
         isLost = false
         isExtending = false
+        // Somebody else may have held it meanwhile.
+        head.isUntried = false
     }
 
     mutating func narrow(toRecipients recipients: [Int]) { messages[0].recipients = recipients }
@@ -80,6 +87,9 @@ struct GroupLine: Sendable {
 struct HeadState: Sendable {
     /// Attempts that were answered, or may have arrived.
     var attempts = 0
+    /// It came behind another message of its group that was still to be delivered: the queue's deliveries of it so far
+    /// were all behind that one, and no worker tried it.
+    var isUntried = false
     /// The target to be tried next in this attempt.
     var nextTarget = 0
     /// The only target that may get it, because it may have arrived there.
@@ -96,6 +106,9 @@ struct HeadState: Sendable {
 
     /// Whether another try without this knowledge could deliver something twice.
     var isUnsettled: Bool { pinnedTarget != nil || !refusedRecipients.isEmpty || verdict != nil }
+
+    /// Deliveries of the message by the queue before this one, each of which counts as an attempt.
+    func earlierReceives(of message: WorkMessage) -> Int { isUntried ? 0 : message.receiveCount - 1 }
 }
 
 /// What is known of one shard.

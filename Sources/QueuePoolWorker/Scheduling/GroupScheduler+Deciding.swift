@@ -34,7 +34,7 @@ extension GroupScheduler {
         isReleasing = true
         for key in lines.keys {
             switch lines[key]?.phase {
-            case .waiting, .backingOff, .targetless: giveUp(key, &effects)
+            case .waiting, .suspected, .backingOff, .targetless: giveUp(key, &effects)
             case .delivering, .moving, .deleting: giveUpFollowers(key, &effects)
             case nil: break
             }
@@ -66,20 +66,22 @@ extension GroupScheduler {
                 drop(key)
                 continue
             }
-            guard line.head.attempts > 0 || head.receiveCount <= limits.maxReceives else {
-                move(key, "attempts-exhausted", "received-\(head.receiveCount)-times", &effects)
-                continue
-            }
-            guard let target = target(of: line.head, from: line.head.nextTarget, now) else {
-                change(key) { $0.phase = .targetless }
-                continue
-            }
-            breakers[target].began()
-            change(key) { $0.phase = .delivering(target: target) }
-            delivering += 1
-            effects.append(
-                .deliver(head, attempt: line.head.attempts + head.receiveCount, target: target))
+            if isSuspect(line, head) { suspect(key, now) } else { begin(key, now, &effects) }
         }
+        startSuspects(now, &effects)
+    }
+
+    /// Begins the delivery of a group's head, if there is a target for it.
+    mutating func begin(_ key: GroupKey, _ now: Timestamp, _ effects: inout [Effect]) {
+        guard let line = lines[key], let head = line.messages.first else { return }
+        guard let target = target(of: line.head, from: line.head.nextTarget, now) else {
+            return change(key) { $0.phase = .targetless }
+        }
+        breakers[target].began()
+        change(key) { $0.phase = .delivering(target: target) }
+        delivering += 1
+        let attempt = line.head.attempts + line.head.earlierReceives(of: head) + 1
+        effects.append(.deliver(head, attempt: attempt, target: target))
     }
 
     /// The first target from there on that takes deliveries.
@@ -165,7 +167,7 @@ extension GroupScheduler {
 
     /// Deliveries by other workers count too: their outcomes are not known, but a message must not begin anew with each.
     private func isSpent(_ head: HeadState, _ message: WorkMessage, _ now: Timestamp) -> Bool {
-        head.attempts + message.receiveCount - 1 >= limits.maxAttempts
+        head.attempts + head.earlierReceives(of: message) >= limits.maxAttempts
             && now - (message.firstReceivedAt ?? now) >= limits.retryMilliseconds
     }
 
@@ -179,7 +181,9 @@ extension GroupScheduler {
             let state = shards[shard]
             // Enough waits for its turn already: more would only run out of its visibility timeout.
             guard turns.count < 2 * limits.concurrency else { return }
-            guard heldBytes + polls * QueueLimits.batchEntriesMax * meanMessageBytes < limits.heldBytesMax else { return }
+            guard heldBytes + polls * QueueLimits.batchEntriesMax * meanMessageBytes < limits.heldBytesMax else {
+                return
+            }
             guard !state.isReceiving, state.notBefore <= now, state.ready < limits.readyPerShardMax,
                 state.held < limits.heldPerShardMax, !state.areDeletesFailing
             else { continue }

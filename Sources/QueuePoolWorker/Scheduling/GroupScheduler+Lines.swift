@@ -58,6 +58,7 @@ extension GroupScheduler {
         if line.isLost {
             lines[key]?.visibleAt = visibleAt
             lines[key]?.isLost = false
+            lines[key]?.mayFollowersBeTried = true
         }
     }
 
@@ -88,7 +89,7 @@ extension GroupScheduler {
         if !line.head.refusedRecipients.isEmpty {
             head.recipients = (line.head.refusedRecipients + (head.recipients ?? [])).sorted()
         }
-        let attempts = max(1, line.head.attempts) + head.receiveCount - 1
+        let attempts = max(1, line.head.attempts) + line.head.earlierReceives(of: head)
         effects.append(
             .moveToDeadLetter(head, DeadLetterReason(reason: reason, errorClass: errorClass, attempts: attempts)))
     }

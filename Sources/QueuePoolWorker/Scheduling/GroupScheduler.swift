@@ -45,6 +45,13 @@ package struct GroupScheduler: Sendable {
     var lines: [GroupKey: GroupLine] = [:]
     /// Groups that wait for their turn, oldest first.
     var turns: Deque<GroupKey> = []
+    /// Groups whose heads may have killed workers; begun one at a time, from then on.
+    var suspects: Set<GroupKey> = []
+    var suspectsFrom = Timestamp.distantPast
+    /// The latest that was begun, by group and message.
+    var suspectUnderWay: (key: GroupKey, id: String)?
+    /// One of them was given up untried; the others, which may have been held beside it, have their try first.
+    var hasCulprit = false
     var delivering = 0
     var heldBytes = 0
     /// A running mean, of what a receive may bring.
