@@ -26,6 +26,8 @@ package final class EmbeddedShard: Shard {
     let clock: ShardClock
     let index: Mutex<FIFOQueue>
     let inbox = Mutex(ShardInbox())
+    /// Read and written under the lock of `index`.
+    private let isShut = Atomic(false)
     let stopped = DispatchSemaphore(value: 0)
     let counters = ShardCounters()
     private let callbacks = Mutex(ShardCallbacks())
@@ -55,7 +57,7 @@ package final class EmbeddedShard: Shard {
     package func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
     ) {
-        let decision = decide(command)
+        guard let decision = decide(command) else { return completion(.failure(.closed)) }
         if decision.toDeadLetter.isEmpty, decision.received.allSatisfy({ $0.body != nil }) {
             completion(.success(decision.received.compactMap { entry in entry.body.map { entry.message(in: $0) } }))
         } else if !post(.load(decision, command, completion)) {
@@ -63,16 +65,18 @@ package final class EmbeddedShard: Shard {
         }
     }
 
-    /// Asks the index what a receive gets now.
-    func decide(_ command: ReceiveCommand) -> ReceiveDecision {
+    /// Asks the index what a receive gets now; `nil` once the shard is closed.
+    func decide(_ command: ReceiveCommand) -> ReceiveDecision? {
         let time = now()
-        let decision = index.withLock { index in
+        let answer = index.withLock { index -> ReceiveDecision? in
+            guard !isShut.load(ordering: .relaxed) else { return nil }
             index.advance(to: time)
             let seconds = command.visibilitySeconds ?? index.attributes.visibilityTimeoutSeconds
             return index.receive(
                 limit: command.limit, visibilityMilliseconds: Int64(seconds) * 1_000, attemptID: command.attemptID,
                 now: time)
         }
+        guard let decision = answer else { return nil }
         if !decision.expired.isEmpty { _ = post(.expire(decision.expired)) }
         return decision
     }
@@ -87,6 +91,9 @@ package final class EmbeddedShard: Shard {
     ) {
         let time = now()
         let (decisions, isReady) = index.withLock { index in
+            guard !isShut.load(ordering: .relaxed) else {
+                return (changes.map { _ in VisibilityDecision.failed(.closed) }, false)
+            }
             index.advance(to: time)
             let decisions = changes.map {
                 index.changeVisibility($0.handle, milliseconds: Int64($0.seconds) * 1_000, now: time)
@@ -178,6 +185,8 @@ package final class EmbeddedShard: Shard {
             return !inbox.isClosed
         }
         guard isFirst else { return }
+        // Before the writer writes down who holds what: nothing may be given out or back behind that.
+        index.withLock { _ in isShut.store(true, ordering: .relaxed) }
         callbacks.withLock { $0.writer }?()
         stopped.wait()
         // The writer holds the file: let it go, so that the file can be opened again.

@@ -80,7 +80,13 @@ extension ShardWriter {
     /// Once a turn, after its commit: asks the index again for those who wait, in their order.
     func resumeReceives() {
         guard !waiting.isEmpty else { return }
-        for receive in waiting.removeAll() { take(shard.decide(receive.command), of: receive) }
+        for receive in waiting.removeAll() {
+            guard let decision = shard.decide(receive.command) else {
+                receive.completion(.success([]))
+                continue
+            }
+            take(decision, of: receive)
+        }
         if shard.index.withLock({ $0.hasReadyGroup }) { shard.notifyReady() }
     }
 
