@@ -40,8 +40,12 @@ enum DeadLetterAttributes {
         let places = QueueLimits.attributesMax - own.count
         if places >= why.count { return own + fitting(why, bytes) }
         guard places > 0 else { return own }
-        let texts = why.map { $0.name.dropFirst(WorkerAttributes.prefix.count) + "=" + String(decoding: $0.value, as: UTF8.self) }
-        return own + fitting([MessageAttribute(name: WorkerAttributes.summary, text: texts.joined(separator: " "))], bytes)
+        let texts = why.map { attribute in
+            attribute.name.dropFirst(WorkerAttributes.prefix.count) + "="
+                + String(decoding: attribute.value, as: UTF8.self)
+        }
+        let summary = MessageAttribute(name: WorkerAttributes.summary, text: texts.joined(separator: " "))
+        return own + fitting([summary], bytes)
     }
 
     private static func fitting(_ attributes: [MessageAttribute], _ bytes: Int) -> [MessageAttribute] {

@@ -61,7 +61,8 @@ import Testing
         #expect(DeadLetterMark.pool(ofDeduplicationID: Array(id.utf8)) == "emails.fifo")
         #expect(DeadLetterMark.pool(ofDeduplicationID: Array("0b1e9cb8".utf8)) == nil)
         #expect(DeadLetterMark.pool(ofDeduplicationID: Array("dead/".utf8)) == nil)
-        let long = DeadLetterMark.deduplicationID(message: String(repeating: "m", count: 100), pool: "emails.fifo-and-more.fifo")
+        let long = DeadLetterMark.deduplicationID(
+            message: String(repeating: "m", count: 100), pool: "emails.fifo-and-more.fifo")
         #expect(long.utf8.count == 100, "an id that is too long would be refused")
     }
 }

@@ -4,8 +4,8 @@
 
 import Logging
 import QueuePoolCore
-import Synchronization
 import QueuePoolTestSupport
+import Synchronization
 import Testing
 
 @testable import QueuePoolWorker

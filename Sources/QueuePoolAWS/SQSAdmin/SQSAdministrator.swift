@@ -14,7 +14,9 @@ package struct SQSAdministrator: Sendable {
     package init(service: JSONService) { self.service = service }
 
     /// The service at an endpoint, for `init(service:)`.
-    package static func service(caller: any AWSCaller, region: String, endpoint: String, clock: any Clock) -> JSONService {
+    package static func service(caller: any AWSCaller, region: String, endpoint: String, clock: any Clock)
+        -> JSONService
+    {
         JSONService(
             caller: caller, service: "sqs", targetPrefix: "AmazonSQS", region: region, endpoint: endpoint, clock: clock)
     }

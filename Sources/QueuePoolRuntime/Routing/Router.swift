@@ -47,22 +47,15 @@ package final class Router: Sendable {
             let shard = table.withLock { $0.shard(of: slot) }
             return shard.sender.send([self.entry(entry, slot, shard, order, isPaid: request.isPaid)])
         }
-        var batches: [(shard: PoolShard, entries: [BatcherEntry<SendTicket>])] = []
-        table.withLock { table in
-            var batchOfPlace = Array(repeating: -1, count: table.shards.count)
-            for entry in request.entries {
-                let slot = Slot(groupHash: entry.message.groupHash)
-                let place = table.places[table.topology.slots[slot].number]
-                let shard = table.shards[place]
-                if batchOfPlace[place] < 0 {
-                    batchOfPlace[place] = batches.count
-                    batches.append((shard, []))
-                }
-                batches[batchOfPlace[place]].entries.append(
-                    self.entry(entry, slot, shard, order, isPaid: request.isPaid))
-            }
+        // A copy, so that what is made for each entry is made without the lock.
+        let table = table.withLock { $0 }
+        var batches = table.shards.map { _ in [BatcherEntry<SendTicket>]() }
+        for entry in request.entries {
+            let slot = Slot(groupHash: entry.message.groupHash)
+            let place = table.places[table.topology.slots[slot].number]
+            batches[place].append(self.entry(entry, slot, table.shards[place], order, isPaid: request.isPaid))
         }
-        for batch in batches { batch.shard.sender.send(batch.entries) }
+        for (shard, entries) in zip(table.shards, batches) where !entries.isEmpty { shard.sender.send(entries) }
     }
 
     private func entry(

@@ -28,7 +28,8 @@ final class AWSAccess: Sendable {
 
     /// - Throws: `CommandFailure` if nobody named a region.
     init(
-        _ settings: ControlSettings, clock local: any Clock, environment: [String: String] = ProcessInfo.processInfo.environment
+        _ settings: ControlSettings, clock local: any Clock,
+        environment: [String: String] = ProcessInfo.processInfo.environment
     ) throws {
         let engine = CurlEngine()
         let clock = ServiceClock(local)
