@@ -162,8 +162,8 @@ extension Setting {
     package static let maxAttempts = Setting(
         "worker.max-attempts", flag: "max-attempts", .integer(1...1_000), commands: [.serve, .work],
         text: "Attempts to deliver a message before it goes to the dead-letter queue; 5 unless set. A target that "
-            + "cannot be reached costs none, and what the queue delivered before counts. A message that the queue delivers twice "
-            + "as often (at least 5 times, 20 unless set) goes there untried.")
+            + "cannot be reached costs none, and what the queue delivered before counts. A message that kills its workers "
+            + "goes there after twice as many deliveries (at least 5, 20 unless set).")
     package static let retrySeconds = Setting(
         "worker.retry-seconds", flag: "retry-seconds", .integer(0...1_209_600), commands: [.serve, .work],
         text: "Seconds since its first receive before a message goes to the dead-letter queue for its attempts; unless "

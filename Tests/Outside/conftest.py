@@ -321,3 +321,23 @@ def fifo(sqs, queue):
 def pytest_configure(config):
     if not Path(BIN).exists():
         pytest.exit(f"TEST_BINARY: no program at {BIN}; infra/test builds it")
+
+
+@pytest.fixture
+def workers(tmp_path):
+    """Starts `queuepool work`; ends what a test left running. Standard output goes to a file of its own."""
+    started = []
+
+    def start(*arguments, endpoint, pool="emails.fifo", kind=Process, **options):
+        output = tmp_path / f"worker{len(started)}.out"
+        with open(output, "wb") as file:
+            worker = kind(["work", "--endpoint", endpoint, "--pool", pool, *arguments],
+                          tmp_path / f"worker{len(started)}.log", stdout=file, **options)
+        worker.lines = lambda: [json.loads(line) for line in output.read_text().splitlines()]
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        if worker.is_running:
+            worker.kill9()

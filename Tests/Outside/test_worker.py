@@ -5,7 +5,7 @@
 """The worker as a process: it delivers every message once and in order, retries, gives up with a reason, stops clean."""
 
 import collections
-import itertools
+import functools
 import json
 import sys
 
@@ -17,26 +17,11 @@ POOL = "emails.fifo"
 
 
 @pytest.fixture
-def work(server, tmp_path):
-    """Starts workers; ends what a test left running. The pool is emptied first."""
+def work(server, workers):
+    """Starts workers. The pool is emptied first."""
     server.post(f"/v1/pools/{POOL}/purge")
     server.post("/v1/pools/emails-dlq.fifo/purge")
-    started, numbers = [], itertools.count()
-
-    def start(*arguments, endpoint=server.url):
-        number = next(numbers)
-        output = open(tmp_path / f"worker{number}.out", "wb")
-        worker = Process(["work", "--endpoint", endpoint, "--pool", POOL, *arguments],
-                         tmp_path / f"worker{number}.log", stdout=output)
-        worker.lines = lambda: [json.loads(line) for line in
-                                (tmp_path / f"worker{number}.out").read_text().splitlines()]
-        started.append(worker)
-        return worker
-
-    yield start
-    for worker in started:
-        if worker.is_running:
-            worker.kill9()
+    return functools.partial(workers, endpoint=server.url)
 
 
 def send(server, group, *bodies):

@@ -4,8 +4,10 @@
 
 """What a worker gives up is in the dead-letter queue whole, whatever its size, and a redrive brings it back to its group."""
 
+import functools
+
 import pytest
-from conftest import Process, wait_until
+from conftest import wait_until
 from receivers import webhook
 
 POOL = "emails.fifo"
@@ -14,21 +16,10 @@ ARN = "arn:aws:sqs:us-east-1:000000000000:" + DEAD
 
 
 @pytest.fixture
-def work(server, tmp_path):
-    server.post(f"/v1/pools/{POOL}/purge")
-    server.post(f"/v1/pools/{DEAD}/purge")
-    started = []
-
-    def start(*arguments):
-        worker = Process(["work", "--endpoint", server.url, "--pool", POOL, *arguments],
-                         tmp_path / f"worker{len(started)}.log")
-        started.append(worker)
-        return worker
-
-    yield start
-    for worker in started:
-        if worker.is_running:
-            worker.kill9()
+def work(server, workers):
+    for pool in (POOL, DEAD):
+        server.post(f"/v1/pools/{pool}/purge")
+    return functools.partial(workers, endpoint=server.url)
 
 
 def count(server, name):

@@ -4,6 +4,7 @@
 
 """Commands as delivery targets: as many at once as asked for, gone when their worker is, and what their ends mean."""
 
+import functools
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import BIN, Process, clean_environment, wait_until
+from conftest import BIN, clean_environment, wait_until
 
 POOL = "emails.fifo"
 
@@ -23,22 +24,8 @@ def own(servers):
 
 
 @pytest.fixture
-def work(own, tmp_path):
-    """Starts workers; ends what a test left running."""
-    started = []
-
-    def start(*arguments, **options):
-        number = len(started)
-        with open(tmp_path / f"worker{number}.out", "wb") as output:
-            worker = Process(["work", "--endpoint", own.url, "--pool", POOL, *arguments],
-                             tmp_path / f"worker{number}.log", stdout=output, **options)
-        started.append(worker)
-        return worker
-
-    yield start
-    for worker in started:
-        if worker.is_running:
-            worker.kill9()
+def work(own, workers):
+    return functools.partial(workers, endpoint=own.url)
 
 
 def send(server, messages):

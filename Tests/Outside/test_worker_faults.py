@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from conftest import Process, wait_until
+from conftest import wait_until
 from faulty_queue import DELETE, EXTEND, RECEIVE, faulty_queue
 from receivers import webhook
 
@@ -32,20 +32,8 @@ def queue(own):
 
 
 @pytest.fixture
-def work(tmp_path):
-    """Starts workers; ends what a test left running."""
-    started = []
-
-    def start(url, *arguments):
-        log = tmp_path / f"worker{len(started)}.log"
-        worker = Process(["work", "--endpoint", url, "--pool", POOL, *arguments], log)
-        started.append(worker)
-        return worker
-
-    yield start
-    for worker in started:
-        if worker.is_running:
-            worker.kill9()
+def work(workers):
+    return lambda url, *arguments: workers(*arguments, endpoint=url)
 
 
 def send(server, groups, each, prefix="g"):

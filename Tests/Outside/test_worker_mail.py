@@ -15,7 +15,7 @@ import uuid
 
 import pytest
 from aiosmtpd.controller import Controller
-from conftest import Process, free_port, wait_until
+from conftest import free_port, wait_until
 
 POOL = "emails.fifo"
 
@@ -74,22 +74,16 @@ def provider(answer=None, data=None, **options):
 
 
 @pytest.fixture
-def work(server, tmp_path):
-    """Starts a worker; ends what a test left running. The pool is emptied first."""
+def work(server, workers):
+    """Starts a worker for some targets. The pool is emptied first."""
     server.post(f"/v1/pools/{POOL}/purge")
     server.post("/v1/pools/emails-dlq.fifo/purge")
-    started = []
 
     def start(*targets, options=()):
         deliver = [word for target in targets for word in ("--deliver", target)]
-        started.append(Process(["work", "--endpoint", server.url, "--pool", POOL, *deliver, *options],
-                               tmp_path / f"log{len(started)}"))
-        return started[-1]
+        return workers(*deliver, *options, endpoint=server.url)
 
-    yield start
-    for worker in started:
-        if worker.is_running:
-            worker.kill9()
+    return start
 
 
 def post(server, **more):

@@ -4,6 +4,7 @@
 
 """A target that is away costs messages nothing; a worker that cannot go on says why and ends with a code."""
 
+import functools
 import socket
 import threading
 import time
@@ -17,21 +18,10 @@ DEAD = "emails-dlq.fifo"
 
 
 @pytest.fixture
-def work(server, tmp_path):
-    server.post(f"/v1/pools/{POOL}/purge")
-    server.post(f"/v1/pools/{DEAD}/purge")
-    started = []
-
-    def start(*arguments, endpoint=server.url, pool=POOL):
-        worker = Process(["work", "--endpoint", endpoint, "--pool", pool, *arguments],
-                         tmp_path / f"worker{len(started)}.log")
-        started.append(worker)
-        return worker
-
-    yield start
-    for worker in started:
-        if worker.is_running:
-            worker.kill9()
+def work(server, workers):
+    for pool in (POOL, DEAD):
+        server.post(f"/v1/pools/{pool}/purge")
+    return functools.partial(workers, endpoint=server.url)
 
 
 def is_empty(server, name=POOL):
