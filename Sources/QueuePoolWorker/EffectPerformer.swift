@@ -130,7 +130,9 @@ struct EffectPerformer: Sendable {
             desk.handle { $0.deleted(shard: shard, lost: lost, failed: failed, now: clock.now()) }
         } catch {
             await clock.sleep(milliseconds: 500)
-            desk.handle { $0.deleted(shard: shard, lost: [], failed: messages, now: clock.now()) }
+            desk.handle {
+                $0.deleted(shard: shard, lost: [], failed: messages, isRequestLost: true, now: clock.now())
+            }
         }
     }
 
@@ -170,7 +172,8 @@ struct EffectPerformer: Sendable {
         let visibleAt = began + Int64(options.visibilitySeconds) * 1_000
         desk.handle { scheduler in
             let answered = messages.filter { !unanswered.contains($0.group) }
-            return scheduler.extensionFailed(shard: shard, messages.filter { unanswered.contains($0.group) })
+            return scheduler.extensionFailed(
+                shard: shard, messages.filter { unanswered.contains($0.group) }, now: clock.now())
                 + scheduler.extended(shard: shard, answered, lost: gone, visibleAt: visibleAt, now: clock.now())
         }
     }

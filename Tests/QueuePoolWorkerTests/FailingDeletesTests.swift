@@ -33,6 +33,36 @@ import Testing
         #expect(stage.undeleted == 1)
     }
 
+    @Test func `that are one group's only holds up that group, and no other for long`() {
+        let stage = SchedulerStage(concurrency: 1)
+        stage.receive("a-1", "a-2", "b-1")
+        stage.end("a-1")
+        #expect(stage.told() == ["deliver a-1 1", "deliver b-1 1", "delete a-1"])
+        stage.end("b-1", .failed(errorClass: "http-503"))
+        for _ in 0..<3 { stage.deleted(failed: ["a-1"]) }
+        stage.wait(1_000)
+        #expect(stage.told() == ["deletes of 0 fail", "delete a-1", "delete a-1", "delete a-1"])
+        stage.deleted(failed: ["a-1"])
+        #expect(stage.told() == ["deletes of 0 work", "deliver b-1 2", "delete a-1"])
+        stage.end("b-1")
+        stage.deleted(failed: ["a-1"])
+        #expect(stage.told() == ["delete a-1 b-1"])
+        stage.deleted(failed: ["a-1"])
+        #expect(stage.told() == ["delete a-1"], "and a-2 waits")
+        stage.deleted()
+        #expect(stage.told() == ["deliver a-2 1"])
+    }
+
+    @Test func `as whole requests hold up all, however often`() {
+        let stage = SchedulerStage(concurrency: 1)
+        stage.receive("a-1", "b-1")
+        stage.end("a-1")
+        stage.end("b-1", .failed(errorClass: "http-503"))
+        for _ in 0..<20 { stage.deleted(failed: ["a-1"], isRequestLost: true) }
+        stage.wait(1_000)
+        #expect(!stage.told().contains("deliver b-1 2"))
+    }
+
     @Test func `ends with what it could not delete counted`() {
         let stage = SchedulerStage()
         stage.receive("a-1")

@@ -63,9 +63,10 @@ final class SchedulerStage {
         effects += scheduler.moved(message, isStored: isStored, now: now)
     }
 
-    func deleted(lost: [String] = [], failed: [String] = [], shard: Int = 0) {
+    func deleted(lost: [String] = [], failed: [String] = [], isRequestLost: Bool = false, shard: Int = 0) {
         effects += scheduler.deleted(
-            shard: shard, lost: lost.compactMap { latest[$0] }, failed: failed.compactMap { latest[$0] }, now: now)
+            shard: shard, lost: lost.compactMap { latest[$0] }, failed: failed.compactMap { latest[$0] },
+            isRequestLost: isRequestLost, now: now)
     }
 
     /// Answers a batch of deletes that began with an earlier handle.

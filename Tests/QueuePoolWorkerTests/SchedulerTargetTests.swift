@@ -122,6 +122,26 @@ import Testing
         #expect(stage.told() == ["move a-1 attempts-exhausted timeout 3"])
     }
 
+    @Test func `that may have taken a message and is away for hours holds its group no longer`() {
+        let stage = SchedulerStage(targets: 2) { $0.unknownMilliseconds = 600_000 }
+        stage.receive("a-1", "a-2")
+        stage.end("a-1", .unknown(errorClass: "timeout"))
+        var moved: Int64?
+        for second in 1...700 where moved == nil {
+            stage.wait(1_000)
+            for text in stage.told() {
+                if text.hasPrefix("deliver a-1") { stage.end("a-1", Self.away) }
+                if text.hasPrefix("move a-1") {
+                    #expect(text == "move a-1 attempts-exhausted unknown-outcome 1")
+                    moved = Int64(second)
+                }
+                #expect(!text.hasSuffix("at 1"))
+            }
+            stage.extendAll()
+        }
+        #expect((600...640).contains(moved ?? 0), "\(String(describing: moved))")
+    }
+
     @Test func `that may have taken a message is remembered when the message comes again`() {
         let stage = SchedulerStage(targets: 2)
         stage.receive("a-1")

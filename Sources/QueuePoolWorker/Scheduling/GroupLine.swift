@@ -29,6 +29,8 @@ struct GroupLine: Sendable {
     /// When the queue may give the messages to somebody else.
     var visibleAt: Timestamp
     var isExtending = false
+    /// No extension is tried before.
+    var extendsFrom = Timestamp.distantPast
     /// The head is being worked on, but it is not ours any more: its outcome counts, its followers are gone.
     var isLost = false
     /// Messages came behind a head that was not ours any more: others may have tried them before.
@@ -118,11 +120,28 @@ struct ShardState: Sendable {
     var failures = 0
     var deletes: Deque<WorkMessage> = []
     var deletesUnderWay: [WorkMessage] = []
-    /// The last batch of deletes had entries that failed.
+    /// Nothing can be deleted, so that nothing more should be delivered.
     var areDeletesFailing = false
+    /// The only group of which deletes failed since any worked, and how often in a row.
+    private var loneFailure: (group: String, count: Int)?
     var held = 0
     /// Those of `held` in groups that can go on.
     var ready = 0
+
+    /// Failures in a row of one group's deletes after which they are that group's own, which waits for them; its failing
+    /// message must not stop the others (I5).
+    private static let loneFailuresMax = 3
+
+    /// Whether deletes fail, after a batch of them.
+    mutating func judgeDeletes(failed: [WorkMessage], isAnyAnswered: Bool, isRequestLost: Bool) -> Bool {
+        let groups = Set(failed.map(\.group))
+        guard let group = groups.first, groups.count == 1, !isRequestLost else {
+            loneFailure = nil
+            return !groups.isEmpty && !isAnyAnswered
+        }
+        loneFailure = (group, loneFailure?.group == group ? (loneFailure?.count ?? 0) + 1 : 1)
+        return !isAnyAnswered && (loneFailure?.count ?? 0) <= ShardState.loneFailuresMax
+    }
 }
 
 struct GroupKey: Hashable, Sendable {

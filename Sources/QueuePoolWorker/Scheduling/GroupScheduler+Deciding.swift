@@ -75,6 +75,9 @@ extension GroupScheduler {
     mutating func begin(_ key: GroupKey, _ now: Timestamp, _ effects: inout [Effect]) {
         guard let line = lines[key], let head = line.messages.first else { return }
         guard let target = target(of: line.head, from: line.head.nextTarget, now) else {
+            guard !hasWaitedLong(line.head, head, now) else {
+                return move(key, "attempts-exhausted", "unknown-outcome", &effects)
+            }
             return change(key) { $0.phase = .targetless }
         }
         breakers[target].began()
@@ -157,12 +160,21 @@ extension GroupScheduler {
         } else {
             line.head.unreached += 1
             lines[key]?.head = line.head
+            guard !hasWaitedLong(line.head, message, now) else {
+                return move(key, "attempts-exhausted", "unknown-outcome", &effects)
+            }
             if target(of: line.head, from: 0, now) != nil {
                 phase = .backingOff(until: now + backOff(attempt: line.head.unreached))
             }
         }
         change(key) { $0.phase = phase }
         if line.isLost || isReleasing { giveUp(key, &effects) }
+    }
+
+    /// Whether it may have arrived at a target that has not been reached for so long since that its group need wait no more.
+    private func hasWaitedLong(_ head: HeadState, _ message: WorkMessage, _ now: Timestamp) -> Bool {
+        head.pinnedTarget != nil
+            && now - (message.firstReceivedAt ?? now) >= max(limits.retryMilliseconds, limits.unknownMilliseconds)
     }
 
     /// Deliveries by other workers count too: their outcomes are not known, but a message must not begin anew with each.
@@ -208,7 +220,9 @@ extension GroupScheduler {
         case .targetless where target(of: line.head, from: 0, now) != nil: wake(key)
         default: break
         }
-        guard !line.isExtending, !line.isLost, line.visibleAt - now <= limits.visibilityMilliseconds / 2 else { return }
+        guard !line.isExtending, !line.isLost, line.extendsFrom <= now,
+            line.visibleAt - now <= limits.visibilityMilliseconds / 2
+        else { return }
         lines[key]?.isExtending = true
         effects.append(.extend(shard: key.shard, Array(line.messages)))
     }

@@ -180,7 +180,10 @@ package struct GroupScheduler: Sendable {
     /// - Parameters:
     ///   - lost: their visibility had run out; they will be delivered again.
     ///   - failed: to be tried again.
-    package mutating func deleted(shard: Int, lost: [WorkMessage], failed: [WorkMessage], now: Timestamp) -> [Effect] {
+    ///   - isRequestLost: the whole request failed, which says nothing of its messages.
+    package mutating func deleted(
+        shard: Int, lost: [WorkMessage], failed: [WorkMessage], isRequestLost: Bool = false, now: Timestamp
+    ) -> [Effect] {
         let underWay = shards[shard].deletesUnderWay
         shards[shard].deletesUnderWay = []
         let unfinished = Set((lost + failed).map(\.handle))
@@ -195,9 +198,11 @@ package struct GroupScheduler: Sendable {
         }
         shards[shard].deletes.prepend(contentsOf: failed)
         failedDeleteCount += failed.count
-        guard shards[shard].areDeletesFailing != !failed.isEmpty else { return go(now) }
-        shards[shard].areDeletesFailing.toggle()
-        return [.deletesFail(shard: shard, !failed.isEmpty)] + go(now)
+        let isFailing = shards[shard].judgeDeletes(
+            failed: failed, isAnyAnswered: failed.count < underWay.count, isRequestLost: isRequestLost)
+        guard shards[shard].areDeletesFailing != isFailing else { return go(now) }
+        shards[shard].areDeletesFailing = isFailing
+        return [.deletesFail(shard: shard, isFailing)] + go(now)
     }
 
     /// Visibility timeouts began anew, but not those of `lost`.
@@ -220,9 +225,16 @@ package struct GroupScheduler: Sendable {
         return go(now)
     }
 
-    /// An extension came to nothing; it is tried again at the next tick.
-    package mutating func extensionFailed(shard: Int, _ messages: [WorkMessage]) -> [Effect] {
-        for message in messages { lines[GroupKey(shard: shard, group: message.group)]?.isExtending = false }
+    /// An extension came to nothing; it is tried again after a moment, many times before the timeout: an attempt at every
+    /// tick would spend what is left of a quota.
+    package mutating func extensionFailed(shard: Int, _ messages: [WorkMessage], now: Timestamp) -> [Effect] {
+        let pause = min(1_000, limits.visibilityMilliseconds / 20)
+        for group in Set(messages.map(\.group)) {
+            let key = GroupKey(shard: shard, group: group)
+            lines[key]?.isExtending = false
+            let from = now + pause / 2 + Int64(jitter() * Double(pause / 2))
+            lines[key]?.extendsFrom = from
+        }
         return []
     }
 

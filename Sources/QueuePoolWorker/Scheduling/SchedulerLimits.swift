@@ -11,6 +11,9 @@ package struct SchedulerLimits: Hashable, Sendable {
     package var maxAttempts = 5
     /// Time since its first receive that a message has at least before it is given up.
     package var retryMilliseconds: Int64 = 0
+    /// Time since its first receive after which a message that may have arrived at a target is given up, if that target
+    /// still cannot be reached: no other may get it, and its group waits.
+    package var unknownMilliseconds: Int64 = 14_400_000
     /// Deliveries by the queue after which a message is given up untried: what kills its workers never fails.
     package var maxReceives = 20
     package var backOffBaseMilliseconds: Int64 = 500
