@@ -25,10 +25,10 @@ REGION = ["--region", "us-east-1"]
 def front(servers, tmp_path, name):
     """Starts a router over a fresh pool of queues behind an endpoint."""
 
-    def start(endpoint, shards=3, *arguments):
+    def start(endpoint, shards=3, *arguments, faults=()):
         control = ["--control", f"sqlite:{tmp_path}/control.sqlite", "--endpoint-url", endpoint, *REGION]
         run("pool", "create", name + ".fifo", "--backend", "sqs", "--shards", shards, *arguments, *control, check=0)
-        return servers(*control, name="front", pools=())
+        return servers(*control, *faults, name="front", pools=())
 
     return start
 
@@ -240,3 +240,32 @@ def test_a_shard_that_stands_still_delays_its_own_groups_only(front, servers, na
         for future in held:
             future.result(60)
     server.stop()
+
+
+def test_injected_faults_reach_remote_shards_and_lose_and_reorder_nothing(front, servers, name):
+    """The same switch, the same way as without it: sends are tried again, failed receives and deletes are told."""
+    far = servers(name="far", pools=())
+    near = front(far.url, faults=["--inject-error-rate", "0.3"])
+    sent = [(f"g{number % 20}", f"{number % 20}/{number // 20}") for number in range(200)]
+    send(near, name + ".fifo", sent)
+    got, failures = [], 0
+    while len(got) < len(sent):
+        answer = near.session.post(near.url, json={
+            "QueueUrl": name + ".fifo", "MaxNumberOfMessages": 10, "WaitTimeSeconds": 1,
+            "MessageSystemAttributeNames": ["All"]}, headers={
+                "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.ReceiveMessage"}, timeout=30)
+        if answer.status_code != 200:
+            failures += 1
+            continue
+        for message in answer.json().get("Messages", []):
+            got.append(message)
+            while True:
+                answer = near.session.post(near.url, json={
+                    "QueueUrl": name + ".fifo", "ReceiptHandle": message["ReceiptHandle"]}, headers={
+                        "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.DeleteMessage"},
+                    timeout=30)
+                if answer.status_code == 200:
+                    break
+                failures += 1
+    in_order(got, sent)
+    assert failures > 0, "nothing was injected"

@@ -5,7 +5,8 @@
 package import QueuePoolCore
 
 // Faults on purpose, for tests and benchmarks only: a shard that answers late, or not at all, as a throttled or ailing
-// queue does. Off unless asked for by name.
+// queue does. Off unless asked for by name. It is of the same kind as the shard behind it, and everything passes it on the
+// way that it takes without it: what is proven with faults then holds for what runs without them.
 
 /// How a shard is made to fail.
 package struct InjectedFaults: Hashable, Sendable {
@@ -35,8 +36,9 @@ package struct FaultyShardFactory: ShardFactory {
     }
 
     package func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard {
-        FaultyShard(
-            try inner.open(name: name, attributes: attributes, address: address), faults: faults, clock: clock)
+        let shard = try inner.open(name: name, attributes: attributes, address: address)
+        guard let each = shard as? any EntryShard else { return FaultyShard(shard, faults: faults, clock: clock) }
+        return FaultyEntryShard(each, faults: faults, clock: clock)
     }
 
     package func remove(name: String, address: ShardAddress?) throws { try inner.remove(name: name, address: address) }
@@ -44,7 +46,27 @@ package struct FaultyShardFactory: ShardFactory {
     package func removeShards(except names: Set<String>) throws -> [String] { try inner.removeShards(except: names) }
 }
 
-final class FaultyShard: Shard {
+/// Injects faults into a shard that answers for each entry.
+final class FaultyEntryShard: FaultyShard, EntryShard, @unchecked Sendable {
+    private let entries: any EntryShard
+
+    init(_ inner: any EntryShard, faults: InjectedFaults, clock: any Clock) {
+        entries = inner
+        super.init(inner, faults: faults, clock: clock)
+    }
+
+    func sendEach(_ messages: [OutgoingMessage], completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        perform { [entries] in
+            entries.sendEach(messages, completion: completion)
+        } orElse: {
+            completion(.failed(.retryable))
+        }
+    }
+}
+
+/// Injects faults into a shard; `FaultyEntryShard` is the other kind. Unchecked, because a class that is inherited from
+/// cannot be checked: all that both have is constant and itself `Sendable`.
+class FaultyShard: Shard, @unchecked Sendable {
     private let inner: any Shard
     private let faults: InjectedFaults
     private let clock: any Clock
@@ -58,6 +80,18 @@ final class FaultyShard: Shard {
     var name: String { inner.name }
     var tag: ShardTag { inner.tag }
     var storesBatchesWhole: Bool { inner.storesBatchesWhole }
+    var waitsRemotely: Bool { inner.waitsRemotely }
+
+    func sendWhenReady(
+        _ pull: @escaping @Sendable () -> [OutgoingMessage],
+        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) {
+        perform { [inner] in
+            inner.sendWhenReady(pull, completion: completion)
+        } orElse: {
+            completion(pull().isEmpty ? .success([]) : .failure(.injected))
+        }
+    }
 
     func send(
         _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
@@ -90,7 +124,13 @@ final class FaultyShard: Shard {
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) { inner.changeVisibility(changes, completion: completion) }
+    ) {
+        perform { [inner] in
+            inner.changeVisibility(changes, completion: completion)
+        } orElse: {
+            completion(changes.map { _ in .failed(.injected) })
+        }
+    }
 
     func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
         inner.purge(completion: completion)
@@ -103,7 +143,7 @@ final class FaultyShard: Shard {
     func setDeadLetterSink(_ sink: DeadLetterSink?) { inner.setDeadLetterSink(sink) }
     func close() { inner.close() }
 
-    private func perform(_ body: @escaping @Sendable () -> Void, orElse fail: @escaping @Sendable () -> Void) {
+    fileprivate func perform(_ body: @escaping @Sendable () -> Void, orElse fail: @escaping @Sendable () -> Void) {
         let isFault = faults.errorRate > 0 && Double.random(in: 0..<1) < faults.errorRate
         let action = isFault ? fail : body
         guard faults.latencyMilliseconds > 0 else { return action() }

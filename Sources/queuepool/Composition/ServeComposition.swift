@@ -176,7 +176,8 @@ private func makeRegistry(
     // Files of one server are of no use to the others that share a table.
     var factories: [PoolBackend: any ShardFactory] = [:]
     if case .sqlite = settings.control.address { factories[.embedded] = factory }
-    factories[.sqs] = LazyShardFactory { try queueShardFactory(settings.control, clock: clock) }
+    let queues = LazyShardFactory { try queueShardFactory(settings.control, clock: clock) }
+    factories[.sqs] = faults.isNone ? queues : FaultyShardFactory(queues, faults: faults, clock: clock)
     var directory: DataDirectory?
     if factories[.embedded] != nil { directory = try dataDirectory(settings, shards) }
     return PoolRegistry(

@@ -29,8 +29,12 @@ final class EndpointStage: ShardStage {
     private let directory: ScratchDirectory
     private let caller: CountingCaller
     private let state: Mutex<State>
+    private let wrap: @Sendable (any ShardFactory, ManualClock) -> any ShardFactory
 
-    init() async throws {
+    init(
+        wrap: @escaping @Sendable (any ShardFactory, ManualClock) -> any ShardFactory = { factory, _ in factory }
+    ) async throws {
+        self.wrap = wrap
         directory = try ScratchDirectory()
         let clock = ServiceClock(clock)
         caller = CountingCaller(
@@ -45,11 +49,12 @@ final class EndpointStage: ShardStage {
         let server = state.withLock { $0.server }
         try server.ensureQueue(name, attributes)
         let endpoint = "http://127.0.0.1:\(server.port)"
-        return QueueShard(
-            name: name,
-            address: QueueAddress(
-                endpoint: endpoint, region: "us-east-1", queueURL: "\(endpoint)/000000000000/\(name)"),
-            attributes: attributes, caller: caller, clock: clock)
+        let address = QueueAddress(
+            endpoint: endpoint, region: "us-east-1", queueURL: "\(endpoint)/000000000000/\(name)")
+        let factory = QueueFactory { [caller, clock] name, attributes in
+            QueueShard(name: name, address: address, attributes: attributes, caller: caller, clock: clock)
+        }
+        return try wrap(factory, clock).open(name: name, attributes: attributes, address: nil)
     }
 
     func restart() async throws {
@@ -69,6 +74,14 @@ final class EndpointStage: ShardStage {
         await caller.quiet()
         try await state.withLock { $0.server }.stop()
     }
+}
+
+/// Opens one queue, for what is put around factories.
+private struct QueueFactory: ShardFactory {
+    let make: @Sendable (String, QueueAttributes) -> QueueShard
+
+    func open(name: String, attributes: QueueAttributes, address: ShardAddress?) -> any Shard { make(name, attributes) }
+    func remove(name: String, address: ShardAddress?) {}
 }
 
 /// Credentials for services that ask for none in particular.

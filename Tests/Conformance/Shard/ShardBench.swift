@@ -14,11 +14,13 @@ enum ShardSubject: CaseIterable, Sendable, CustomTestStringConvertible {
     case embedded
     case injectingNoFault
     case queue
+    case queueInjectingNoFault
 
     var testDescription: String {
         switch self {
         case .embedded: "an embedded shard"
         case .injectingNoFault: "an embedded shard behind the injection of faults, with none to inject"
+        case .queueInjectingNoFault: "a remote queue behind the injection of faults, with none to inject"
         case .queue:
             "a remote queue over a local endpoint (answers for each entry, waits remotely, tells no duplicates, calls "
                 + "foreign handles expired, does not know what becomes visible when, counts approximately)"
@@ -27,7 +29,7 @@ enum ShardSubject: CaseIterable, Sendable, CustomTestStringConvertible {
 
     var traits: ShardTraits {
         var traits = ShardTraits()
-        if self == .queue {
+        if self == .queue || self == .queueInjectingNoFault {
             traits.storesBatchesWhole = false
             traits.waitsRemotely = true
             traits.tellsDuplicates = false
@@ -45,6 +47,8 @@ enum ShardSubject: CaseIterable, Sendable, CustomTestStringConvertible {
         case .injectingNoFault:
             try EmbeddedStage { FaultyShardFactory($0, faults: InjectedFaults(), clock: $1) }
         case .queue: try await EndpointStage()
+        case .queueInjectingNoFault:
+            try await EndpointStage { FaultyShardFactory($0, faults: InjectedFaults(), clock: $1) }
         }
     }
 }
