@@ -45,12 +45,9 @@ private final class TestBucket {
     func take(now: Timestamp) -> Int? { bucket.take(now: now) }
 }
 
-private func limits(
-    entries: Int = 10, bytes: Int = 1_000, inFlight: Int = 1, group: Int = .max, waiting: Int = 1_000
-) -> BatcherLimits {
+private func limits(entries: Int = 10, bytes: Int = 1_000, waiting: Int = 1_000) -> BatcherLimits {
     BatcherLimits(
-        requestEntriesMax: entries, requestBytesMax: bytes, requestsInFlightMax: inFlight, groupEntriesMax: group,
-        waitingEntriesMax: waiting, waitingBytesMax: 1 << 20)
+        requestEntriesMax: entries, requestBytesMax: bytes, waitingEntriesMax: waiting, waitingBytesMax: 1 << 20)
 }
 
 @Suite struct `The batcher` {
@@ -70,54 +67,14 @@ private func limits(
         #expect(batcher.waitingBytes == 0)
     }
 
-    @Test func `keeps a request within its bytes, but lets a lone large entry through`() {
-        let batcher = TestBatcher(limits: limits(inFlight: 9))
+    @Test func `keeps a request within its bytes, but lets a lone large entry through`() throws {
+        let batcher = TestBatcher(limits: limits())
         #expect(batcher.accept([entry(1, 1, bytes: 600), entry(2, 2, bytes: 600), entry(3, 3, bytes: 5_000)]))
-        #expect(batcher.sent()?.map(\.ticket) == [1])
-        #expect(batcher.sent()?.map(\.ticket) == [2])
-        #expect(batcher.sent()?.map(\.ticket) == [3])
-    }
-
-    @Test func `puts one entry of a group into a request when batches are not stored whole`() throws {
-        let batcher = TestBatcher(limits: limits(group: 1))
-        #expect(batcher.accept([entry(1, 1), entry(1, 2), entry(2, 3), entry(1, 4)]))
-        let first = try #require(batcher.sent())
-        #expect(first.map(\.ticket) == [1, 3])
-        batcher.finished(first)
-        let second = try #require(batcher.sent())
-        #expect(second.map(\.ticket) == [2])
-        batcher.finished(second)
-        #expect(batcher.sent()?.map(\.ticket) == [4])
-    }
-
-    /// Of a group in flight, one entry has been looked at and set aside and another still stands in line when the
-    /// third comes: the third must not overtake the second.
-    @Test func `lets no later entry of a group overtake one that still stands in line`() throws {
-        let batcher = TestBatcher(limits: limits(entries: 2, inFlight: 2))
-        #expect(batcher.accept([entry(1, 1)]))
-        let first = try #require(batcher.sent())
-        #expect(batcher.accept([entry(1, 2), entry(2, 3), entry(3, 4), entry(1, 5)]))
-        let second = try #require(batcher.sent())
-        #expect(second.map(\.ticket) == [3, 4])
-        #expect(batcher.accept([entry(1, 6)]))
-        batcher.finished(first)
-        batcher.finished(second)
-        var order: [Int] = []
-        while let request = batcher.sent() {
-            order += request.map(\.ticket)
+        for ticket in 1...3 {
+            let request = try #require(batcher.sent())
+            #expect(request.map(\.ticket) == [ticket])
             batcher.finished(request)
         }
-        #expect(order == [2, 5, 6])
-    }
-
-    @Test func `is idle while only groups in flight have entries, and goes on when they are free`() throws {
-        let batcher = TestBatcher(limits: limits(inFlight: 4))
-        #expect(batcher.accept([entry(1, 1)]))
-        let first = try #require(batcher.sent())
-        #expect(batcher.accept([entry(1, 2)]))
-        #expect(batcher.sent() == nil)
-        batcher.finished(first)
-        #expect(batcher.sent()?.map(\.ticket) == [2])
     }
 
     @Test func `refuses whole what has no room, and takes a lone large request`() {
@@ -143,18 +100,6 @@ private func limits(
         #expect(batcher.sent(until)?.map(\.ticket) == [2])
     }
 
-    @Test func `a hot group of thousands costs each entry one look`() {
-        let batcher = TestBatcher(limits: limits(inFlight: 2, group: 1, waiting: 100_000))
-        let count = 20_000
-        #expect(batcher.accept((0..<count).map { entry(7, $0) }))
-        var order: [Int] = []
-        while let request = batcher.sent() {
-            order += request.map(\.ticket)
-            batcher.finished(request)
-        }
-        #expect(order == Array(0..<count))
-    }
-
     @Test(arguments: SplitMix64.seeds(40))
     func `keeps order, limits and bounds under random load (I2)`(seed: UInt64) {
         var run = RandomRun(seed: seed)
@@ -177,8 +122,7 @@ private struct RandomRun {
         self.seed = seed
         random = SplitMix64(seed: seed)
         let chosen = limits(
-            entries: 1 + random.below(10), bytes: 50 + random.below(200), inFlight: 1 + random.below(4),
-            group: [1, 1, 2, 3, .max, .max][random.below(6)], waiting: 5 + random.below(60))
+            entries: 1 + random.below(10), bytes: 50 + random.below(200), waiting: 5 + random.below(60))
         let quota = random.chance(30) ? TokenBucket(rate: 50 + random.below(500), now: start) : nil
         batcher = TestBatcher(limits: chosen, quota: quota)
     }
@@ -206,7 +150,7 @@ private struct RandomRun {
     }
 
     private mutating func send() {
-        guard requests.count < batcher.limits.requestsInFlightMax else {
+        guard requests.isEmpty else {
             #expect(batcher.sent(now) == nil, "seed \(seed)")
             return
         }
@@ -214,16 +158,11 @@ private struct RandomRun {
         #expect(!request.isEmpty && request.count <= batcher.limits.requestEntriesMax, "seed \(seed)")
         let bytes = request.reduce(0) { $0 + $1.message.byteCount }
         #expect(request.count == 1 || bytes <= batcher.limits.requestBytesMax, "seed \(seed)")
-        let busy = Set(requests.joined().map(\.message.groupHash))
-        var counts: [UInt64: Int] = [:]
         for entry in request {
             let group = entry.message.groupHash
-            #expect(!busy.contains(group), "seed \(seed): group in two unacknowledged requests")
             #expect(waiting[group]?.first == entry.ticket, "seed \(seed): out of order")
             waiting[group]?.removeFirst()
-            counts[group, default: 0] += 1
         }
-        #expect(counts.values.allSatisfy { $0 <= batcher.limits.groupEntriesMax }, "seed \(seed)")
         requests.append(request)
     }
 

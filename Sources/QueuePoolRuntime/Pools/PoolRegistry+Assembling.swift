@@ -83,7 +83,6 @@ extension PoolRegistry {
         let limits = BatcherLimits(
             requestEntriesMax: hasQuota ? QueueLimits.batchEntriesMax : options.commitEntriesMax,
             requestBytesMax: hasQuota ? QueueLimits.messageBytesMax : options.commitBytesMax,
-            requestsInFlightMax: 1, groupEntriesMax: shard.storesBatchesWhole ? .max : 1,
             waitingEntriesMax: options.waitingEntriesMax, waitingBytesMax: options.waitingBytesMax)
         return PoolShard(
             index: entry.index, shard: shard, limits: limits, quota: quota, clock: clock,

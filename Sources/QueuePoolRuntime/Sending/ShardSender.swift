@@ -104,7 +104,7 @@ package final class ShardSender: Sendable {
             guard case .send(let request, let refused) = state.batcher.next(now: now) else {
                 return (Batcher<SendTicket>.Request(), [Batcher<SendTicket>.Refusal](), Act.nothing)
             }
-            // Where several requests may be under way, the next one need not wait for this one's answer.
+            // A request of nothing but refusals leaves the way free for the next.
             return (request, refused, decide(&state, now))
         }
         pulled.request.withLock { $0 = request }
