@@ -75,8 +75,3 @@ enum DeadLetterAttributes {
         return String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }
-
-extension MessageAttribute {
-    /// What it counts in a message's size: name, type and value.
-    var byteCount: Int { name.utf8.count + dataType.utf8.count + value.count }
-}

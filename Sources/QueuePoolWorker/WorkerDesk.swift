@@ -20,17 +20,7 @@ final class WorkerDesk: Sendable {
         scheduler.withLock { mailbox.post(event(&$0)) }
     }
 
-    var figures: SchedulerFigures {
-        scheduler.withLock { scheduler in
-            SchedulerFigures(
-                heldMessages: scheduler.shards.map(\.held), heldBytes: scheduler.heldBytes,
-                retryingGroups: scheduler.lines.values.count {
-                    if case .backingOff = $0.phase { true } else { false }
-                },
-                lapsed: scheduler.lapsedCount, undeleted: scheduler.undeletedCount,
-                isTargetUp: scheduler.breakers.map { $0.state == .closed })
-        }
-    }
+    var figures: SchedulerFigures { scheduler.withLock { $0.figures } }
 
     var totals: WorkerTotals {
         scheduler.withLock {
@@ -39,19 +29,6 @@ final class WorkerDesk: Sendable {
                 failedDeletes: $0.failedDeleteCount, undeleted: $0.undeletedCount)
         }
     }
-}
-
-/// What the scheduler knows at one moment.
-struct SchedulerFigures: Hashable, Sendable {
-    /// By shard.
-    var heldMessages: [Int]
-    var heldBytes: Int
-    /// Groups that wait for the next attempt at their first message.
-    var retryingGroups: Int
-    var lapsed: Int
-    var undeleted: Int
-    /// By target: whether anything but probes begins there.
-    var isTargetUp: [Bool]
 }
 
 /// What a worker has done so far, in messages.

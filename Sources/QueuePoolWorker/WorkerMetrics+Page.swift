@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolCore
+
 // The figures in Prometheus' text format 0.0.4. Source: "Exposition formats", prometheus.io.
 
 extension WorkerMetrics {

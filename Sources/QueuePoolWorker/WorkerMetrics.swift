@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolCore
 import Synchronization
 
 // What operators watch of a worker. Counters are counted where the thing happens; what the scheduler knows already (held

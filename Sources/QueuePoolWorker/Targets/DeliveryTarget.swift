@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+package import QueuePoolCore
 package import QueuePoolCurl
 
 /// Somewhere that messages are delivered to.

@@ -3,13 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
-import QueuePoolCore
 
 // How a group's messages come, wait, and go. Everything that adds or takes away messages, or changes whether they can go
 // on, passes `change`, so that the counts by which receives are held back stay true.
 
 extension GroupScheduler {
-    mutating func change(_ key: GroupKey, _ body: (inout GroupLine) -> Void) {
+    mutating func change(_ key: GroupKey, _ body: (inout HeldGroup) -> Void) {
         guard let index = lines.index(forKey: key) else { return }
         count(key, lines.values[index], -1)
         body(&lines.values[index])
@@ -17,13 +16,13 @@ extension GroupScheduler {
         if lines.values[index].messages.isEmpty { lines.remove(at: index) }
     }
 
-    private mutating func count(_ key: GroupKey, _ line: GroupLine, _ sign: Int) {
+    private mutating func count(_ key: GroupKey, _ line: HeldGroup, _ sign: Int) {
         shards[key.shard].held += sign * line.messages.count
         if line.isReady { shards[key.shard].ready += sign * line.messages.count }
         heldBytes += sign * line.bytes
     }
 
-    private mutating func add(_ key: GroupKey, _ line: GroupLine) {
+    private mutating func add(_ key: GroupKey, _ line: HeldGroup) {
         lines[key] = line
         count(key, line, 1)
     }
@@ -44,7 +43,7 @@ extension GroupScheduler {
             remove(key)
         }
         guard let line = lines[key] else {
-            var line = GroupLine(message, visibleAt: visibleAt)
+            var line = HeldGroup(message, visibleAt: visibleAt)
             if let known = unsettled.removeValue(forKey: message.id) {
                 line.head = known.head
                 if let recipients = known.recipients { line.narrow(toRecipients: recipients) }
@@ -115,7 +114,7 @@ extension GroupScheduler {
     }
 
     /// Keeps what would be delivered twice without it.
-    private mutating func remember(_ line: GroupLine) {
+    private mutating func remember(_ line: HeldGroup) {
         guard let head = line.messages.first, line.phase != .deleting, line.head.isUnsettled || head.recipients != nil
         else { return }
         // Bounded; what is forgotten may be delivered twice, as by any other worker.

@@ -2,10 +2,9 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import QueuePoolCore
 import Testing
 
-@testable import QueuePoolWorker
+@testable import QueuePoolCore
 
 /// A scheduler under virtual time, and its effects in words: `deliver a1 #1`, `delete a1`, `release a3 a2`, ...
 private struct Story {

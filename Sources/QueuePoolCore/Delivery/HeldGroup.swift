@@ -3,10 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
-import QueuePoolCore
 
 /// The messages of one group of one shard that a worker holds, and what is being done with the first of them.
-struct GroupLine: Sendable {
+struct HeldGroup: Sendable {
     enum Phase: Equatable, Sendable {
         /// In the queue of turns.
         case waiting

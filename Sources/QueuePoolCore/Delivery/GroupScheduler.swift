@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
-package import QueuePoolCore
 
 // Which message a worker works on next. Guarantees: groups run side by side, up to a limit; a group's messages run one
 // after another, in order, and message k+1 is not begun while k is unfinished or lost (I2); a failing message is tried
@@ -42,7 +41,7 @@ package struct GroupScheduler: Sendable {
     let limits: SchedulerLimits
     var shards: [ShardState]
     var breakers: [TargetBreaker]
-    var lines: [GroupKey: GroupLine] = [:]
+    var lines: [GroupKey: HeldGroup] = [:]
     /// Groups that wait for their turn, oldest first.
     var turns: Deque<GroupKey> = []
     /// Groups whose heads may have killed workers; begun one at a time, from then on.
@@ -67,7 +66,7 @@ package struct GroupScheduler: Sendable {
 
     package private(set) var deliveredCount = 0
     /// Messages whose visibility timeout ran out while they were held: the queue delivers them again.
-    package var lapsedCount = 0
+    package internal(set) var lapsedCount = 0
     package private(set) var deadLetterCount = 0
     /// Attempts to delete a message that failed.
     package private(set) var failedDeleteCount = 0

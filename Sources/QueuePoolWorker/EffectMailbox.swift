@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolCore
 import Synchronization
 
 /// Effects on their way from whoever caused them to the worker's loop. Their number is bounded by what the scheduler

@@ -4,7 +4,7 @@
 
 import Testing
 
-@testable import QueuePoolWorker
+@testable import QueuePoolCore
 
 @Suite struct `A worker whose deletes fail` {
     @Test func `neither receives nor delivers more of that shard, says so once, and goes on when they work`() {

@@ -2,8 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
-
 // Whether a target takes deliveries. A target that cannot be reached is down for every message alike: while it is, nothing
 // is begun there but one probe at a time, and no message pays for it. Pure: the time and the random number are arguments.
 // Source: Nygard, "Release It!" (2018), circuit breaker: closed, open, half-open.

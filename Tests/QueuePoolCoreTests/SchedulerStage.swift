@@ -3,9 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
-import QueuePoolCore
 
-@testable import QueuePoolWorker
+@testable import QueuePoolCore
 
 /// A scheduler on a virtual clock, whose effects a test reads as short texts.
 final class SchedulerStage {

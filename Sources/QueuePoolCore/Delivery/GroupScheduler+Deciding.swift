@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
-import QueuePoolCore
 
 // What follows from what is known: which deliveries begin and where, what an attempt that ended leads to, and which
 // shards are asked for more.
@@ -146,7 +145,7 @@ extension GroupScheduler {
     mutating func endAttempt(_ key: GroupKey, _ now: Timestamp, _ effects: inout [Effect]) {
         guard var line = lines[key], let message = line.messages.first else { return }
         line.head.nextTarget = 0
-        var phase = GroupLine.Phase.targetless
+        var phase = HeldGroup.Phase.targetless
         if let failure = line.head.failure {
             line.head.failure = nil
             line.head.attempts += 1
@@ -214,7 +213,7 @@ extension GroupScheduler {
     }
 
     /// Retries that are due go back into the line; timeouts that are half over are begun anew.
-    mutating func keep(_ key: GroupKey, _ line: GroupLine, _ now: Timestamp, _ effects: inout [Effect]) {
+    mutating func keep(_ key: GroupKey, _ line: HeldGroup, _ now: Timestamp, _ effects: inout [Effect]) {
         switch line.phase {
         case .backingOff(let until) where until <= now: wake(key)
         case .targetless where target(of: line.head, from: 0, now) != nil: wake(key)

@@ -2,11 +2,10 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import QueuePoolCore
 import QueuePoolTestSupport
 import Testing
 
-@testable import QueuePoolWorker
+@testable import QueuePoolCore
 
 @Suite struct `A group scheduler` {
     @Test func `works on groups side by side and on one message of a group at a time`() {

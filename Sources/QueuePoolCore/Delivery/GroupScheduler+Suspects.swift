@@ -2,8 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import QueuePoolCore
-
 // Which message killed the workers before this one. The queue counts deliveries of everything that a dying worker held, so
 // the count alone would take all that was held beside the culprit to the dead-letter queue with it. What was delivered
 // more than half as often as is allowed is therefore tried one at a time, and the next only when the one before is
@@ -19,7 +17,7 @@ extension GroupScheduler {
     /// Time for others that were held by the same worker to come, since the order is among those that are there.
     private static let gatheringMilliseconds: Int64 = 1_000
 
-    func isSuspect(_ line: GroupLine, _ head: WorkMessage) -> Bool {
+    func isSuspect(_ line: HeldGroup, _ head: WorkMessage) -> Bool {
         line.head.attempts == 0 && head.receiveCount > limits.maxReceives / 2
     }
 

@@ -2,8 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
-
 /// A message that a worker holds.
 package struct WorkMessage: Sendable {
     package var id: String
@@ -86,4 +84,15 @@ package struct DeadLetterReason: Hashable, Sendable {
     package var reason: String
     package var errorClass: String
     package var attempts: Int
+
+    package init(reason: String, errorClass: String, attempts: Int) {
+        self.reason = reason
+        self.errorClass = errorClass
+        self.attempts = attempts
+    }
+}
+
+extension MessageAttribute {
+    /// What it counts in a message's size, in bytes: name, type and value.
+    package var byteCount: Int { name.utf8.count + dataType.utf8.count + value.count }
 }

@@ -2,10 +2,9 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import QueuePoolCore
 import Testing
 
-@testable import QueuePoolWorker
+@testable import QueuePoolCore
 
 @Suite struct `A target that fails` {
     private static let away = DeliveryOutcome.unavailable(errorClass: "unreachable")
