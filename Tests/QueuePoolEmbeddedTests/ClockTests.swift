@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolCore
+import QueuePoolTestSupport
 import Testing
 
 @testable import QueuePoolEmbedded

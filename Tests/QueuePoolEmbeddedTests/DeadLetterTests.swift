@@ -4,6 +4,7 @@
 
 import CFaultyVFS
 import QueuePoolCore
+import QueuePoolTestSupport
 import Synchronization
 import Testing
 
@@ -138,7 +139,7 @@ struct DeadLetterTests {
         #expect(try await shard.get(1).isEmpty)
         // The refusal was settled by the turn that this send waits for.
         _ = try await shard.put("turn")
-        let start = disk.time.withLock { $0 }
+        let start = disk.clock.now()
         #expect(shard.nextVisibleAt() == start + DeadLetterMoves.firstPause)
         #expect(shard.counts().inFlight == 1 && shard.counts().backlog == 1)
         let woken = Mutex(0)
@@ -168,7 +169,7 @@ struct DeadLetterTests {
         #expect(disk.failures == 1)
         #expect(shard.counts().movedToDeadLetter == 0)
         #expect(shard.counts().inFlight == 1)
-        #expect(shard.nextVisibleAt() == disk.time.withLock { $0 } + DeadLetterMoves.firstPause)
+        #expect(shard.nextVisibleAt() == disk.clock.now() + DeadLetterMoves.firstPause)
         for _ in 0..<3 { #expect(await shard.drop(handle) == false) }
         #expect(failures.withLock { $0 } == 1)
         shard.close()

@@ -4,6 +4,7 @@
 
 import Foundation
 import QueuePoolCore
+import QueuePoolTestSupport
 import Synchronization
 import Testing
 
@@ -12,7 +13,7 @@ import Testing
 /// A shard in a directory of its own, and a clock that stands until it is moved.
 private final class Bench: Sendable {
     let directory: String
-    let time = Mutex(Timestamp(milliseconds: 1_800_000_000_000))
+    let clock = ManualClock()
     let pool = CommitPool(width: 2)
 
     init() throws {
@@ -22,12 +23,12 @@ private final class Bench: Sendable {
 
     deinit { try? FileManager.default.removeItem(atPath: directory) }
 
-    func pass(seconds: Int64) { time.withLock { $0 = $0 + seconds * 1_000 } }
+    func pass(seconds: Int64) { clock.advance(milliseconds: Int(seconds) * 1_000) }
 
     func factory(_ folder: String = "own", cacheBytesMax: Int = 1 << 20) throws -> EmbeddedShardFactory {
         try FileManager.default.createDirectory(
             atPath: "\(directory)/\(folder)", withIntermediateDirectories: true)
-        var options = EmbeddedShardOptions(pool: pool, now: { self.time.withLock { $0 } })
+        var options = EmbeddedShardOptions(pool: pool, clock: clock)
         options.cacheBytesMax = cacheBytesMax
         options.storeCount = 2
         return try EmbeddedShardFactory(directory: "\(directory)/\(folder)", options: options)

@@ -4,6 +4,7 @@
 
 import CFaultyVFS
 import QueuePoolCore
+import QueuePoolTestSupport
 import Synchronization
 import Testing
 
@@ -93,7 +94,7 @@ struct ExpiredTests {
         shard.setAttributes(attributes(retentionSeconds: 60))
         _ = try await shard.put("1", "2")
         // No second passes for the upkeep, but the retention period does for the messages.
-        disk.time.withLock { $0 = $0 + 60_001 }
+        disk.clock.advance(milliseconds: 60_001)
         try await told(shard, 2) {
             let taken = try await shard.get()
             #expect(taken.isEmpty)

@@ -5,6 +5,7 @@
 import CFaultyVFS
 import Foundation
 import QueuePoolCore
+import QueuePoolTestSupport
 import Synchronization
 
 @testable import QueuePoolEmbedded
@@ -13,7 +14,7 @@ import Synchronization
 /// - Important: the disk has a lock of its own. That is what makes it Sendable.
 final class FaultyDisk: @unchecked Sendable {
     let directory: String
-    let time = Mutex(Timestamp(milliseconds: 1_800_000_000_000))
+    let clock = ManualClock()
     let pool = CommitPool(width: 2)
     private let disk: OpaquePointer
 
@@ -37,7 +38,7 @@ final class FaultyDisk: @unchecked Sendable {
         try FileManager.default.createDirectory(atPath: folder(name), withIntermediateDirectories: true)
     }
 
-    func pass(seconds: Int64) { time.withLock { $0 = $0 + seconds * 1_000 } }
+    func pass(seconds: Int64) { clock.advance(milliseconds: Int(seconds) * 1_000) }
 
     /// Fails the nth operation from now, once.
     func fail(_ operation: faulty_operation, of file: faulty_file = FAULTY_ANY, nth: Int = 1) {
@@ -57,7 +58,7 @@ final class FaultyDisk: @unchecked Sendable {
     }
 
     func factory(_ name: String = "own", stores: Int = 1) throws -> EmbeddedShardFactory {
-        var options = EmbeddedShardOptions(pool: pool, now: { self.time.withLock { $0 } })
+        var options = EmbeddedShardOptions(pool: pool, clock: clock)
         options.storeCount = stores
         options.vfs = vfs
         options.cacheBytesMax = 0

@@ -4,6 +4,7 @@
 
 import Foundation
 import QueuePoolCore
+import QueuePoolTestSupport
 import Synchronization
 import Testing
 
@@ -13,7 +14,7 @@ import Testing
 final class ShardMemoryTests {
     private static let bodyBytes = 1_000
     private let directory: String
-    private let clock = UpkeepClock()
+    private let clock = ManualClock(UpkeepBench.start)
     private let pool = CommitPool(width: 2)
     private var sent = 0
 
@@ -26,7 +27,7 @@ final class ShardMemoryTests {
     deinit { try? FileManager.default.removeItem(atPath: directory) }
 
     private func factory(_ memory: ShardMemory, cacheBytesMax: Int = 1 << 20) throws -> EmbeddedShardFactory {
-        var options = EmbeddedShardOptions(pool: pool, now: { [clock] in clock.now() })
+        var options = EmbeddedShardOptions(pool: pool, clock: clock)
         options.memory = memory
         options.cacheBytesMax = cacheBytesMax
         return try EmbeddedShardFactory(directory: directory, options: options)

@@ -4,6 +4,7 @@
 
 import Foundation
 import QueuePoolCore
+import QueuePoolTestSupport
 import Synchronization
 import Testing
 
@@ -14,14 +15,14 @@ final class UpkeepBench: Sendable {
     static let start = Timestamp(milliseconds: 1_800_000_000_000)
 
     let path: String
-    let clock = UpkeepClock()
+    let clock = ManualClock(UpkeepBench.start)
     let options: EmbeddedShardOptions
     let store: Store
 
     init() {
         let memory = FileManager.default.isWritableFile(atPath: "/dev/shm")
         path = (memory ? "/dev/shm" : FileManager.default.temporaryDirectory.path) + "/queuepool-\(UUID().uuidString)"
-        options = EmbeddedShardOptions(pool: CommitPool(width: 1), now: { [clock] in clock.now() })
+        options = EmbeddedShardOptions(pool: CommitPool(width: 1), clock: clock)
         store = Store(path: path, pool: options.pool)
     }
 
@@ -35,12 +36,8 @@ final class UpkeepBench: Sendable {
     func rowCount() throws -> Int { try store.rows(unlessAllAreIn: []).values.reduce(0, +) }
 }
 
-/// A clock that is moved by hand.
-final class UpkeepClock: Sendable {
-    private let time = Mutex(UpkeepBench.start)
-
-    func now() -> Timestamp { time.withLock { $0 } }
-    func pass(milliseconds: Int64) { time.withLock { $0 = $0 + milliseconds } }
+extension ManualClock {
+    func pass(milliseconds: Int64) { advance(milliseconds: Int(milliseconds)) }
     func pass(seconds: Int64) { pass(milliseconds: seconds * 1_000) }
 }
 

@@ -22,7 +22,7 @@ final class ServiceStage {
         directory = "\(base)/queuepool-service-\(UInt64.random(in: 0...UInt64.max))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let clock = SystemClock()
-        let options = EmbeddedShardOptions(now: { clock.now() })
+        let options = EmbeddedShardOptions(clock: clock)
         registry = PoolRegistry(
             store: try SQLiteControlStore(path: directory + "/control.sqlite"),
             factories: [.embedded: try EmbeddedShardFactory(directory: directory, options: options)],

@@ -16,18 +16,18 @@ import QueuePoolCore
 
 /// The time of an open shard.
 struct ShardClock: Sendable {
-    /// A wall clock that never steps back while the process lives.
-    let wall: @Sendable () -> Timestamp
+    /// Never steps back while the process lives.
+    let wall: any Clock
     /// Milliseconds by which the shard is ahead of it.
     let shift: Int64
 
     /// - Parameter newest: the newest sequence number that the log knows.
-    init(wall: @escaping @Sendable () -> Timestamp, newest: SequenceNumber) {
+    init(wall: any Clock, newest: SequenceNumber) {
         self.wall = wall
-        shift = max(0, newest.sentAt - wall())
+        shift = max(0, newest.sentAt - wall.now())
     }
 
-    func now() -> Timestamp { wall() + shift }
+    func now() -> Timestamp { wall.now() + shift }
 
     /// When the wall clock shows what the shard calls `time`.
     func wallTime(_ time: Timestamp) -> Timestamp { time + -shift }

@@ -100,7 +100,7 @@ struct LogRecovery {
 
     /// Takes up what was found, now that all of it was read.
     /// - Returns: the shard's clock.
-    mutating func finish(_ attributes: QueueAttributes, wall: @escaping @Sendable () -> Timestamp) -> ShardClock {
+    mutating func finish(_ attributes: QueueAttributes, wall: any Clock) -> ShardClock {
         prune()
         // Rows of keys are written when their blocks go, later than other blocks: the window wants them by age.
         keys.sort { $0.sequence < $1.sequence }

@@ -38,8 +38,8 @@ package struct EmbeddedShardOptions: Sendable {
     package static let storeCountDefault = max(2, SystemThread.processorCount / 2)
     /// The threads that write; shared by all shards of a process.
     package let pool: CommitPool
-    /// A wall clock that never steps back.
-    package var now: @Sendable () -> Timestamp
+    /// The time of shards: sequence numbers, timeouts and retention run on it.
+    package let clock: any Clock
     package var random: @Sendable () -> UInt64
     /// The name of a registered SQLite VFS to keep the files with; the default one if `nil`.
     package var vfs: String?
@@ -47,11 +47,11 @@ package struct EmbeddedShardOptions: Sendable {
     package var report: @Sendable (StorageEvent) -> Void = { _ in }
 
     package init(
-        pool: CommitPool = CommitPool(), now: @escaping @Sendable () -> Timestamp,
+        pool: CommitPool = CommitPool(), clock: any Clock,
         random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }
     ) {
         self.pool = pool
-        self.now = now
+        self.clock = clock
         self.random = random
     }
 }

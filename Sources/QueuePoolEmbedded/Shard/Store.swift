@@ -206,7 +206,7 @@ final class Store: @unchecked Sendable {
     ) throws(ShardOpenError) -> EmbeddedShard {
         var recovery = recovery
         if let row = recovery.damagedRow { throw .damagedRow(row) }
-        let clock = recovery.finish(attributes, wall: options.now)
+        let clock = recovery.finish(attributes, wall: options.clock)
         do throws(DatabaseError) {
             let rows = recovery.deliveryRows
             // So that a later crash does not bring them back.

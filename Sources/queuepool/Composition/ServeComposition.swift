@@ -124,7 +124,7 @@ private func warnOfWideFiles(in directory: String, logger: Logger) {
 private func openStores(
     _ settings: ServeSettings, clock: SystemClock, logger: Logger
 ) throws -> EmbeddedShardFactory {
-    var options = EmbeddedShardOptions(now: { clock.now() })
+    var options = EmbeddedShardOptions(clock: clock)
     options.cacheBytesMax = settings.shard.cacheBytes
     options.memory = ShardMemory(
         cacheBytesMax: settings.storage.cacheBytesMax,

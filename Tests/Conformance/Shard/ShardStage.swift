@@ -82,7 +82,7 @@ final class EmbeddedStage: ShardStage {
     func end() {}
 
     static func factory(_ directory: String, _ clock: ManualClock) throws -> EmbeddedShardFactory {
-        var options = EmbeddedShardOptions(pool: pool, now: { clock.now() })
+        var options = EmbeddedShardOptions(pool: pool, clock: clock)
         options.storeCount = 2
         return try EmbeddedShardFactory(directory: directory, options: options)
     }
