@@ -95,21 +95,49 @@ struct HeadState: Sendable {
     var nextTarget = 0
     /// The only target that may get it, because it may have arrived there.
     var pinnedTarget: Int?
-    /// The first answer "not now" of this attempt.
-    var failure: (errorClass: String, retryAfterMilliseconds: Int64?)?
     /// Attempts in a row in which no target could be reached.
     var unreached = 0
-    /// Recipients that were refused for good, and why the first was.
-    var refusedRecipients: [Int] = []
-    var refusal = ""
-    /// Why it is given up, once it is: it is not delivered again, however long the dead-letter queue is away.
-    var verdict: (reason: String, errorClass: String)?
+    /// What only few heads have, in one place on the heap: a group is copied at every event.
+    private var story: [HeadStory] = []
 
     /// Whether another try without this knowledge could deliver something twice.
     var isUnsettled: Bool { pinnedTarget != nil || !refusedRecipients.isEmpty || verdict != nil }
 
+    /// The first answer "not now" of this attempt.
+    var failure: (errorClass: String, retryAfterMilliseconds: Int64?)? {
+        get { story.first?.failure }
+        set { if newValue != nil || !story.isEmpty { write { $0.failure = newValue } } }
+    }
+    /// Recipients that were refused for good, and why the first was.
+    var refusedRecipients: [Int] {
+        get { story.first?.refusedRecipients ?? [] }
+        set { if !newValue.isEmpty || !story.isEmpty { write { $0.refusedRecipients = newValue } } }
+    }
+    var refusal: String {
+        get { story.first?.refusal ?? "" }
+        set { write { $0.refusal = newValue } }
+    }
+    /// Why it is given up, once it is: it is not delivered again, however long the dead-letter queue is away.
+    var verdict: (reason: String, errorClass: String)? {
+        get { story.first?.verdict }
+        set { write { $0.verdict = newValue } }
+    }
+
+    private mutating func write(_ change: (inout HeadStory) -> Void) {
+        if story.isEmpty { story.append(HeadStory()) }
+        change(&story[0])
+    }
+
     /// Deliveries of the message by the queue before this one, each of which counts as an attempt.
     func earlierReceives(of message: WorkMessage) -> Int { isUntried ? 0 : message.receiveCount - 1 }
+}
+
+/// What is known of a head whose delivery did not go well.
+private struct HeadStory: Sendable {
+    var failure: (errorClass: String, retryAfterMilliseconds: Int64?)?
+    var refusedRecipients: [Int] = []
+    var refusal = ""
+    var verdict: (reason: String, errorClass: String)?
 }
 
 /// What is known of one shard.
