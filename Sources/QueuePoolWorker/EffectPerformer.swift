@@ -70,7 +70,9 @@ struct EffectPerformer: Sendable {
             if !Task.isCancelled, health.failed(shard) {
                 logger.warning(
                     "Shard does not answer",
-                    metadata: ["shard": "\(name)", "endpoint": "\(options.endpoint)", "reason": "\(error)"])
+                    metadata: [
+                        "shard": "\(name)", "endpoint": "\(DeliveryURL.label(options.endpoint))", "reason": "\(error)",
+                    ])
             }
             // A server learns that a client is gone a moment later; what is given back before would go to this receive.
             if Task.isCancelled { await clock.pause(milliseconds: 100) }

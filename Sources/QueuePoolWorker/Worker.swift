@@ -167,13 +167,14 @@ public struct Worker: Service {
                 return try select(of: try await queue.shards(ofPool: options.pool))
             } catch let error as WorkerQueueError {
                 guard error != .refused(code: "HTTP 404") else {
-                    throw WorkerFailure.noPool(options.pool, endpoint: options.endpoint)
+                    throw WorkerFailure.noPool(options.pool, endpoint: DeliveryURL.label(options.endpoint))
                 }
                 if !isReported {
                     logger.warning(
                         "The pool's server does not answer as it should; asking again every second",
                         metadata: [
-                            "pool": "\(options.pool)", "endpoint": "\(options.endpoint)", "reason": "\(error)",
+                            "pool": "\(options.pool)", "endpoint": "\(DeliveryURL.label(options.endpoint))",
+                            "reason": "\(error)",
                         ])
                 }
                 isReported = true

@@ -110,3 +110,11 @@ def test_more_deliveries_than_the_process_may_have_files_for_are_refused(server,
                      tmp_path / "worker.log", open_files_max=(512, 512))
     assert worker.popen.wait(20) == 78
     assert "concurrency 400" in worker.text() and "allowed here are 1 to 128" in worker.text()
+
+
+def test_the_password_of_an_endpoint_is_in_no_log(workers):
+    port = free_port()
+    worker = workers("--deliver", "stdout:", endpoint=f"http://someone:s3cret@127.0.0.1:{port}")
+    wait_until(lambda: f"endpoint=http://127.0.0.1:{port}" in worker.text(), 20, "the log to name the server")
+    worker.stop()
+    assert "s3cret" not in worker.text() and "someone" not in worker.text()

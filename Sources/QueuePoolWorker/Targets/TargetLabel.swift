@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension DeliveryURL {
-    /// A target's name for logs and metrics: scheme, host and port, e.g. `smtp://mail.example.com:587`. User, password,
+    /// The name of a target, or of a server, for logs and metrics: scheme, host and port, e.g. `smtp://mail.example.com:587`. User, password,
     /// path and query are left out, as is the command of `exec:`: each of them may be a secret.
     package static func label(_ text: String) -> String {
         guard let colon = text.firstIndex(of: ":") else { return "unknown" }
