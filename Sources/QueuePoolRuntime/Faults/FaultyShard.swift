@@ -46,7 +46,8 @@ package struct FaultyShardFactory: ShardFactory {
     package func removeShards(except names: Set<String>) throws -> [String] { try inner.removeShards(except: names) }
 }
 
-/// Injects faults into a shard that answers for each entry.
+/// Injects faults into a shard that answers for each entry. Needs no lock: like the class that it inherits from, it holds
+/// constants that are themselves `Sendable`.
 final class FaultyEntryShard: FaultyShard, EntryShard, @unchecked Sendable {
     private let entries: any EntryShard
 
