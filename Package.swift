@@ -92,7 +92,7 @@ let package = Package(
         .target(
             name: "QueuePoolBench",
             dependencies: [
-                "QueuePoolCore", "CQueuePoolEpoll", .product(name: "Histogram", package: "hdrhistogram-swift"),
+                "QueuePoolCore", "QueuePoolChecking", "CQueuePoolEpoll", .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: settings),
         // 5. The program.
@@ -106,7 +106,20 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
-        // 6. Tests.
+        // 6. Tests. The bench judges a run by the checkers that the simulation judges by.
+        .target(
+            name: "QueuePoolChecking", dependencies: ["QueuePoolCore", deque], path: "Tests/Checking",
+            swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolCheckingTests", dependencies: ["QueuePoolChecking", "QueuePoolCore", "QueuePoolTestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolSimulationTests",
+            dependencies: [
+                "QueuePoolTestSupport", "QueuePoolChecking", "QueuePoolCore", "QueuePoolEmbedded", "QueuePoolRuntime",
+                deque, heap,
+            ],
+            path: "Tests/Simulation", swiftSettings: settings),
         .target(name: "CFaultyVFS", dependencies: ["CQueuePoolSQLite"], path: "Tests/Support/CFaultyVFS"),
         .target(
             name: "QueuePoolTestSupport", dependencies: ["QueuePoolCore"], path: "Tests/Support/QueuePoolTestSupport",
@@ -123,7 +136,8 @@ let package = Package(
             dependencies: ["QueuePoolTestSupport", "QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON"],
             swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolBenchTests", dependencies: ["QueuePoolTestSupport", "QueuePoolBench", "QueuePoolCore"],
+            name: "QueuePoolBenchTests",
+            dependencies: ["QueuePoolTestSupport", "QueuePoolBench", "QueuePoolChecking", "QueuePoolCore"],
             swiftSettings: settings),
         .testTarget(
             name: "QueuePoolSettingsTests",

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import QueuePoolChecking
 import QueuePoolCore
 
 // One measurement from start to end: a server of our own or a given one, the phases of the mode, the report. A drain

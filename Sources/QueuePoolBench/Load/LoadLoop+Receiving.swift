@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import QueuePoolChecking
 
 extension LoadLoop {
     func startReceive(_ connection: Connection, now: UInt64) throws {

@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolChecking
+
 extension LoadLoop {
     /// Fills the connection's template with the next messages and sends it, or waits for its next arrival.
     func startSend(_ connection: Connection, now: UInt64) throws {

@@ -4,6 +4,7 @@
 
 import CQueuePoolEpoll
 import Glibc
+import QueuePoolChecking
 import QueuePoolCore
 
 // The load client: one thread, one epoll set, blocking on nothing else. Not NIO: client and server share the machine's
@@ -44,7 +45,7 @@ struct LoadPhase {
 final class LoadLoop {
     let plan: LoadPlan
     let filler: [UInt8]
-    var checker: Checker
+    var checker: LoadChecker
     var outcome = PhaseOutcome()
     var phase = LoadPhase(name: "none")
     var random: SplitMix64
@@ -78,7 +79,7 @@ final class LoadLoop {
         self.plan = plan
         let options = plan.options
         filler = Payload.filler(bodyBytes: options.bodyBytes, seed: plan.seed)
-        checker = Checker(groups: options.groups)
+        checker = LoadChecker(groups: options.groups)
         random = SplitMix64(seed: plan.seed)
         verdicts = Array(repeating: .unanswered, count: options.batchSize)
         epoll = qp_epoll_new()

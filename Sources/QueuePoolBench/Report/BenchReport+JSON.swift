@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolChecking
+
 extension BenchReport {
     /// The run as JSON: every parameter, the machine, versions, seed, figures and findings. Sizes and counts only.
     package var json: String { value.rendered() + "\n" }

@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolChecking
+
 extension BenchReport {
     /// The run as a table for people.
     package var text: String {

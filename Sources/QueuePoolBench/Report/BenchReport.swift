@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Histogram
+package import QueuePoolChecking
 
 // What a run found, as values. Two renderings (a table, JSON) and the ratio scripts read the same fields.
 

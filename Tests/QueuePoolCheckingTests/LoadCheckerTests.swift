@@ -2,14 +2,13 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolChecking
 import Testing
 
-@testable import QueuePoolBench
-
-@Suite struct CheckerTests {
+@Suite struct LoadCheckerTests {
     /// A checker that was told of `count` acknowledged messages of each group.
-    private func checker(groups: Int = 1, acknowledged count: Int) -> Checker {
-        var checker = Checker(groups: groups)
+    private func checker(groups: Int = 1, acknowledged count: Int) -> LoadChecker {
+        var checker = LoadChecker(groups: groups)
         for group in 0..<groups {
             for _ in 0..<count {
                 _ = checker.nextSequence(group: group)
@@ -100,7 +99,7 @@ import Testing
     }
 
     @Test func `a refusal may be told after the delivery of a follower`() {
-        var checker = Checker(groups: 1)
+        var checker = LoadChecker(groups: 1)
         let (first, second) = (checker.nextSequence(group: 0), checker.nextSequence(group: 0))
         checker.delivered(group: 0, sequence: second, receiveCount: 1)
         checker.refused(group: 0, sequence: first)
@@ -111,7 +110,7 @@ import Testing
 
     @Test(arguments: [true, false])
     func `a send without an answer may be stored or not`(stored: Bool) {
-        var checker = Checker(groups: 1)
+        var checker = LoadChecker(groups: 1)
         checker.outcomeUnknown(group: 0, sequence: checker.nextSequence(group: 0))
         if stored { checker.delivered(group: 0, sequence: 0, receiveCount: 1) }
         let report = checker.finished(drained: true)
@@ -121,7 +120,7 @@ import Testing
     }
 
     @Test func `a send without an answer may not come after its follower`() {
-        var checker = Checker(groups: 1)
+        var checker = LoadChecker(groups: 1)
         checker.outcomeUnknown(group: 0, sequence: checker.nextSequence(group: 0))
         _ = checker.nextSequence(group: 0)
         checker.acknowledged()

@@ -44,8 +44,8 @@ package struct CheckReport: Hashable, Sendable {
 }
 
 /// The state of the check.
-struct Checker {
-    private(set) var report = CheckReport()
+package struct LoadChecker: Sendable {
+    package private(set) var report = CheckReport()
     /// Sequences handed out, per group.
     private var sent: [UInt32]
     /// The lowest sequence not passed yet by deliveries, per group.
@@ -56,44 +56,44 @@ struct Checker {
     private var unknownKeys: Set<UInt64> = []
     private var missingKeys: Set<UInt64> = []
 
-    init(groups: Int) {
+    package init(groups: Int) {
         sent = Array(repeating: 0, count: groups)
         expected = sent
         deletedBelow = sent
     }
 
     /// Acknowledged and not delivered yet. Exact once no send is in flight.
-    var outstanding: Int { report.acknowledged - report.delivered }
+    package var outstanding: Int { report.acknowledged - report.delivered }
 
     /// The sequence for the group's next message.
-    mutating func nextSequence(group: Int) -> UInt32 {
+    package mutating func nextSequence(group: Int) -> UInt32 {
         let sequence = sent[group]
         sent[group] = sequence + 1
         return sequence
     }
 
-    mutating func acknowledged(count: Int = 1) { report.acknowledged += count }
+    package mutating func acknowledged(count: Int = 1) { report.acknowledged += count }
 
-    mutating func refused(group: Int, sequence: UInt32) {
+    package mutating func refused(group: Int, sequence: UInt32) {
         report.refused += 1
-        settleNotStored(Checker.key(group, sequence), into: \.refusedKeys, group: group, sequence: sequence)
+        settleNotStored(LoadChecker.key(group, sequence), into: \.refusedKeys, group: group, sequence: sequence)
     }
 
-    mutating func outcomeUnknown(group: Int, sequence: UInt32) {
+    package mutating func outcomeUnknown(group: Int, sequence: UInt32) {
         report.outcomeUnknown += 1
-        settleNotStored(Checker.key(group, sequence), into: \.unknownKeys, group: group, sequence: sequence)
+        settleNotStored(LoadChecker.key(group, sequence), into: \.unknownKeys, group: group, sequence: sequence)
     }
 
     /// - Parameter receiveCount: what the server says, 1 for a first delivery.
-    mutating func delivered(group: Int, sequence: UInt32, receiveCount: Int) {
+    package mutating func delivered(group: Int, sequence: UInt32, receiveCount: Int) {
         guard group < sent.count, sequence < sent[group] else {
             report.corrupted += 1
             return
         }
-        let key = Checker.key(group, sequence)
+        let key = LoadChecker.key(group, sequence)
         if sequence >= expected[group] {
             for skipped in expected[group]..<sequence {
-                let skippedKey = Checker.key(group, skipped)
+                let skippedKey = LoadChecker.key(group, skipped)
                 if !isNotStored(skippedKey) { missingKeys.insert(skippedKey) }
             }
             expected[group] = sequence + 1
@@ -110,23 +110,23 @@ struct Checker {
     }
 
     /// The delete of a delivered message was answered with success.
-    mutating func deleted(group: Int, sequence: UInt32) {
+    package mutating func deleted(group: Int, sequence: UInt32) {
         guard group < deletedBelow.count else { return }
         deletedBelow[group] = max(deletedBelow[group], sequence + 1)
     }
 
-    mutating func corruptedBody() { report.corrupted += 1 }
-    mutating func foreignMessage() { report.foreign += 1 }
-    mutating func misplacedMessage() { report.misplaced += 1 }
+    package mutating func corruptedBody() { report.corrupted += 1 }
+    package mutating func foreignMessage() { report.foreign += 1 }
+    package mutating func misplacedMessage() { report.misplaced += 1 }
 
     /// The findings.
     /// - Parameter drained: whether the pool was read until nothing more came, so that what is missing is lost.
-    func finished(drained: Bool) -> CheckReport {
+    package func finished(drained: Bool) -> CheckReport {
         var result = report
         guard drained else { return result }
         var lost = missingKeys.count
         for group in sent.indices where expected[group] < sent[group] {
-            for sequence in expected[group]..<sent[group] where !isNotStored(Checker.key(group, sequence)) {
+            for sequence in expected[group]..<sent[group] where !isNotStored(LoadChecker.key(group, sequence)) {
                 lost += 1
             }
         }
@@ -136,7 +136,7 @@ struct Checker {
 
     /// An answer may come after the delivery of the same or a later message, when both sides run at once.
     private mutating func settleNotStored(
-        _ key: UInt64, into keys: WritableKeyPath<Checker, Set<UInt64>>, group: Int, sequence: UInt32
+        _ key: UInt64, into keys: WritableKeyPath<LoadChecker, Set<UInt64>>, group: Int, sequence: UInt32
     ) {
         if sequence < expected[group], missingKeys.remove(key) == nil {
             report.acknowledged += 1
