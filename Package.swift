@@ -92,7 +92,8 @@ let package = Package(
         .target(
             name: "QueuePoolBench",
             dependencies: [
-                "QueuePoolCore", "QueuePoolChecking", "CQueuePoolEpoll", .product(name: "Histogram", package: "hdrhistogram-swift"),
+                "QueuePoolCore", "QueuePoolChecking", "CQueuePoolEpoll",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: settings),
         // 5. The program.
@@ -101,7 +102,8 @@ let package = Package(
             dependencies: [
                 "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolAWS",
                 "QueuePoolRuntime",
-                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolSettings", lifecycle, logging, crypto,
+                "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolChecking", "QueuePoolSettings",
+                lifecycle, logging, crypto,
                 signals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -111,7 +113,8 @@ let package = Package(
             name: "QueuePoolChecking", dependencies: ["QueuePoolCore", deque], path: "Tests/Checking",
             swiftSettings: settings),
         .testTarget(
-            name: "QueuePoolCheckingTests", dependencies: ["QueuePoolChecking", "QueuePoolCore", "QueuePoolTestSupport"],
+            name: "QueuePoolCheckingTests",
+            dependencies: ["QueuePoolChecking", "QueuePoolCore", "QueuePoolTestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "QueuePoolSimulationTests",

@@ -5,6 +5,7 @@
 import ArgumentParser
 import Foundation
 import QueuePoolBench
+import QueuePoolChecking
 
 /// `queuepool bench`
 struct BenchCommand: AsyncParsableCommand {
