@@ -118,10 +118,17 @@ package struct ShardCounts: Hashable, Sendable {
 package protocol Shard: AnyObject, Sendable {
     var name: String { get }
     var tag: ShardTag { get }
+    /// What kind of shard it is; constant.
+    var traits: ShardTraits { get }
     /// Whether a batch is stored whole or not at all; if not, at most one message of a group goes into a request.
     var storesBatchesWhole: Bool { get }
     /// Whether waiting for messages is done at the shard, by long polls, and a look costs a request.
     var waitsRemotely: Bool { get }
+
+    /// Stores a batch, in order. `stored` means that its message is on stable storage (I1).
+    /// - Important: the completion is called once, on any thread, and never within this call; also when no answer comes:
+    ///   then, after the shard's own time limit, with `unknownOutcome`. Until that, the batch's place stays taken.
+    func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void)
 
     /// Stores messages in order. A receipt means that its message is on stable storage (I1).
     func send(
@@ -179,7 +186,26 @@ package enum ShardEvent: Hashable, Sendable {
 }
 
 extension Shard {
+    package var traits: ShardTraits {
+        ShardTraits(
+            storesWholeBatches: storesBatchesWhole, pullsLate: storesBatchesWhole, pollsRemotely: waitsRemotely)
+    }
+    package var storesBatchesWhole: Bool { traits.storesWholeBatches }
     package var waitsRemotely: Bool { false }
+
+    package func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        if let each = self as? any EntryShard { return each.sendEach(batch.pull(), completion: completion) }
+        sendWhenReady(batch.pull) { result in
+            switch result {
+            case .success(let receipts): completion(.entries(receipts.map { .stored($0) }))
+            case .failure(let error): completion(.failed(.permanent(error)))
+            }
+        }
+    }
+
+    package func send(
+        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
+    ) { sendWhenReady({ messages }, completion: completion) }
 
     package func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {}
 
