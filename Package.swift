@@ -120,7 +120,7 @@ let package = Package(
             name: "QueuePoolSimulationTests",
             dependencies: [
                 "QueuePoolTestSupport", "QueuePoolChecking", "QueuePoolCore", "QueuePoolEmbedded", "QueuePoolRuntime",
-                deque, heap,
+                "QueuePoolAWS", "QueuePoolCurl", "QueuePoolJSON", "QueuePoolSQS", deque, heap,
             ],
             path: "Tests/Simulation", swiftSettings: settings),
         .target(name: "CFaultyVFS", dependencies: ["CQueuePoolSQLite"], path: "Tests/Support/CFaultyVFS"),
