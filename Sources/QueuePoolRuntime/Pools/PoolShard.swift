@@ -17,31 +17,21 @@ package final class PoolShard: Sendable {
     package let index: ShardIndex
     package let name: String
     package let shard: any Shard
-    package let sender: any EntrySender
+    package let sender: ShardSender
     private let buckets: Mutex<[TokenBucket]>
     private let clock: any Clock
 
+    /// - Parameter seed: of the random delays after failures; different for each shard and process.
     package init(
         index: ShardIndex, shard: any Shard, limits: BatcherLimits, quota: Int?, clock: any Clock,
-        budget: WaitingBudget = WaitingBudget()
+        budget: WaitingBudget = WaitingBudget(), seed: UInt64 = .random(in: 0...UInt64.max)
     ) {
         self.index = index
         name = shard.name
         self.shard = shard
         self.clock = clock
         let now = clock.now()
-        if !shard.storesBatchesWhole, let shard = shard as? any EntryShard {
-            var held = RequestLimits()
-            held.heldEntriesMax = limits.waitingEntriesMax
-            held.heldBytesMax = limits.waitingBytesMax
-            sender = RequestShardSender(
-                shard: shard, limits: held, quota: quota.map { AdaptiveQuota.Limits(start: $0) }, clock: clock,
-                budget: budget)
-        } else {
-            sender = ShardSender(
-                shard: shard, limits: limits, quota: quota.map { TokenBucket(rate: $0, now: now) }, clock: clock,
-                budget: budget)
-        }
+        sender = ShardSender(shard: shard, limits: limits, quota: quota, clock: clock, budget: budget)
         buckets = Mutex(
             quota.map { rate in QuotaAction.allCases.map { _ in TokenBucket(rate: rate, now: now) } } ?? [])
     }
