@@ -30,7 +30,7 @@ package final class EmbeddedShardFactory: ShardFactory {
         let make = { (number: Int) in
             Store(
                 path: EmbeddedShardFactory.path(directory, number), pool: options.pool, vfs: options.vfs,
-                reserve: reserve, watch: watch)
+                openLog: options.openLog, reserve: reserve, watch: watch)
         }
         var found: [Int: StoreFacts] = [:]
         for number in try EmbeddedShardFactory.numbers(in: directory) {
@@ -83,7 +83,7 @@ package final class EmbeddedShardFactory: ShardFactory {
         stores[EmbeddedShardFactory.place(name, stores.count)]
     }
 
-    private static func place(_ name: String, _ count: Int) -> Int {
+    static func place(_ name: String, _ count: Int) -> Int {
         let digits = name.utf8.reversed().drop { !isDigit($0) }.prefix { isDigit($0) }
         let number = Int(String(decoding: digits.reversed(), as: UTF8.self)).map(UInt64.init) ?? XXHash64.hash(name)
         return Int(number % UInt64(count))

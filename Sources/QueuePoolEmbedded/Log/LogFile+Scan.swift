@@ -3,19 +3,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension LogFile {
-    /// Visits a row: its shard, its number, its kind, its head, and how long its body is.
-    typealias Visit = (
-        _ shard: Int64, _ row: Int64, _ kind: Int64, _ head: [UInt8], _ bodyBytes: Int
-    ) throws(DatabaseError) -> Void
-
     /// Visits the head of every row, oldest first. Bodies stay on disk.
-    func scan(_ visit: Visit) throws(DatabaseError) {
+    func scan(_ visit: LogVisit) throws(DatabaseError) {
         _ = try scan("", visit)
     }
 
     /// Visits the heads of one shard's rows, among a bounded number of all that come after a row.
     /// - Returns: the last row that was looked at; `nil` if there are no more.
-    func scanSlice(of shard: Int64, after: Int64, _ visit: Visit) throws(DatabaseError) -> Int64? {
+    func scanSlice(of shard: Int64, after: Int64, _ visit: LogVisit) throws(DatabaseError) -> Int64? {
         let (count, last) = try scan("WHERE id > \(after)", limit: LogFile.sliceRowsMax) {
             (found, row, kind, head, bodyBytes) throws(DatabaseError) in
             if found == shard { try visit(found, row, kind, head, bodyBytes) }
@@ -24,7 +19,7 @@ extension LogFile {
     }
 
     private func scan(
-        _ condition: String, limit: Int = -1, _ visit: Visit
+        _ condition: String, limit: Int = -1, _ visit: LogVisit
     ) throws(DatabaseError) -> (count: Int, last: Int64) {
         try checkUsable()
         // length() of a blob is answered from the row's header; the overflow pages of the body are not read.

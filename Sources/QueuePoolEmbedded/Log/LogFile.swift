@@ -159,10 +159,8 @@ final class LogFile {
 
     /// Runs `body` in a transaction that is on stable storage when this returns, or is not acknowledged. Every write goes
     /// through here, and what a failure means for later ones is decided here only.
-    /// - Parameter pool: the pool whose thread this is, which may use the processor during the flush.
-    func commit(
-        on pool: CommitPool? = nil, _ body: () throws(DatabaseError) -> Void
-    ) throws(DatabaseError) {
+    /// - Parameter line: the commit line whose thread this is, which may use the processor during the flush.
+    func commit(on line: (any CommitLine)?, _ body: () throws(DatabaseError) -> Void) throws(DatabaseError) {
         try checkUsable()
         try begin.run("begin")
         var isCommitting = false
@@ -178,8 +176,8 @@ final class LogFile {
             throw error
         }
         do throws(DatabaseError) {
-            if let pool {
-                try pool.waiting { () throws(DatabaseError) in try flush() }
+            if let line {
+                try line.waiting { () throws(DatabaseError) in try flush() }
             } else {
                 try flush()
             }
@@ -210,7 +208,7 @@ final class LogFile {
     }
 
     /// - Returns: the new row's id.
-    func append(shard: Int64, kind: Int64, head: [UInt8], body: [UInt8]? = nil) throws(DatabaseError) -> Int64 {
+    func append(shard: Int64, kind: Int64, head: [UInt8], body: [UInt8]?) throws(DatabaseError) -> Int64 {
         let row = nextRow
         insertRow.bind(1, row)
         insertRow.bind(2, shard)

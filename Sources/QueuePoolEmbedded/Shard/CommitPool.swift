@@ -14,7 +14,7 @@ import Synchronization
 // with little load nobody waits. Source: measurements under benchmarks/.
 
 /// The threads that write the stores.
-package final class CommitPool: Sendable {
+package final class CommitPool: CommitLine {
     /// Stores written side by side.
     package static let widthDefault = EmbeddedShardOptions.storeCountDefault
     /// Half of the processors write; the other half reads requests and writes answers.
@@ -44,7 +44,6 @@ package final class CommitPool: Sendable {
     private let ticks = DispatchQueue(label: "queuepool.ticks")
     private let tickNumber = Atomic(0)
 
-    /// Counts the seconds. After each, every shard of a store that was taken in has a turn.
     var tickCount: Int { tickNumber.load(ordering: .relaxed) }
 
     /// Starts the threads; they live as long as the process.
@@ -60,12 +59,10 @@ package final class CommitPool: Sendable {
         tick()
     }
 
-    /// Takes a store in: from now on its shards get a turn at least every second, for what is due by time.
     func add(_ store: Store) { state.withLock { $0.members[ObjectIdentifier(store)] = store } }
 
     func remove(_ store: Store) { state.withLock { $0.members[ObjectIdentifier(store)] = nil } }
 
-    /// Puts a store in line. The caller sees to it that it stands there once.
     func schedule(_ store: Store) {
         let mustWake = state.withLock { state in
             state.ready.append(store)
@@ -74,14 +71,6 @@ package final class CommitPool: Sendable {
         if mustWake { wake.signal() }
     }
 
-    /// Runs what waits for the disk; another thread may take the processor meanwhile.
-    func waiting<E>(_ body: () throws(E) -> Void) throws(E) {
-        beginWaiting()
-        defer { endWaiting() }
-        try body()
-    }
-
-    /// The thread is about to wait for the disk, or for whoever has a store's file.
     func beginWaiting() {
         let mustWake = state.withLock { state in
             state.running -= 1
@@ -91,6 +80,8 @@ package final class CommitPool: Sendable {
     }
 
     func endWaiting() { state.withLock { $0.running += 1 } }
+
+    func wait(until isDone: DispatchSemaphore) { isDone.wait() }
 
     private func run() {
         while true {

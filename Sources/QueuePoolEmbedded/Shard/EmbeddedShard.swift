@@ -164,8 +164,12 @@ package final class EmbeddedShard: Shard {
 
     func notifyReady() { callbacks.withLock { $0.ready }?() }
 
-    /// Sets how the writer is asked for a turn; once, before the shard is used.
-    func setWriter(_ poke: @escaping @Sendable () -> Void) { callbacks.withLock { $0.writer = poke } }
+    /// Sets how the writer is asked for a turn, and how to wait for its last one; once, before the shard is used.
+    func setWriter(
+        _ poke: @escaping @Sendable () -> Void, wait: @escaping @Sendable (_ isDone: DispatchSemaphore) -> Void
+    ) {
+        callbacks.withLock { ($0.writer, $0.wait) = (poke, wait) }
+    }
 
     /// - Returns: `false` if the shard is closing; the operation was not taken.
     func post(_ operation: ShardOperation) -> Bool {
@@ -188,9 +192,9 @@ package final class EmbeddedShard: Shard {
         // Before the writer writes down who holds what: nothing may be given out or back behind that.
         index.withLock { _ in isShut.store(true, ordering: .relaxed) }
         callbacks.withLock { $0.writer }?()
-        stopped.wait()
+        callbacks.withLock { $0.wait }?(stopped)
         // The writer holds the file: let it go, so that the file can be opened again.
-        callbacks.withLock { $0.writer = nil }
+        callbacks.withLock { ($0.writer, $0.wait) = (nil, nil) }
     }
 }
 
@@ -198,6 +202,7 @@ package final class EmbeddedShard: Shard {
 struct ShardCallbacks {
     var ready: (@Sendable () -> Void)?
     var writer: (@Sendable () -> Void)?
+    var wait: (@Sendable (DispatchSemaphore) -> Void)?
     var event: (@Sendable (ShardEvent) -> Void)?
     var deadLetterSink: DeadLetterSink?
 }

@@ -36,8 +36,10 @@ package struct EmbeddedShardOptions: Sendable {
     package var storeCount = storeCountDefault
     /// Two on small machines: one writes while the other waits for the disk, and each serves many senders with a flush.
     package static let storeCountDefault = max(2, SystemThread.processorCount / 2)
-    /// The threads that write; shared by all shards of a process.
-    package let pool: CommitPool
+    /// What gives stores their turns to write; shared by all shards of a process.
+    let pool: any CommitLine
+    /// How the logs of stores are opened; as files of SQLite's if `nil`.
+    var openLog: LogOpening?
     /// The time of shards: sequence numbers, timeouts and retention run on it.
     package let clock: any Clock
     package var random: @Sendable () -> UInt64
@@ -50,7 +52,12 @@ package struct EmbeddedShardOptions: Sendable {
         pool: CommitPool = CommitPool(), clock: any Clock,
         random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }
     ) {
-        self.pool = pool
+        self.init(line: pool, clock: clock, random: random)
+    }
+
+    /// The same with turns that something else than threads gives.
+    init(line: any CommitLine, clock: any Clock, random: @escaping @Sendable () -> UInt64) {
+        pool = line
         self.clock = clock
         self.random = random
     }

@@ -20,12 +20,13 @@ final class Store: @unchecked Sendable {
         var ready: [ShardWriter] = []
         /// The store stands in the commit pool's line, or is having its turn.
         var isScheduled = false
-        var members: [ObjectIdentifier: ShardWriter] = [:]
+        /// In the order of their opening, so that two runs of the same events take the same turns.
+        var members: [ShardWriter] = []
     }
 
     let path: String
-    let pool: CommitPool
-    private let vfs: String?
+    let pool: any CommitLine
+    private let openLog: LogOpening
     let reserve: ReserveFile?
     let watch: StorageWatch?
     var health = StoreHealth()
@@ -37,26 +38,33 @@ final class Store: @unchecked Sendable {
     private let hasLeftovers = Atomic(false)
     private let lock = Mutex(())
     private let line = Mutex(Line())
-    private var opened: LogFile?
+    private var opened: (any StoreLog)?
     private var users = 0
     /// Indexes that the scan at open rebuilt, until their shards are opened.
     private var recoveries: [Int64: LogRecovery] = [:]
     /// Set when the file's state is unknown; every later write is refused.
     var brokenBy: ShardError? { opened?.brokenBy.map { .storageFailed(code: $0.code) } }
 
-    /// - Parameter vfs: see `Database`.
+    /// - Parameters:
+    ///   - vfs: see `Database`.
+    ///   - openLog: how the log is opened; as a `LogFile` if `nil`.
     init(
-        path: String, pool: CommitPool, vfs: String? = nil, reserve: ReserveFile? = nil, watch: StorageWatch? = nil
+        path: String, pool: any CommitLine, vfs: String? = nil, openLog: LogOpening? = nil,
+        reserve: ReserveFile? = nil, watch: StorageWatch? = nil
     ) {
         self.path = path
         self.pool = pool
-        self.vfs = vfs
+        if let openLog {
+            self.openLog = openLog
+        } else {
+            self.openLog = { (path) throws(DatabaseError) in try LogFile(path: path, vfs: vfs) }
+        }
         self.reserve = reserve
         self.watch = watch
     }
 
     /// The open file.
-    var file: LogFile {
+    var file: any StoreLog {
         guard let opened else { preconditionFailure("a store is used by open shards only, and open while one is") }
         return opened
     }
@@ -170,11 +178,11 @@ final class Store: @unchecked Sendable {
         users += 1
     }
 
-    private func openFile() throws(DatabaseError) -> LogFile {
-        do throws(DatabaseError) { return try LogFile(path: path, vfs: vfs) } catch {
+    private func openFile() throws(DatabaseError) -> any StoreLog {
+        do throws(DatabaseError) { return try openLog(path) } catch {
             guard LogFile.isForRoom(error), let reserve else { throw error }
             reserve.release()
-            return try LogFile(path: path, vfs: vfs)
+            return try openLog(path)
         }
     }
 
@@ -193,8 +201,9 @@ final class Store: @unchecked Sendable {
         watch?.forget(path)
     }
 
-    private func scan(_ file: LogFile, _ options: EmbeddedShardOptions) throws(DatabaseError) {
-        for identity in file.identities.values {
+    private func scan(_ file: any StoreLog, _ options: EmbeddedShardOptions) throws(DatabaseError) {
+        // In one order, because each draws from `random`.
+        for identity in file.identities.values.sorted(by: { $0.number < $1.number }) {
             recoveries[identity.number] = LogRecovery(identity, options)
         }
         try file.scan { shard, row, kind, head, bodyBytes in recoveries[shard]?.take(row, kind, head, bodyBytes) }
@@ -218,9 +227,9 @@ final class Store: @unchecked Sendable {
         let writer = ShardWriter(
             shard: shard, store: self, identity: identity, books: recovery.books,
             memory: MemoryShare(all: options.memory, cacheBytesMax: options.cacheBytesMax))
-        shard.setWriter { writer.poke() }
+        shard.setWriter({ writer.poke() }, wait: { [pool] isDone in pool.wait(until: isDone) })
         line.withLock { line in
-            line.members[ObjectIdentifier(writer)] = writer
+            line.members.append(writer)
             pool.add(self)
         }
         return shard
@@ -264,7 +273,7 @@ final class Store: @unchecked Sendable {
     /// Gives every shard a turn, for what is due by time.
     func pokeAll() {
         isLookDue.store(true, ordering: .relaxed)
-        for writer in line.withLock({ Array($0.members.values) }) { writer.poke() }
+        for writer in line.withLock({ $0.members }) { writer.poke() }
     }
 
     /// One turn of every shard in line.
@@ -305,7 +314,7 @@ final class Store: @unchecked Sendable {
     private func end(_ writer: ShardWriter) {
         writer.giveMemoryBack()
         line.withLock { line in
-            line.members[ObjectIdentifier(writer)] = nil
+            line.members.removeAll { $0 === writer }
             if line.members.isEmpty { pool.remove(self) }
         }
         exclusivelyInPool {
@@ -340,12 +349,12 @@ final class Store: @unchecked Sendable {
     }
 
     /// The same for what makes room: where it finds none, `body` runs again with what was reserved.
-    func transactMakingRoom(_ body: (LogFile) throws(DatabaseError) -> Void) -> ShardError? {
+    func transactMakingRoom(_ body: (any StoreLog) throws(DatabaseError) -> Void) -> ShardError? {
         makingRoom { transact(body) }
     }
 
     /// Runs `body` in a transaction that is on stable storage when this returns `nil`, or did not happen.
-    func transact(_ body: (LogFile) throws(DatabaseError) -> Void) -> ShardError? {
+    func transact(_ body: (any StoreLog) throws(DatabaseError) -> Void) -> ShardError? {
         let file = file
         do throws(DatabaseError) {
             try file.commit(on: pool) { () throws(DatabaseError) in try body(file) }
