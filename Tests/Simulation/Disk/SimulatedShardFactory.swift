@@ -1,0 +1,50 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+
+@testable import QueuePoolEmbedded
+
+/// Shards as the server keeps them, on a simulated disk: one factory for each process that the disk sees.
+final class SimulatedShardFactory: ShardFactory {
+    let stores: [Store]
+    private let options: EmbeddedShardOptions
+
+    /// - Parameters:
+    ///   - line: gives the turns; of the same process.
+    ///   - random: where tags, keys and incarnations come from.
+    init(
+        disk: SimulatedDisk, directory: String = "data", storeCount: Int = 2, clock: any Clock, line: any CommitLine,
+        cacheBytesMax: Int = 16 << 20, random: @escaping @Sendable () -> UInt64
+    ) {
+        var options = EmbeddedShardOptions(line: line, clock: clock, random: random)
+        options.cacheBytesMax = cacheBytesMax
+        options.openLog = { (path) throws(DatabaseError) in try SimulatedLog(path: path, on: disk) }
+        self.options = options
+        stores = (0..<max(1, storeCount)).map {
+            Store(path: "\(directory)/store-\($0)", pool: line, openLog: options.openLog)
+        }
+    }
+
+    /// - Throws: `ShardOpenError`
+    func open(name: String, attributes: QueueAttributes, address: ShardAddress? = nil) throws -> any Shard {
+        try store(of: name).open(name: name, attributes: attributes, options: options)
+    }
+
+    func remove(name: String, address: ShardAddress? = nil) throws { try store(of: name).remove(name: name) }
+
+    func removeShards(except names: Set<String>) throws -> [String] {
+        var removed: [String] = []
+        for store in stores {
+            let strangers = try store.rows(unlessAllAreIn: names).keys.filter { !names.contains($0) }
+            for name in strangers.sorted() {
+                try store.remove(name: name)
+                removed.append(name)
+            }
+        }
+        return removed
+    }
+
+    private func store(of name: String) -> Store { stores[EmbeddedShardFactory.place(name, stores.count)] }
+}
