@@ -39,7 +39,7 @@ private struct Connection {
         let shared = DoorState(
             limits: DoorLimits(), browsers: BrowserGuard(isLoopback: true, allowedHosts: []), service: service,
             counters: RequestCounters())
-        let door = FrontDoor(shared: shared, progress: DecoderProgress(), refusal: nil)
+        let door = FrontDoor(shared: shared, eventLoop: channel.eventLoop, refusal: nil)
         try channel.pipeline.syncOperations.addHandler(door)
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
     }

@@ -6,7 +6,7 @@ import NIOCore
 
 /// Whether a request keeps arriving. It is judged over stretches of time, so that what came fast at first does not pay for
 /// a stall later. Pure: bytes and the time in.
-struct ArrivalPace {
+struct ArrivalPace: Hashable, Sendable {
     private var began: NIODeadline
     /// Where the stretch began that is being judged.
     private var stretch: NIODeadline

@@ -6,46 +6,56 @@ import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
 
-// How far the decoder's connection is with its request, so that slow ones can be told from busy ones. Written by two
-// handlers of one channel, on its event loop.
+/// How far the decoder's connection is with its request, so that slow ones can be told from busy ones. Pure: bytes, what
+/// the decoder has of them, and the time in.
+struct DecoderProgress: Hashable, Sendable {
+    /// What passed between the decoder and those behind it.
+    enum Step: Hashable, Sendable {
+        case head(isStream: Bool)
+        case requestEnded
+        case answerEnded
+    }
 
-final class DecoderProgress {
     /// Whether anything of a request has come since the last one ended.
     private var hasBytes = false
-    private var arrival = ArrivalPace(now: .now())
-    private var since = NIODeadline.now()
+    private var arrival: ArrivalPace
+    private var since: NIODeadline
     private var isStream = false
     private var isAnswering = false
     /// Whether bytes are asked for: where nobody reads, it is not the client who is slow.
     var isReading = true
-    private(set) var isArriving = false
+    private var isArriving = false
 
-    func arrived(_ bytes: Int) {
+    init(now: NIODeadline) {
+        arrival = ArrivalPace(now: now)
+        since = now
+    }
+
+    mutating func arrived(_ bytes: Int, _ now: NIODeadline) {
         if !hasBytes {
             hasBytes = true
-            arrival = ArrivalPace(now: .now())
+            arrival = ArrivalPace(now: now)
         }
         arrival.arrived(bytes)
     }
 
-    fileprivate func headArrived(isStream: Bool) {
-        isArriving = true
-        isAnswering = true
-        self.isStream = isStream
-    }
-
-    fileprivate func requestEnded() {
-        isArriving = false
-        hasBytes = false
-    }
-
-    fileprivate func answerEnded() {
-        isAnswering = false
-        since = .now()
+    mutating func step(_ step: Step, _ now: NIODeadline) {
+        switch step {
+        case .head(let isStream):
+            isArriving = true
+            isAnswering = true
+            self.isStream = isStream
+        case .requestEnded:
+            isArriving = false
+            hasBytes = false
+        case .answerEnded:
+            isAnswering = false
+            since = now
+        }
     }
 
     /// Whether the connection waited too long for its client, and what for.
-    func overdue(_ now: NIODeadline, _ limits: DoorLimits) -> ConnectionCounters.Reason? {
+    mutating func overdue(_ now: NIODeadline, _ limits: DoorLimits) -> ConnectionCounters.Reason? {
         if isArriving || hasBytes && !isAnswering {
             guard isReading else {
                 arrival.excuse(now: now)
@@ -67,11 +77,11 @@ final class DecoderWatch: ChannelDuplexHandler, RemovableChannelHandler {
 
     private static let queryError = HTTPField.Name("x-amzn-query-error")
 
-    private let progress: DecoderProgress
+    private let door: FrontDoor
     private let counters: RequestCounters
 
-    init(progress: DecoderProgress, counters: RequestCounters) {
-        self.progress = progress
+    init(door: FrontDoor, counters: RequestCounters) {
+        self.door = door
         self.counters = counters
     }
 
@@ -79,9 +89,9 @@ final class DecoderWatch: ChannelDuplexHandler, RemovableChannelHandler {
         switch unwrapInboundIn(data) {
         case .head(let head):
             let type = head.headerFields[.contentType]?.lowercased()
-            progress.headArrived(isStream: type?.hasPrefix("application/x-ndjson") ?? false)
+            door.decoding(.head(isStream: type?.hasPrefix("application/x-ndjson") ?? false))
         case .body: break
-        case .end: progress.requestEnded()
+        case .end: door.decoding(.requestEnded)
         }
         context.fireChannelRead(data)
     }
@@ -92,7 +102,7 @@ final class DecoderWatch: ChannelDuplexHandler, RemovableChannelHandler {
             let error = head.status == .forbidden ? DecoderWatch.queryError.flatMap { head.headerFields[$0] } : nil
             counters.count(status: head.status.code, error: error)
         case .body: break
-        case .end: progress.answerEnded()
+        case .end: door.decoding(.answerEnded)
         }
         context.write(data, promise: promise)
     }

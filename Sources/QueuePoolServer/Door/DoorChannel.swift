@@ -18,20 +18,17 @@ struct DoorChannel: ServerChildChannel {
     let responder: HTTPChannelHandler.Responder
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
-        let refusal = shared.refusal(of: channel)
-        let progress = NIOLoopBound(DecoderProgress(), eventLoop: channel.eventLoop)
-        let counters = shared.counters
+        let door = FrontDoor(shared: shared, eventLoop: channel.eventLoop, refusal: shared.refusal(of: channel))
         let inner = HTTP1Channel(
             responder: responder,
             configuration: .init(
-                additionalChannelHandlers: [DecoderWatch(progress: progress.value, counters: counters)],
+                additionalChannelHandlers: [DecoderWatch(door: door, counters: shared.counters)],
                 httpDecoderConfiguration: .init(maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10)))
         return channel.eventLoop.makeCompletedFuture {
             // The system tells that a client reads only when a good part of its buffer is free: were that megabytes, a slow
             // reader would seem to read nothing for a long time.
             try channel.syncOptions?.setOption(.socketOption(.so_sndbuf), value: DoorChannel.sendBufferBytes)
-            try channel.pipeline.syncOperations.addHandler(
-                FrontDoor(shared: shared, progress: progress.value, refusal: refusal))
+            try channel.pipeline.syncOperations.addHandler(door)
         }.flatMap { inner.setup(channel: channel, logger: logger) }
     }
 

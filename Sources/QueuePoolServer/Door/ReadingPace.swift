@@ -5,7 +5,7 @@
 import NIOCore
 
 /// Whether a client reads what it was sent. Pure: figures and the time in.
-struct ReadingPace {
+struct ReadingPace: Hashable, Sendable {
     /// A client that takes nothing for so long, while something waits for it, is taken for gone.
     static let patience = TimeAmount.seconds(10)
 
