@@ -44,12 +44,11 @@ private func refusal(_ code: String, _ status: Int = 400) -> Result<HTTPResponse
         HTTPResponse(status: status, headers: [], body: Array("{\"__type\":\"com.amazonaws.sqs#\(code)\"}".utf8)))
 }
 
-private func shard(_ caller: ScriptedCaller) -> QueueShard {
+private func shard(_ caller: ScriptedCaller, clock: ManualClock = ManualClock()) -> QueueShard {
     QueueShard(
         name: "a-0000.fifo",
         address: QueueAddress(endpoint: "http://127.0.0.1:1", region: "eu-central-1", queueURL: "http://q/0/x.fifo"),
-        attributes: QueueAttributes(), caller: caller,
-        clock: ManualClock())
+        attributes: QueueAttributes(), caller: caller, clock: clock)
 }
 
 private func message(_ group: String, _ body: String, attributes: [MessageAttribute] = []) -> OutgoingMessage {
@@ -67,7 +66,7 @@ private let uuid = "0f0e0d0c-0b0a-4908-8706-050403020100"
 @Suite("A shard that is a remote queue")
 struct QueueShardTests {
     private func send(_ shard: QueueShard, _ messages: [OutgoingMessage]) async -> EntryAnswers {
-        await withCheckedContinuation { done in shard.sendEach(messages) { done.resume(returning: $0) } }
+        await withCheckedContinuation { done in shard.submit(ShardBatch(messages)) { done.resume(returning: $0) } }
     }
 
     @Test("says for each message what the service said, and checks the digests")
@@ -120,6 +119,25 @@ struct QueueShardTests {
     func failures(_ answer: Result<HTTPResponse, AWSError>, _ expected: RequestFailure) async {
         let answers = await send(shard(ScriptedCaller { _, _ in answer }), [message("g", "a")])
         #expect(answers == .failed(expected))
+    }
+
+    @Test(
+        "answers after the call has returned, also what never leaves",
+        arguments: [
+            (AWSError.credentials(reason: "none"), RequestFailure.retryable), (.cancelled, .unknownOutcome),
+        ])
+    func neverWithinTheCall(_ error: AWSError, _ expected: RequestFailure) {
+        let clock = ManualClock()
+        let shard = shard(ScriptedCaller { _, _ in .failure(error) }, clock: clock)
+        let answers = Mutex<[EntryAnswers]>([])
+        for batch in [ShardBatch([message("g", "a")]), ShardBatch([])] {
+            shard.submit(batch) { answer in answers.withLock { $0.append(answer) } }
+        }
+        shard.close()
+        shard.submit(ShardBatch([message("g", "b")])) { answer in answers.withLock { $0.append(answer) } }
+        #expect(answers.withLock { $0.isEmpty })
+        clock.advance(milliseconds: 0)
+        #expect(answers.withLock { $0 } == [.failed(expected), .entries([]), .failed(.permanent(.closed))])
     }
 
     @Test("gives a message as it came, with handles that find their way back")

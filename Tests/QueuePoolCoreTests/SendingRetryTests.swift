@@ -107,10 +107,7 @@ private struct RetryingSenders {
         case .submit(let who): submit(who)
         case .answer(let id, let answers):
             underWay[id] = nil
-            switch answers {
-            case .entries(let outcomes): handle(.answered(id, outcomes))
-            case .failed(let failure): handle(.failed(id, failure))
-            }
+            handle(.answered(id, answers))
         case .ghost(let messages): for message in messages { _ = queue.store(message, now: now) }
         case .arrive(let id): plan(1 + random.below(40), .answer(id, arrive(underWay[id] ?? [])))
         }
@@ -139,6 +136,7 @@ private struct RetryingSenders {
             case .send(let id, let messages):
                 underWay[id] = messages
                 plan(1 + random.below(40), .arrive(id))
+            case .announce, .settle: faults.append("an effect of the other machine")
             }
         }
     }

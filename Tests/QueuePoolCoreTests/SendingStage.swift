@@ -80,10 +80,7 @@ struct SendStage {
 
     mutating func answer(_ id: RequestID, _ answers: EntryAnswers) {
         underWay[id] = nil
-        switch answers {
-        case .entries(let outcomes): handle(.answered(id, outcomes))
-        case .failed(let failure): handle(.failed(id, failure))
-        }
+        handle(.answered(id, answers))
     }
 
     /// Stores all of a request and says so.
@@ -106,6 +103,7 @@ struct SendStage {
             case .wake(let at): timers.append(at)
             case .complete(let number, let result): tell(number, result)
             case .send(let id, let messages): send(id, messages)
+            case .announce, .settle: check(false, "an effect of the other machine")
             }
         }
         check(sender.heldEntries <= max(sender.limits.heldEntriesMax, 10), "too many entries are held")

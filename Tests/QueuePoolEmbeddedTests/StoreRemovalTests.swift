@@ -4,6 +4,7 @@
 
 import CFaultyVFS
 import QueuePoolCore
+import QueuePoolTestSupport
 import Testing
 
 @testable import QueuePoolEmbedded

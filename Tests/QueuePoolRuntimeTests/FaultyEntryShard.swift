@@ -7,14 +7,14 @@ import QueuePoolRuntime
 import Synchronization
 
 /// A shard in memory that answers for each entry, after a while, and as the test says.
-final class FaultyEntryShard: EntryShard {
+final class FaultyEntryShard: Shard {
     enum Mood: Sendable {
         case well
         /// Requests are answered after ten seconds, as not answered.
         case dead
         /// Stores and loses every answer but each third.
         case forgetful
-        /// Refuses each request within the call.
+        /// Refuses each request at once.
         case closed
     }
 
@@ -29,7 +29,7 @@ final class FaultyEntryShard: EntryShard {
 
     let name: String
     let tag: ShardTag
-    let storesBatchesWhole = false
+    let traits = ShardTraits(storesWholeBatches: false)
     private let clock: any Clock
     private let state = Mutex(State())
 
@@ -44,14 +44,17 @@ final class FaultyEntryShard: EntryShard {
     var largestRequest: Int { state.withLock { $0.largestRequest } }
     func be(_ mood: Mood) { state.withLock { $0.mood = mood } }
 
-    func sendEach(_ messages: [OutgoingMessage], completion: @escaping @Sendable (EntryAnswers) -> Void) {
+    func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        let messages = batch.pull()
         let (mood, number) = state.withLock { state in
             state.requests += 1
             state.largestRequest = max(state.largestRequest, messages.count)
             return (state.mood, state.requests)
         }
         if mood == .dead { return clock.schedule(at: clock.now() + 10_000) { completion(.failed(.unknownOutcome)) } }
-        if mood == .closed { return completion(.failed(.permanent(.closed))) }
+        if mood == .closed {
+            return clock.schedule(afterMilliseconds: 0) { completion(.failed(.permanent(.closed))) }
+        }
         clock.schedule(at: clock.now() + 20) { [self] in
             let outcomes = messages.map { EntryOutcome.stored(store($0)) }
             let isLost = mood == .forgetful && number % 3 != 0
@@ -73,9 +76,6 @@ final class FaultyEntryShard: EntryShard {
 
     // MARK: - What these tests do not use
 
-    func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) { completion(.failure(.closed)) }
     func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
     ) { completion(.success([])) }

@@ -12,8 +12,13 @@ import Testing
 @Suite struct `The followers of a failed entry` {
     private typealias Results = [Result<SendReceipt, ShardError>]
 
-    private let clock = ManualClock()
-    private let shard = WholeBatchShard()
+    private let clock: ManualClock
+    private let shard: WholeBatchShard
+
+    init() {
+        clock = ManualClock()
+        shard = WholeBatchShard(clock: clock)
+    }
 
     /// A pool of the one shard that takes requests of two entries, one at a time.
     private func pool(waitingEntriesMax: Int = 100, quota: Int? = nil) throws -> Pool {
@@ -44,6 +49,7 @@ import Testing
         let told = ToldOnce()
         pool.send(messages, order: order, positions: positions) { told.tell($0) }
         act()
+        clock.advance(milliseconds: 0)
         return told.results
     }
 
@@ -101,6 +107,7 @@ import Testing
             send(messages([1, 1], from: 3), to: pool, order: order), "a refusal for want of room waits for nothing")
         #expect(refused.allSatisfy { $0 == .failure(.overloaded(retryAfterMilliseconds: 1_000)) })
         shard.release()
+        clock.advance(milliseconds: 0)
         #expect(stored(first.results) == [true, true, true])
         #expect(stored(send(messages([1, 2], from: 5), to: pool, order: order, positions: [2, 3])) == [false, true])
         #expect(shard.stored == [[0], [1], [2], [6]])

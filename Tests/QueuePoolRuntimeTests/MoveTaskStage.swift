@@ -27,10 +27,12 @@ final class ScriptedShard: Shard {
 
     let name: String
     let tag: ShardTag
-    let storesBatchesWhole = true
+    let traits = ShardTraits()
+    private let clock: any Clock
     private let state = Mutex(State())
 
-    init(name: String, tag: UInt64) {
+    init(name: String, tag: UInt64, clock: any Clock) {
+        self.clock = clock
         self.name = name
         self.tag = ShardTag(rawValue: tag)
     }
@@ -70,25 +72,26 @@ final class ScriptedShard: Shard {
     }
     private static func group(_ record: MessageRecord) -> [UInt8] { record.withView { Array($0.group) } }
 
-    func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
-        let result: Result<[SendReceipt], ShardError> = state.withLock { state in
-            if !state.sends.isEmpty { return .failure(state.sends.removeFirst()) }
+    func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        let messages = batch.pull()
+        let answers: EntryAnswers = state.withLock { state in
+            if !state.sends.isEmpty { return .failed(.permanent(state.sends.removeFirst())) }
             if let refused = state.refused, messages.contains(where: { ScriptedShard.body($0.record) == refused.body })
             {
-                return .failure(refused.error)
+                return .failed(.permanent(refused.error))
             }
-            return .success(
+            return .entries(
                 messages.map { message in
                     state.sent += 1
                     state.stored.append((state.sent, message.record))
                     let sequence = SequenceNumber(rawValue: state.sent)
-                    return SendReceipt(
-                        messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence, isDuplicate: false)
+                    return .stored(
+                        SendReceipt(
+                            messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence,
+                            isDuplicate: false))
                 })
         }
-        completion(result)
+        clock.schedule(afterMilliseconds: 0) { completion(answers) }
     }
 
     func receive(
@@ -165,12 +168,14 @@ final class ScriptedShard: Shard {
 /// A dead-letter queue and a pool to which its messages go back.
 struct MoveTaskStage {
     let clock = HastyClock()
-    let source = ScriptedShard(name: "emails-dlq-0000.fifo", tag: 1)
-    let home = ScriptedShard(name: "emails-0000.fifo", tag: 2)
+    let source: ScriptedShard
+    let home: ScriptedShard
     let sourcePool: Pool
     let homePool: Pool
 
     init() throws {
+        source = ScriptedShard(name: "emails-dlq-0000.fifo", tag: 1, clock: clock)
+        home = ScriptedShard(name: "emails-0000.fifo", tag: 2, clock: clock)
         sourcePool = try MoveTaskStage.pool("emails-dlq.fifo", source, clock)
         homePool = try MoveTaskStage.pool("emails.fifo", home, clock)
     }

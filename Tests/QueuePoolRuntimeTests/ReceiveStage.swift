@@ -33,15 +33,14 @@ final class MoodyShard: Shard {
 
     let name: String
     let tag: ShardTag
-    let storesBatchesWhole = true
-    let waitsRemotely: Bool
+    let traits: ShardTraits
     private let clock: ManualClock
     private let state = Mutex(State())
 
     init(number: Int, isFar: Bool, clock: ManualClock) {
         name = "shard-\(number)"
         tag = ShardTag(rawValue: UInt64(number) + 1)
-        waitsRemotely = isFar
+        traits = ShardTraits(pollsRemotely: isFar)
         self.clock = clock
     }
 
@@ -126,9 +125,9 @@ final class MoodyShard: Shard {
 
     // MARK: - What these tests do not use
 
-    func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) { completion(.failure(.closed)) }
+    func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        clock.schedule(afterMilliseconds: 0) { completion(.failed(.permanent(.closed))) }
+    }
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
         completion(handles.map { _ in .notOurs })
     }

@@ -186,7 +186,7 @@ final class FakeShard: Shard {
 
     let name: String
     let tag: ShardTag
-    let storesBatchesWhole = true
+    let traits = ShardTraits()
     private let onCounts: (@Sendable () -> Void)?
     private let state = Mutex(State())
 
@@ -217,15 +217,12 @@ final class FakeShard: Shard {
         for answer in held { answer() }
     }
 
-    func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
-        let receipts = messages.map { _ in
-            let sequence = SequenceNumber(rawValue: 1)
-            return SendReceipt(
-                messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence, isDuplicate: false)
-        }
-        state.withLock { $0.held.append { completion(.success(receipts)) } }
+    func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        let sequence = SequenceNumber(rawValue: 1)
+        let receipt = SendReceipt(
+            messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence, isDuplicate: false)
+        let outcomes = batch.pull().map { _ in EntryOutcome.stored(receipt) }
+        state.withLock { $0.held.append { completion(.entries(outcomes)) } }
     }
     func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void

@@ -10,19 +10,22 @@ import Testing
 
 /// I4 and I2 at the one place where every send passes.
 @Suite struct `A router` {
-    private let clock = ManualClock()
-    private let doubles = (0..<4).map { WholeBatchShard(number: $0) }
+    private let clock: ManualClock
+    private let doubles: [WholeBatchShard]
     private let topology: Topology
     private let router: Router
 
     init() throws {
+        let clock = ManualClock()
+        self.clock = clock
+        doubles = (0..<4).map { WholeBatchShard(number: $0, clock: clock) }
         let name = try #require(PoolName("emails.fifo"))
         topology = try Topology(pool: name, shardCount: 4)
         let limits = BatcherLimits(requestEntriesMax: 10, requestBytesMax: 1 << 20, waitingEntriesMax: 1_000)
         router = Router(
             topology: topology,
             shards: zip(topology.shards, doubles).map { entry, double in
-                PoolShard(index: entry.index, shard: double, limits: limits, quota: nil, clock: ManualClock())
+                PoolShard(index: entry.index, shard: double, limits: limits, quota: nil, clock: clock)
             })
     }
 
@@ -47,6 +50,7 @@ import Testing
             }
         }
         router.send(request)
+        clock.advance(milliseconds: 0)
         for (double, bodies) in zip(doubles, expected) { #expect(double.stored == bodies, "seed \(seed)") }
         #expect(told.withLock { $0 } == names, "each is told once, with its shard")
     }
@@ -62,6 +66,7 @@ import Testing
         }
         #expect(router.traffic.total == 60)
         for double in doubles { double.release() }
+        clock.advance(milliseconds: 0)
         #expect(router.traffic.total == 0, "those that failed are answered too")
     }
 
@@ -70,9 +75,11 @@ import Testing
         var request = SendRequest()
         let slot = Slot(groupHash: 7)
         let traffic = router.traffic
-        // The double answers within the call: then the message is not under way any more, and was never below zero.
+        // When it is told, the message is not under way any more, and was never below zero.
         request.add(message(1, group: 7), at: 0) { _, _ in seen.withLock { $0.append(traffic.underWay(slot)) } }
         router.send(request)
+        #expect(traffic.underWay(slot) == 1)
+        clock.advance(milliseconds: 0)
         #expect(seen.withLock { $0 } == [0])
     }
 
@@ -84,6 +91,7 @@ import Testing
         request.add(message(3, group: 5), at: 2) { result, _ in told.withLock { $0.append(result.failure) } }
         request.add(message(4, group: 6), at: 3) { result, _ in told.withLock { $0.append(result.failure) } }
         router.send(request)
+        clock.advance(milliseconds: 0)
         let reasons = told.withLock { $0 }
         #expect(reasons.filter { $0 == nil }.count == 2)
         #expect(reasons.contains(.earlierEntryFailed(.invalid(code: "invalid-body"))))

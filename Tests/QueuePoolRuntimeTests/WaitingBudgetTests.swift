@@ -94,8 +94,9 @@ struct WaitingBudgetTests {
         let clock = ManualClock()
         let budget = WaitingBudget(limit: 1 << 20)
         let shards = (0..<4).map { FaultyEntryShard(name: "s\($0)", clock: clock) }
+        let limits = BatcherLimits(requestEntriesMax: 10, requestBytesMax: 1 << 20)
         let senders = shards.map {
-            RequestShardSender(shard: $0, limits: RequestLimits(), quota: nil, clock: clock, budget: budget)
+            ShardSender(shard: $0, limits: limits, quota: nil, clock: clock, budget: budget)
         }
         for shard in shards { shard.be(.dead) }
         for number in 0..<400 { senders[number % 4].send([entry(UInt64(number))]) }

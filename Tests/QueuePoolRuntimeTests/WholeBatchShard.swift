@@ -4,9 +4,10 @@
 
 import QueuePoolCore
 import QueuePoolRuntime
+import QueuePoolTestSupport
 import Synchronization
 
-/// A shard in memory that stores a request whole or refuses it whole, within the call or when the test says.
+/// A shard in memory that stores a request whole or refuses it whole, at once or when the test says.
 final class WholeBatchShard: Shard {
     private struct State {
         var stored: [[UInt8]] = []
@@ -19,10 +20,12 @@ final class WholeBatchShard: Shard {
 
     let name: String
     let tag: ShardTag
-    let storesBatchesWhole = true
+    let traits = ShardTraits()
+    private let clock: ManualClock
     private let state = Mutex(State())
 
-    init(number: Int = 0) {
+    init(number: Int = 0, clock: ManualClock) {
+        self.clock = clock
         name = "whole-\(number)"
         tag = ShardTag(rawValue: UInt64(number) + 1)
     }
@@ -50,23 +53,26 @@ final class WholeBatchShard: Shard {
         }
     }
 
-    func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
+    func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        let messages = batch.pull()
+        // As it stores nothing of nothing, nothing is no request.
+        guard !messages.isEmpty else { return clock.schedule(afterMilliseconds: 0) { completion(.entries([])) } }
         let (result, isHeld) = state.withLock { state in
             state.requests.append(messages.map(\.record.bytes))
             if let error = state.refusals[state.requests.count] {
-                return (Result<[SendReceipt], ShardError>.failure(error), state.isHeld)
+                return (EntryAnswers.failed(.permanent(error)), state.isHeld)
             }
-            let receipts = messages.map { message in
+            let outcomes = messages.map { message -> EntryOutcome in
                 state.stored.append(message.record.bytes)
                 let sequence = SequenceNumber(rawValue: Int64(state.stored.count))
-                return SendReceipt(
-                    messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence, isDuplicate: false)
+                return .stored(
+                    SendReceipt(
+                        messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence, isDuplicate: false))
             }
-            return (.success(receipts), state.isHeld)
+            return (.entries(outcomes), state.isHeld)
         }
-        if isHeld { state.withLock { $0.held.append { completion(result) } } } else { completion(result) }
+        guard isHeld else { return clock.schedule(afterMilliseconds: 0) { completion(result) } }
+        state.withLock { $0.held.append { completion(result) } }
     }
 
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {

@@ -18,7 +18,7 @@ import Synchronization
 // by the queue's own redrive policy; and ages, duplicates, expiry and dead-lettering are counted by nobody here.
 
 /// A remote FIFO queue.
-package final class QueueShard: EntryShard {
+package final class QueueShard: Shard {
     /// Milliseconds after which a request without an answer has an unknown outcome.
     package static let requestMilliseconds = 10_000
 
@@ -41,8 +41,7 @@ package final class QueueShard: EntryShard {
 
     package let name: String
     package let tag: ShardTag
-    package var storesBatchesWhole: Bool { false }
-    package var waitsRemotely: Bool { true }
+    package var traits: ShardTraits { ShardTraits(storesWholeBatches: false, pollsRemotely: true) }
 
     private let client: QueueClient
     private let clock: any Clock
@@ -63,8 +62,10 @@ package final class QueueShard: EntryShard {
 
     // MARK: - Sending
 
-    package func sendEach(_ messages: [OutgoingMessage], completion: @escaping @Sendable (EntryAnswers) -> Void) {
-        guard begin() else { return completion(.failed(.permanent(.closed))) }
+    package func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        let messages = batch.pull()
+        guard !messages.isEmpty else { return answer(.entries([]), completion) }
+        guard begin() else { return answer(.failed(.permanent(.closed)), completion) }
         let bytes = messages.reduce(512) { $0 + $1.byteCount + $1.byteCount / 8 + 256 }
         client.call(.sendMessageBatch, timeoutMilliseconds: QueueShard.requestMilliseconds, capacity: bytes) { json in
             json.key("Entries")
@@ -79,7 +80,11 @@ package final class QueueShard: EntryShard {
                 let stored = outcomes.count { if case .stored = $0 { true } else { false } }
                 state.withLock { $0.counts.sent += stored }
             }
-            completion(answers)
+            switch result {
+            // What was never sent may fail before the call returns.
+            case .failure(.credentials), .failure(.cancelled): answer(answers, completion)
+            default: completion(answers)
+            }
             end()
         }
     }
@@ -145,34 +150,9 @@ package final class QueueShard: EntryShard {
                 remoteSequence: RemoteText(answer.sequence)))
     }
 
-    /// One request after the other, so that no group is twice in one.
-    package func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
-        sendOn(messages[...], [], completion)
-    }
-
-    private func sendOn(
-        _ rest: ArraySlice<OutgoingMessage>, _ receipts: [SendReceipt],
-        _ completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
-        guard let next = rest.first else { return completion(.success(receipts)) }
-        sendEach([next]) { [self] answers in
-            switch answers {
-            case .entries(let outcomes):
-                switch outcomes.first {
-                case .stored(let receipt): sendOn(rest.dropFirst(), receipts + [receipt], completion)
-                case .permanent(let error): completion(.failure(error))
-                case .throttled: completion(.failure(.quotaExceeded(retryAfterMilliseconds: 1_000)))
-                case .retryable: completion(.failure(.unavailable(retryAfterMilliseconds: 1_000)))
-                case .unknown, nil: completion(.failure(.unknownOutcome))
-                }
-            case .failed(.throttled): completion(.failure(.quotaExceeded(retryAfterMilliseconds: 1_000)))
-            case .failed(.retryable): completion(.failure(.unavailable(retryAfterMilliseconds: 1_000)))
-            case .failed(.unknownOutcome): completion(.failure(.unknownOutcome))
-            case .failed(.permanent(let error)): completion(.failure(error))
-            }
-        }
+    /// Answers a batch that goes nowhere; never within the call.
+    private func answer(_ answers: EntryAnswers, _ completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        clock.schedule(afterMilliseconds: 0) { completion(answers) }
     }
 
     // MARK: - Receiving

@@ -4,8 +4,8 @@
 
 // The border under which a shard is SQLite in this process or a queue of Amazon's. Nothing above knows which. Calls
 // never block and never suspend: they complete by callback, because one commit or one HTTP answer completes many
-// callers at once and a task each would cost more than the storage does. A callback may come on the caller's thread
-// before the call returns, or later on the shard's own; it is called exactly once.
+// callers at once and a task each would cost more than the storage does. A callback is called exactly once. That of
+// `submit` never comes before the call returns; another may, on the caller's thread, or later on the shard's own.
 
 /// One message as a receiver gets it.
 package struct ReceivedMessage: Sendable {
@@ -120,26 +120,11 @@ package protocol Shard: AnyObject, Sendable {
     var tag: ShardTag { get }
     /// What kind of shard it is; constant.
     var traits: ShardTraits { get }
-    /// Whether a batch is stored whole or not at all; if not, at most one message of a group goes into a request.
-    var storesBatchesWhole: Bool { get }
-    /// Whether waiting for messages is done at the shard, by long polls, and a look costs a request.
-    var waitsRemotely: Bool { get }
 
     /// Stores a batch, in order. `stored` means that its message is on stable storage (I1).
     /// - Important: the completion is called once, on any thread, and never within this call; also when no answer comes:
     ///   then, after the shard's own time limit, with `unknownOutcome`. Until that, the batch's place stays taken.
     func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void)
-
-    /// Stores messages in order. A receipt means that its message is on stable storage (I1).
-    func send(
-        _ messages: [OutgoingMessage],
-        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void)
-
-    /// Sends what `pull` gives when the shard is about to store it: the later a batch is formed, the larger it is. A
-    /// shard that has no better moment asks at once. The completion gets one receipt for each message pulled.
-    func sendWhenReady(
-        _ pull: @escaping @Sendable () -> [OutgoingMessage],
-        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void)
 
     func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
@@ -186,36 +171,7 @@ package enum ShardEvent: Hashable, Sendable {
 }
 
 extension Shard {
-    package var traits: ShardTraits {
-        ShardTraits(
-            storesWholeBatches: storesBatchesWhole, pullsLate: storesBatchesWhole, pollsRemotely: waitsRemotely)
-    }
-    package var storesBatchesWhole: Bool { traits.storesWholeBatches }
-    package var waitsRemotely: Bool { false }
-
-    package func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
-        if let each = self as? any EntryShard { return each.sendEach(batch.pull(), completion: completion) }
-        sendWhenReady(batch.pull) { result in
-            switch result {
-            case .success(let receipts): completion(.entries(receipts.map { .stored($0) }))
-            case .failure(let error): completion(.failed(.permanent(error)))
-            }
-        }
-    }
-
-    package func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) { sendWhenReady({ messages }, completion: completion) }
-
     package func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {}
-
-    package func sendWhenReady(
-        _ pull: @escaping @Sendable () -> [OutgoingMessage],
-        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
-        let messages = pull()
-        if messages.isEmpty { completion(.success([])) } else { send(messages, completion: completion) }
-    }
 }
 
 /// Where a shard sends messages that were received too often; it may be called on any thread, and answers for each

@@ -9,7 +9,7 @@ package struct ShardTraits: Hashable, Sendable {
     /// A batch is stored whole or not at all; if not, each entry is answered for itself, and at most one message of a
     /// group goes into a batch.
     package var storesWholeBatches: Bool
-    /// The batch is formed when the shard is about to store it: the later, the larger. If not, within `submit`.
+    /// The batch is formed when the shard is about to store it: the later, the larger.
     package var pullsLate: Bool
     /// Waiting for messages is done at the shard, by long polls, and a look costs a request.
     package var pollsRemotely: Bool

@@ -68,12 +68,12 @@ package struct BatcherLimits: Hashable, Sendable {
 // Generic, so that tests can follow entries by number; specialized for what the program uses, because other modules
 // would call it through type descriptions else.
 package struct Batcher<Ticket: Sendable>: Sendable {
-    package typealias Request = [BatcherEntry<Ticket>]
+    typealias Request = [BatcherEntry<Ticket>]
     /// An entry that is not sent, and why.
-    package typealias Refusal = (entry: BatcherEntry<Ticket>, error: ShardError)
+    typealias Refusal = (entry: BatcherEntry<Ticket>, error: ShardError)
 
     /// What to do next.
-    package enum Step: Sendable {
+    enum Step: Sendable {
         /// `refused`: entries that came to their turn after an earlier one of their group and request had failed; to be
         /// told so. The request is empty if they were all there was, and is not to be finished then.
         case send(Request, refused: [Refusal])
@@ -87,7 +87,16 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     private var waiting: Deque<BatcherEntry<Ticket>> = []
     private var isRequestUnderWay = false
     private(set) package var waitingEntries = 0
-    private(set) package var waitingBytes = 0
+    private(set) var waitingBytes = 0
+    private var entriesUnderWay = 0
+    private var bytesUnderWay = 0
+    /// The request that the shard was told of and has not asked for yet.
+    var announced: RequestID?
+    /// The request that the shard has asked for and not answered yet.
+    var underWay: (id: RequestID, request: Request)?
+    var nextRequest = 0
+    /// When the timer that was asked for rings.
+    var wakesAt: Timestamp?
 
     @_specialize(where Ticket == SendTicket)
     package init(limits: BatcherLimits, quota: TokenBucket? = nil) {
@@ -97,8 +106,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     /// Takes entries in, all or none.
     /// - Returns: whether there was room; a lone request larger than the bounds is let in when nothing waits.
-    @_specialize(where Ticket == SendTicket)
-    package mutating func accept(_ entries: [BatcherEntry<Ticket>]) -> Bool {
+    mutating func accept(_ entries: [BatcherEntry<Ticket>]) -> Bool {
         let bytes = entries.reduce(0) { $0 + $1.message.byteCount }
         if waitingEntries > 0 {
             guard waitingEntries + entries.count <= limits.waitingEntriesMax,
@@ -113,19 +121,17 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     /// Takes a token of the quota ahead, for an entry that comes in as paid.
     /// - Returns: `nil` if there was one or no quota is set, else the milliseconds until there will be.
-    @_specialize(where Ticket == SendTicket)
     package mutating func takeToken(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
 
     /// Whether a request may leave now.
-    package enum Readiness: Hashable, Sendable {
+    enum Readiness: Hashable, Sendable {
         case ready
         /// Nothing may leave before this time: the quota is spent.
         case wait(until: Timestamp)
         case idle
     }
 
-    @_specialize(where Ticket == SendTicket)
-    package mutating func readiness(now: Timestamp) -> Readiness {
+    mutating func readiness(now: Timestamp) -> Readiness {
         guard !isRequestUnderWay, let first = waiting.first else { return .idle }
         if quota != nil, !first.isPaid, quota?.hasToken(now: now) == false {
             var probe = quota
@@ -135,8 +141,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     }
 
     /// The next request, if one may leave now.
-    @_specialize(where Ticket == SendTicket)
-    package mutating func next(now: Timestamp) -> Step {
+    mutating func next(now: Timestamp) -> Step {
         switch readiness(now: now) {
         case .idle: return .idle
         case .wait(let until): return .wait(until: until)
@@ -144,18 +149,27 @@ package struct Batcher<Ticket: Sendable>: Sendable {
         }
         var refused: [Refusal] = []
         let request = gather(&refused)
+        let bytes = request.reduce(0) { $0 + $1.message.byteCount }
         waitingEntries -= request.count + refused.count
-        waitingBytes -= request.reduce(0) { $0 + $1.message.byteCount }
+        waitingBytes -= bytes
         waitingBytes -= refused.reduce(0) { $0 + $1.entry.message.byteCount }
         guard !request.isEmpty else { return refused.isEmpty ? .idle : .send([], refused: refused) }
         if !request.contains(where: \.isPaid) { _ = quota?.take(now: now) }
         isRequestUnderWay = true
+        entriesUnderWay = request.count
+        bytesUnderWay = bytes
         return .send(request, refused: refused)
     }
 
     /// The request under way was answered, whatever the answer.
-    @_specialize(where Ticket == SendTicket)
-    package mutating func finished(_ request: Request) { isRequestUnderWay = false }
+    mutating func finished(_ request: Request) {
+        isRequestUnderWay = false
+        entriesUnderWay = 0
+        bytesUnderWay = 0
+    }
+
+    package var heldEntries: Int { waitingEntries + entriesUnderWay }
+    package var heldBytes: Int { waitingBytes + bytesUnderWay }
 
     private mutating func gather(_ refused: inout [Refusal]) -> Request {
         var request: Request = []

@@ -32,9 +32,6 @@ import HeapModule
 // - Tickets are told at the deadline even if the shard never answers; the group is not: what may yet be stored must not
 //   be overtaken.
 
-/// The order in which requests were formed.
-package typealias RequestID = Int
-
 /// How large requests are, how many may be under way, how much may be held and for how long.
 package struct RequestLimits: Hashable, Sendable {
     package var requestEntriesMax = QueueLimits.batchEntriesMax
@@ -61,20 +58,8 @@ package struct RequestLimits: Hashable, Sendable {
 
 /// The sends that one shard has not answered yet.
 package struct RequestSender<Ticket: Sendable>: Sendable {
-    package enum Event: Sendable {
-        case accept([BatcherEntry<Ticket>])
-        /// One outcome for each entry; those missing are unknown.
-        case answered(RequestID, [EntryOutcome])
-        case failed(RequestID, RequestFailure)
-        case timer
-    }
-
-    package enum Effect: Sendable {
-        case send(RequestID, [OutgoingMessage])
-        case complete(Ticket, Result<SendReceipt, ShardError>)
-        /// Send `timer` at this time.
-        case wake(at: Timestamp)
-    }
+    package typealias Event = SenderEvent<Ticket>
+    package typealias Effect = SenderEffect<Ticket>
 
     struct Held: Sendable {
         let message: OutgoingMessage
@@ -173,8 +158,8 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
         var effects: [Effect] = []
         switch event {
         case .accept(let entries): accept(entries, now, &effects)
-        case .answered(let id, let outcomes): answered(id, outcomes, now, &effects)
-        case .failed(let id, let failure): failed(id, failure, now, &effects)
+        case .answered(let id, .entries(let outcomes)): answered(id, outcomes, now, &effects)
+        case .answered(let id, .failed(let failure)): failed(id, failure, now, &effects)
         case .timer:
             if let at = sendWakesAt, at <= now { sendWakesAt = nil }
             if let at = deadlineWakesAt, at <= now { deadlineWakesAt = nil }

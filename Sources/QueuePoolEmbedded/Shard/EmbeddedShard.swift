@@ -21,7 +21,7 @@ import Synchronization
 package final class EmbeddedShard: Shard {
     package let name: String
     package let tag: ShardTag
-    package var storesBatchesWhole: Bool { true }
+    package var traits: ShardTraits { ShardTraits(storesWholeBatches: true, pullsLate: true) }
 
     let clock: ShardClock
     let index: Mutex<FIFOQueue>
@@ -39,19 +39,11 @@ package final class EmbeddedShard: Shard {
         self.index = Mutex(index)
     }
 
-    package func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
-        sendWhenReady({ messages }, completion: completion)
-    }
-
-    package func sendWhenReady(
-        _ pull: @escaping @Sendable () -> [OutgoingMessage],
-        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
-        guard !post(.send(pull, completion)) else { return }
-        _ = pull()
-        completion(.failure(.closed))
+    package func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        guard !post(.send(batch, completion)) else { return }
+        clock.wall.schedule(afterMilliseconds: 0) {
+            completion(batch.pull().isEmpty ? .entries([]) : .failed(.permanent(.closed)))
+        }
     }
 
     package func receive(

@@ -7,7 +7,7 @@ package import QueuePoolCore
 /// What a shard's writer is asked to do; each is answered once, after its commit.
 enum ShardOperation: Sendable {
     /// The messages are asked for when the commit begins.
-    case send(@Sendable () -> [OutgoingMessage], @Sendable (Result<[SendReceipt], ShardError>) -> Void)
+    case send(ShardBatch, @Sendable (EntryAnswers) -> Void)
     case delete([ReceiptHandle], @Sendable ([DeleteOutcome]) -> Void)
     /// Fetch the bodies of what a receive handed out, and move what it found spent.
     case load(ReceiveDecision, ReceiveCommand, @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
@@ -48,11 +48,12 @@ package struct EmbeddedShardOptions: Sendable {
     /// Called, on any thread, when stores stop taking sends and when they take them again. Must not wait.
     package var report: @Sendable (StorageEvent) -> Void = { _ in }
 
+    /// - Parameter pool: gives the turns; one of its own if `nil`.
     package init(
-        pool: CommitPool = CommitPool(), clock: any Clock,
+        pool: CommitPool? = nil, clock: any Clock,
         random: @escaping @Sendable () -> UInt64 = { UInt64.random(in: .min ... .max) }
     ) {
-        self.init(line: pool, clock: clock, random: random)
+        self.init(line: pool ?? CommitPool(clock: clock), clock: clock, random: random)
     }
 
     /// The same with turns that something else than threads gives.

@@ -6,7 +6,7 @@ import QueuePoolCore
 
 /// What one commit does: judged under the index's lock, written, published under the lock again, answered.
 struct ShardTurn {
-    var sends: [(messages: [OutgoingMessage], completion: @Sendable (Result<[SendReceipt], ShardError>) -> Void)] = []
+    var sends: [(messages: [OutgoingMessage], completion: @Sendable (EntryAnswers) -> Void)] = []
     var deletes: [(handles: [ReceiptHandle], completion: @Sendable ([DeleteOutcome]) -> Void)] = []
     /// Messages that are stored in the dead-letter queue; held.
     var moves: [ReceiptHandle] = []
@@ -26,7 +26,8 @@ struct ShardTurn {
 
     /// What sends are answered whatever becomes of the rest.
     private var sendFailure: ShardError?
-    private var receipts: [[SendReceipt]] = []
+    /// Of each send, for when it is stored.
+    private var outcomes: [[EntryOutcome]] = []
     private var decisions: [[DeleteDecision]] = []
 
     var isEmpty: Bool { sends.isEmpty && deletes.isEmpty && moves.isEmpty && expired.isEmpty }
@@ -38,7 +39,7 @@ struct ShardTurn {
         var pending: [Hash128: SequenceNumber] = [:]
         var draft = BlockDraft()
         for (messages, _) in sends {
-            var answers: [SendReceipt] = []
+            var answers: [EntryOutcome] = []
             answers.reserveCapacity(messages.count)
             for message in messages {
                 if draft.directory.count >= blockMessagesMax
@@ -47,9 +48,9 @@ struct ShardTurn {
                     blocks.append(draft)
                     draft = BlockDraft()
                 }
-                answers.append(index.draft(message, into: &draft, pending: &pending, now: now))
+                answers.append(.stored(index.draft(message, into: &draft, pending: &pending, now: now)))
             }
-            receipts.append(answers)
+            outcomes.append(answers)
         }
         if !draft.isEmpty { blocks.append(draft) }
         for (handles, _) in deletes {
@@ -110,8 +111,8 @@ struct ShardTurn {
     // MARK: - Answer
 
     func answer(_ failure: ShardError?) {
-        for (send, answers) in zip(sends, receipts) {
-            send.completion((sendFailure ?? failure).map { .failure($0) } ?? .success(answers))
+        for (send, answers) in zip(sends, outcomes) {
+            send.completion((sendFailure ?? failure).map { .failed(.permanent($0)) } ?? .entries(answers))
         }
         for (delete, answers) in zip(deletes, decisions) {
             delete.completion(answers.map { ShardTurn.outcome($0, failure) })

@@ -88,11 +88,11 @@ final class ShardWriter: @unchecked Sendable {
         var turn = ShardTurn()
         for operation in take() {
             switch operation {
-            case .send(let pull, let completion):
-                let messages = pull()
+            case .send(let batch, let completion):
+                let messages = batch.pull()
                 // What comes from another shard is deleted there.
                 if let refusal = store.refusal ?? memory.all.refusal, messages.contains(where: { !$0.record.isMoved }) {
-                    completion(.failure(refusal))
+                    completion(.failed(.permanent(refusal)))
                 } else {
                     turn.sends.append((messages, completion))
                 }

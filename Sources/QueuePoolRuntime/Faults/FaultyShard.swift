@@ -37,8 +37,7 @@ package struct FaultyShardFactory: ShardFactory {
 
     package func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard {
         let shard = try inner.open(name: name, attributes: attributes, address: address)
-        guard let each = shard as? any EntryShard else { return FaultyShard(shard, faults: faults, clock: clock) }
-        return FaultyEntryShard(each, faults: faults, clock: clock)
+        return FaultyShard(shard, faults: faults, clock: clock)
     }
 
     package func remove(name: String, address: ShardAddress?) throws { try inner.remove(name: name, address: address) }
@@ -46,28 +45,8 @@ package struct FaultyShardFactory: ShardFactory {
     package func removeShards(except names: Set<String>) throws -> [String] { try inner.removeShards(except: names) }
 }
 
-/// Injects faults into a shard that answers for each entry. Needs no lock: like the class that it inherits from, it holds
-/// constants that are themselves `Sendable`.
-final class FaultyEntryShard: FaultyShard, EntryShard, @unchecked Sendable {
-    private let entries: any EntryShard
-
-    init(_ inner: any EntryShard, faults: InjectedFaults, clock: any Clock) {
-        entries = inner
-        super.init(inner, faults: faults, clock: clock)
-    }
-
-    func sendEach(_ messages: [OutgoingMessage], completion: @escaping @Sendable (EntryAnswers) -> Void) {
-        perform { [entries] in
-            entries.sendEach(messages, completion: completion)
-        } orElse: {
-            completion(.failed(.retryable))
-        }
-    }
-}
-
-/// Injects faults into a shard; `FaultyEntryShard` is the other kind. Unchecked, because a class that is inherited from
-/// cannot be checked: all that both have is constant and itself `Sendable`.
-class FaultyShard: Shard, @unchecked Sendable {
+/// Injects faults into a shard.
+final class FaultyShard: Shard {
     private let inner: any Shard
     private let faults: InjectedFaults
     private let clock: any Clock
@@ -80,27 +59,15 @@ class FaultyShard: Shard, @unchecked Sendable {
 
     var name: String { inner.name }
     var tag: ShardTag { inner.tag }
-    var storesBatchesWhole: Bool { inner.storesBatchesWhole }
-    var waitsRemotely: Bool { inner.waitsRemotely }
+    var traits: ShardTraits { inner.traits }
 
-    func sendWhenReady(
-        _ pull: @escaping @Sendable () -> [OutgoingMessage],
-        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
+    func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        // What is stored whole is tried by nobody again, and its senders are told the reason.
+        let failure: RequestFailure = traits.storesWholeBatches ? .permanent(.injected) : .retryable
         perform { [inner] in
-            inner.sendWhenReady(pull, completion: completion)
+            inner.submit(batch, completion: completion)
         } orElse: {
-            completion(pull().isEmpty ? .success([]) : .failure(.injected))
-        }
-    }
-
-    func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
-        perform { [inner] in
-            inner.send(messages, completion: completion)
-        } orElse: {
-            completion(.failure(.injected))
+            completion(batch.pull().isEmpty ? .entries([]) : .failed(failure))
         }
     }
 
@@ -144,10 +111,10 @@ class FaultyShard: Shard, @unchecked Sendable {
     func setDeadLetterSink(_ sink: DeadLetterSink?) { inner.setDeadLetterSink(sink) }
     func close() { inner.close() }
 
-    fileprivate func perform(_ body: @escaping @Sendable () -> Void, orElse fail: @escaping @Sendable () -> Void) {
+    /// A fault answers by the clock, never within the call.
+    private func perform(_ body: @escaping @Sendable () -> Void, orElse fail: @escaping @Sendable () -> Void) {
         let isFault = faults.errorRate > 0 && Double.random(in: 0..<1) < faults.errorRate
-        let action = isFault ? fail : body
-        guard faults.latencyMilliseconds > 0 else { return action() }
-        clock.schedule(at: clock.now() + Int64(faults.latencyMilliseconds), action)
+        guard isFault || faults.latencyMilliseconds > 0 else { return body() }
+        clock.schedule(afterMilliseconds: Int64(faults.latencyMilliseconds), isFault ? fail : body)
     }
 }

@@ -127,7 +127,7 @@ package final class Pool: Sendable {
             visibilitySeconds: command.visibilitySeconds ?? snapshot.attributes.visibilityTimeoutSeconds,
             startedAt: now,
             passesOver: shards.count > 1 && replayed == nil)
-        let isFar = shards.contains { $0.shard.waitsRemotely }
+        let isFar = shards.contains { $0.shard.traits.pollsRemotely }
         let look: LongPollHub.Attempt = { [self] look, done in
             if isAbandoned() {
                 done(true)

@@ -31,7 +31,8 @@ package final class PoolShard: Sendable {
         self.shard = shard
         self.clock = clock
         let now = clock.now()
-        sender = ShardSender(shard: shard, limits: limits, quota: quota, clock: clock, budget: budget)
+        sender = ShardSender(
+            shard: shard, limits: limits, quota: quota, clock: clock, budget: budget, seed: seed)
         buckets = Mutex(
             quota.map { rate in QuotaAction.allCases.map { _ in TokenBucket(rate: rate, now: now) } } ?? [])
     }

@@ -5,150 +5,118 @@
 package import QueuePoolCore
 import Synchronization
 
-// The batcher's driver: lock, decide, unlock, act. When something may leave, the shard is told, and the request is
-// formed at the moment at which the shard can store it; its answer, on the thread that brings it, is what tells the
-// shard of the next one.
+// The driver of what decides before a shard (`SenderMachine`): lock, decide, unlock, act. Order needs no care outside of
+// the lock: a shard that stores whole batches has one under way, and batches that are under way together at the other
+// kind have no group in common.
 
-/// Sends to one shard through its batcher.
+/// What stands before a shard and takes messages for it, whatever kind of shard it is.
 package final class ShardSender: Sendable {
     private struct State {
-        var batcher: Batcher<SendTicket>
-        var wakesAt: Timestamp?
-        /// The shard was told that a request may leave and has not asked for it yet.
-        var isAnnounced = false
+        var machine: any SenderMachine
+
+        /// What its messages take of the budget.
+        var cost: Int { machine.heldBytes + machine.heldEntries * WaitingBudget.bytesOfMessage }
     }
 
-    /// What is to be done outside the lock.
-    private enum Act {
-        case announce
-        case schedule(Timestamp)
-        case nothing
-    }
-
-    /// A request from the moment at which the shard asks for it.
-    private final class Pulled: Sendable {
-        let request = Mutex<Batcher<SendTicket>.Request>([])
-    }
-
+    /// Messages that were told a failure.
     package let refusals = RefusalCounts()
     private let shard: any Shard
     private let clock: any Clock
     private let state: Mutex<State>
     private let budget: WaitingBudget
 
+    /// - Parameters:
+    ///   - limits: of a request; one to a shard that answers for each entry has bounds of its own.
+    ///   - quota: requests a second; `nil` is no limit.
+    ///   - seed: of the random delays after failures; different for each shard and process.
     package init(
-        shard: any Shard, limits: BatcherLimits, quota: TokenBucket?, clock: any Clock,
-        budget: WaitingBudget = WaitingBudget()
+        shard: any Shard, limits: BatcherLimits, quota: Int?, clock: any Clock,
+        budget: WaitingBudget = WaitingBudget(), seed: UInt64 = .random(in: 0...UInt64.max)
     ) {
         self.shard = shard
         self.clock = clock
         self.budget = budget
-        state = Mutex(State(batcher: Batcher(limits: limits, quota: quota)))
+        state = Mutex(State(machine: ShardSender.machine(shard.traits, limits, quota, clock.now(), seed)))
+    }
+
+    private static func machine(
+        _ traits: ShardTraits, _ limits: BatcherLimits, _ quota: Int?, _ now: Timestamp, _ seed: UInt64
+    ) -> any SenderMachine {
+        guard !traits.storesWholeBatches else {
+            return Batcher<SendTicket>(limits: limits, quota: quota.map { TokenBucket(rate: $0, now: now) })
+        }
+        var held = RequestLimits()
+        held.heldEntriesMax = limits.waitingEntriesMax
+        held.heldBytesMax = limits.waitingBytesMax
+        return RequestSender<SendTicket>(
+            limits: held, quota: quota.map { AdaptiveQuota(AdaptiveQuota.Limits(start: $0), now: now) }, seed: seed)
     }
 
     /// Messages that wait for a request.
-    package var waitingEntries: Int { state.withLock { $0.batcher.waitingEntries } }
+    package var waitingEntries: Int { state.withLock { $0.machine.waitingEntries } }
 
     /// Takes a token of the quota for a request that will not wait.
     /// - Returns: `nil` if there was one, else the milliseconds until there will be.
     package func takeToken() -> Int? {
         let now = clock.now()
-        return state.withLock { $0.batcher.takeToken(now: now) }
+        return state.withLock { $0.machine.takeToken(now: now) }
     }
 
     /// Sends messages in order, all or none of them taken in; every completion is called once.
     package func send(_ entries: [BatcherEntry<SendTicket>]) {
         let cost = WaitingBudget.cost(entries)
-        guard budget.take(cost) else { return fail(entries, .overloaded(retryAfterMilliseconds: 1_000)) }
+        guard budget.take(cost) else {
+            let error = ShardError.overloaded(retryAfterMilliseconds: 1_000)
+            for entry in entries { entry.noteFailure(error) }
+            for entry in entries { tell(entry.ticket, .failure(error)) }
+            return
+        }
+        handle(.accept(entries), taken: cost)
+    }
+
+    /// - Parameter taken: bytes of the budget that were taken ahead.
+    private func handle(_ event: SenderEvent<SendTicket>, taken: Int = 0) {
         let now = clock.now()
-        let (isAccepted, next) = state.withLock { state in
-            guard state.batcher.accept(entries) else { return (false, Act.nothing) }
-            return (true, decide(&state, now))
+        let (effects, growth) = state.withLock { state in
+            let before = state.cost
+            return (state.machine.handle(event, now: now), state.cost - before)
         }
-        guard isAccepted else {
-            budget.giveBack(cost)
-            return fail(entries, .overloaded(retryAfterMilliseconds: 1_000))
-        }
-        act(next)
+        // An entry that may be stored is held beyond its answer: what counts is what the machine holds.
+        if taken != growth { budget.giveBack(taken - growth) }
+        perform(effects)
     }
 
-    private func decide(_ state: inout State, _ now: Timestamp) -> Act {
-        if state.isAnnounced { return .nothing }
-        switch state.batcher.readiness(now: now) {
-        case .idle: return .nothing
-        case .ready:
-            state.isAnnounced = true
-            return .announce
-        case .wait(let until):
-            // One timer at a time: an earlier one will decide again.
-            if let wakesAt = state.wakesAt, wakesAt <= until { return .nothing }
-            state.wakesAt = until
-            return .schedule(until)
-        }
-    }
-
-    private func act(_ act: Act) {
-        switch act {
-        case .nothing: break
-        case .schedule(let time): clock.schedule(at: time) { [weak self] in self?.wake() }
-        case .announce:
-            let pulled = Pulled()
-            shard.sendWhenReady({ [self] in pull(into: pulled) }, completion: { [self] in finish(pulled, $0) })
-        }
-    }
-
-    private func pull(into pulled: Pulled) -> [OutgoingMessage] {
+    private func pull(_ id: RequestID) -> [OutgoingMessage] {
         let now = clock.now()
-        let (request, refused, next) = state.withLock { state in
-            state.isAnnounced = false
-            guard case .send(let request, let refused) = state.batcher.next(now: now) else {
-                return (Batcher<SendTicket>.Request(), [Batcher<SendTicket>.Refusal](), Act.nothing)
+        let (pulled, growth) = state.withLock { state in
+            let before = state.cost
+            return (state.machine.pull(id, now: now), state.cost - before)
+        }
+        if growth != 0 { budget.giveBack(-growth) }
+        perform(pulled.effects)
+        return pulled.messages
+    }
+
+    private func perform(_ effects: [SenderEffect<SendTicket>]) {
+        for effect in effects {
+            switch effect {
+            case .announce(let id): submit(id, ShardBatch { [self] in pull(id) })
+            case .send(let id, let messages): submit(id, ShardBatch(messages))
+            case .complete(let ticket, let result): tell(ticket, result)
+            case .settle(let entries, let answers):
+                for (position, entry) in entries.enumerated() { tell(entry.ticket, answers.result(at: position)) }
+            // Held until it rings: what was taken in is told of, also by a sender that nobody else holds any more.
+            case .wake(let time): clock.schedule(at: time) { self.handle(.timer) }
             }
-            // A request of nothing but refusals leaves the way free for the next.
-            return (request, refused, decide(&state, now))
-        }
-        pulled.request.withLock { $0 = request }
-        act(next)
-        if !refused.isEmpty { budget.giveBack(WaitingBudget.cost(refused.map(\.entry))) }
-        for refusal in refused { tell(refusal.entry, refusal.error) }
-        return request.map(\.message)
-    }
-
-    private func wake() {
-        let now = clock.now()
-        act(
-            state.withLock { state in
-                state.wakesAt = nil
-                return decide(&state, now)
-            })
-    }
-
-    private func finish(_ pulled: Pulled, _ result: Result<[SendReceipt], ShardError>) {
-        let request = pulled.request.withLock { $0 }
-        if !request.isEmpty { budget.giveBack(WaitingBudget.cost(request)) }
-        // Before the next request may leave: it must not take what follows a failed entry.
-        if case .failure(let error) = result { for entry in request { entry.noteFailure(error) } }
-        let now = clock.now()
-        act(
-            state.withLock { state in
-                if !request.isEmpty { state.batcher.finished(request) }
-                return decide(&state, now)
-            })
-        switch result {
-        case .success(let receipts):
-            for (entry, receipt) in zip(request, receipts) { entry.ticket.complete(.success(receipt)) }
-        case .failure(let error):
-            for entry in request { tell(entry, error) }
         }
     }
 
-    private func fail(_ entries: [BatcherEntry<SendTicket>], _ error: ShardError) {
-        for entry in entries { entry.noteFailure(error) }
-        for entry in entries { tell(entry, error) }
+    private func submit(_ id: RequestID, _ batch: ShardBatch) {
+        shard.submit(batch) { [self] in handle(.answered(id, $0)) }
     }
 
-    private func tell(_ entry: BatcherEntry<SendTicket>, _ error: ShardError) {
-        refusals.count(error)
-        entry.ticket.complete(.failure(error))
+    private func tell(_ ticket: SendTicket, _ result: Result<SendReceipt, ShardError>) {
+        if case .failure(let error) = result { refusals.count(error) }
+        ticket.complete(result)
     }
 }

@@ -13,10 +13,7 @@ enum BorderRules {
     /// What a shard says of itself is what it does.
     static let traits: ShardRule = { bench in
         let shard = bench.shard
-        bench.check(shard.storesBatchesWhole == bench.traits.storesBatchesWhole, "it tells the other way of storing")
-        bench.check(shard.waitsRemotely == bench.traits.waitsRemotely, "it tells the other way of waiting")
-        // Whoever sends to a shard that does not store whole batches asks it for each entry's answer.
-        bench.check((shard is any EntryShard) == !shard.storesBatchesWhole, "it has no answer for each entry")
+        bench.check(shard.traits == bench.traits.shard, "it says of itself: \(shard.traits)")
         try await bench.send(bench.message("g", "0"))
         _ = try await bench.receive()
         bench.check((shard.nextVisibleAt() != nil) == bench.traits.knowsNextVisible, "it tells the other next time")
@@ -29,17 +26,9 @@ enum BorderRules {
 
     /// Every entry has its answer, in order.
     static let eachEntry: ShardRule = { bench in
-        guard let shard = bench.shard as? any EntryShard else {
-            bench.check(bench.shard.storesBatchesWhole, "a shard that answers for each entry has no way to do it")
-            // A batch is stored whole: its receipts are what tells.
-            let receipts = try await bench.send((0..<10).map { bench.message("g\($0)", "\($0)") })
-            bench.check(receipts.count == 10, "\(receipts.count) receipts for 10 messages")
-            bench.check(try await bench.drain().count == 10, "not all of them were stored")
-            return
-        }
         let messages = (0..<10).map { bench.message("g\($0)", "\($0)", id: "d\($0)") }
         for _ in 0..<2 {
-            let answers: EntryAnswers = await bench.book.wait("sendEach") { shard.sendEach(messages, completion: $0) }
+            let answers = await bench.submit(ShardBatch(messages))
             guard case .entries(let outcomes) = answers, outcomes.count == 10 else {
                 bench.check(false, "not an answer for each: \(answers)")
                 return
@@ -52,24 +41,30 @@ enum BorderRules {
         bench.check(try await bench.drain().sorted() == (0..<10).map(String.init), "other messages were stored")
     }
 
-    /// Receipts for what was pulled; nothing for nothing.
+    /// A batch is asked for once; there are outcomes for what was pulled, and none for nothing.
     static let pulled: ShardRule = { bench in
-        let shard = bench.shard
         let pulls = Mutex(0)
-        let messages = [bench.message("g", "0"), bench.message("g", "1")]
-        for (batch, name) in [(messages, "two"), ([], "none")] {
-            let result: Result<[SendReceipt], ShardError> = await bench.book.wait("sendWhenReady") {
-                shard.sendWhenReady(
-                    {
+        for (batch, name) in [([bench.message("g", "0"), bench.message("h", "1")], "two"), ([], "none")] {
+            let caller = CallingThread()
+            let isWithin = Mutex(false)
+            let answers: EntryAnswers = await bench.book.wait("submit") { completion in
+                bench.shard.submit(
+                    ShardBatch {
                         pulls.withLock { $0 += 1 }
+                        isWithin.withLock { $0 = caller.isCurrent }
                         return batch
-                    }, completion: $0)
+                    }, completion: completion)
+                caller.hasReturned()
+            } after: {
+                bench.stage.clock.advance(milliseconds: 0)
             }
-            let count = (try? result.get())?.count
+            let count = (try? answers.receipts.get())?.count
             bench.check(count == batch.count, "pulled were \(name), receipts are \(count ?? -1)")
+            bench.check(
+                !(isWithin.withLock { $0 } && bench.traits.shard.pullsLate), "it pulls \(name) late and did so at once")
         }
-        bench.check(pulls.withLock { $0 } == 2, "two sends pulled \(pulls.withLock { $0 }) times")
-        bench.check(try await bench.drain() == ["0", "1"], "other messages were stored")
+        bench.check(pulls.withLock { $0 } == 2, "two batches were pulled \(pulls.withLock { $0 }) times")
+        bench.check(try await bench.drain().sorted() == ["0", "1"], "other messages were stored")
     }
 
     /// Receive counts grow with each delivery, and with nothing else.
@@ -186,10 +181,10 @@ enum BorderRules {
         let held = try await bench.receive()
         for number in 0..<60 {
             let body = "\(number)"
-            bench.book.start("send") {
-                shard.send([bench.message("g\(number % 7)", body)], completion: $0)
-            } then: { (result: Result<[SendReceipt], ShardError>) in
-                if case .success = result { acknowledged.withLock { $0.append(body) } }
+            bench.book.start("submit") {
+                shard.submit(ShardBatch([bench.message("g\(number % 7)", body)]), completion: $0)
+            } then: { (answers: EntryAnswers) in
+                if case .success = answers.receipts { acknowledged.withLock { $0.append(body) } }
             }
             if number % 6 == 0 {
                 bench.book.start("receive") { shard.receive(ReceiveCommand(limit: 1), completion: $0) }
@@ -202,10 +197,10 @@ enum BorderRules {
         }
         await ShardBench.close(shard)
         bench.check(bench.book.faults.isEmpty, "after the close: \(bench.book.faults.joined(separator: ", "))")
-        let sent: Result<[SendReceipt], ShardError> = await bench.book.wait("send") {
-            shard.send([bench.message("late", "late")], completion: $0)
-        }
-        bench.check(sent == .failure(.closed), "a closed shard says of a send \(sent)")
+        let sent = await bench.submit(ShardBatch([bench.message("late", "late")]))
+        bench.check(sent == .failed(.permanent(.closed)), "a closed shard says of a batch \(sent)")
+        let none = await bench.submit(ShardBatch([]))
+        bench.check(none.receipts == .success([]) || none == sent, "a closed shard says of no batch \(none)")
         let deleted: [DeleteOutcome] = await bench.book.wait("delete") {
             shard.delete(held.suffix(1).map(\.handle), completion: $0)
         }

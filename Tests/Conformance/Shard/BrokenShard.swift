@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import QueuePoolCore
 import Synchronization
 import Testing
@@ -22,6 +23,8 @@ enum Fault: CaseIterable, Sendable {
     case countsNothing
     case saysOtherTraits
     case pullsTwice
+    case pullsAtOnce
+    case answersWithinTheCall
     case countsOneDelivery
     case confirmsEveryDelete
     case reversesOutcomes
@@ -47,7 +50,8 @@ enum Fault: CaseIterable, Sendable {
         case .purgesNothing: [StorageRules.purge]
         case .countsNothing: [StorageRules.counts]
         case .saysOtherTraits: [BorderRules.traits]
-        case .pullsTwice: [BorderRules.pulled]
+        case .pullsTwice, .pullsAtOnce: [BorderRules.pulled]
+        case .answersWithinTheCall: [BorderRules.completions, BorderRules.eachEntry]
         case .countsOneDelivery: [BorderRules.receiveCounts]
         case .confirmsEveryDelete: [BorderRules.handles]
         case .reversesOutcomes: [BorderRules.manyHandles]
@@ -64,6 +68,7 @@ final class BrokenShard: Shard {
     private let inner: any Shard
     private let fault: Fault
     private let sends = Atomic(0)
+    private let isClosed = Atomic(false)
 
     init(_ inner: any Shard, _ fault: Fault) {
         self.inner = inner
@@ -76,37 +81,58 @@ final class BrokenShard: Shard {
 
     var name: String { inner.name }
     var tag: ShardTag { inner.tag }
-    var storesBatchesWhole: Bool { fault == .saysOtherTraits ? !inner.storesBatchesWhole : inner.storesBatchesWhole }
-    var waitsRemotely: Bool { inner.waitsRemotely }
+    var traits: ShardTraits {
+        var traits = inner.traits
+        if fault == .saysOtherTraits { traits.storesWholeBatches.toggle() }
+        return traits
+    }
 
-    func send(
-        _ messages: [OutgoingMessage], completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
+    func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
         let number = sends.add(1, ordering: .relaxed).newValue
+        let broken: ShardBatch
         switch fault {
-        case .reversesBatches:
-            inner.send(messages.reversed()) { completion($0.map { $0.reversed() }) }
-        case .altersBodies: inner.send(messages.map { BrokenShard.altered($0) }, completion: completion)
+        case .reversesBatches: broken = ShardBatch { batch.pull().reversed() }
+        case .altersBodies: broken = ShardBatch { batch.pull().map { BrokenShard.altered($0) } }
         case .forgetsIDs:
-            inner.send(messages.enumerated().map { BrokenShard.renamed($1, "\(number).\($0)") }, completion: completion)
-        case .losesTheLastOfABatch where messages.count > 1:
-            inner.send(messages.dropLast()) { completion($0.map { $0 + $0.suffix(1) }) }
-        case .completesTwice:
-            inner.send(messages) {
-                completion($0)
-                completion($0)
+            broken = ShardBatch {
+                batch.pull().enumerated().map { BrokenShard.renamed($1, "\(number).\($0)") }
             }
-        case .forgetsACompletion where number == 30: inner.send(messages) { _ in }
-        default: inner.send(messages, completion: completion)
+        case .losesTheLastOfABatch:
+            broken = ShardBatch {
+                let messages = batch.pull()
+                return messages.count > 1 ? messages.dropLast() : messages
+            }
+        case .pullsTwice:
+            _ = batch.pull()
+            broken = batch
+        case .pullsAtOnce: broken = ShardBatch(batch.pull())
+        case .answersWithinTheCall: return answerWithin(batch, completion)
+        default: broken = batch
+        }
+        inner.submit(broken) { [fault] answers in
+            switch fault {
+            case .reversesBatches: completion(answers.changed { $0.reversed() })
+            case .losesTheLastOfABatch: completion(answers.changed { $0.count > 1 ? $0 + $0.suffix(1) : $0 })
+            case .completesTwice:
+                completion(answers)
+                completion(answers)
+            case .forgetsACompletion where number == 30: break
+            default: completion(answers)
+            }
         }
     }
 
-    func sendWhenReady(
-        _ pull: @escaping @Sendable () -> [OutgoingMessage],
-        completion: @escaping @Sendable (Result<[SendReceipt], ShardError>) -> Void
-    ) {
-        if fault == .pullsTwice { _ = pull() }
-        inner.sendWhenReady(pull, completion: completion)
+    /// Waits for the answer of the sound shard, which comes on a thread of its own or by the clock after its close.
+    private func answerWithin(_ batch: ShardBatch, _ completion: @escaping @Sendable (EntryAnswers) -> Void) {
+        guard !isClosed.load(ordering: .relaxed) else { return inner.submit(batch, completion: completion) }
+        let isDone = DispatchSemaphore(value: 0)
+        let answers = Mutex<EntryAnswers?>(nil)
+        inner.submit(batch) { answer in
+            answers.withLock { $0 = answer }
+            isDone.signal()
+        }
+        isDone.wait()
+        if let answer = answers.withLock({ $0 }) { completion(answer) }
     }
 
     func receive(
@@ -161,7 +187,10 @@ final class BrokenShard: Shard {
     func onReady(_ notify: @escaping @Sendable () -> Void) { if fault != .wakesNobody { inner.onReady(notify) } }
     func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) { inner.onEvent(report) }
     func setDeadLetterSink(_ sink: DeadLetterSink?) { inner.setDeadLetterSink(sink) }
-    func close() { inner.close() }
+    func close() {
+        isClosed.store(true, ordering: .relaxed)
+        inner.close()
+    }
 
     // MARK: - Spoiled messages
 
@@ -190,6 +219,12 @@ final class BrokenShard: Shard {
             handle: message.handle, messageID: message.messageID, receiveCount: 1,
             firstReceivedAt: message.firstReceivedAt, storage: message.storage, offset: message.offset,
             length: message.length)
+    }
+}
+
+extension EntryAnswers {
+    fileprivate func changed(_ change: ([EntryOutcome]) -> [EntryOutcome]) -> EntryAnswers {
+        if case .entries(let outcomes) = self { .entries(change(outcomes)) } else { self }
     }
 }
 

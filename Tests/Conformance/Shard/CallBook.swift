@@ -2,13 +2,25 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import Synchronization
 
-/// Calls of a shard, each with how often it was completed: once is what the port promises.
+/// Tells what runs within a call from what runs after it, or beside it on another thread.
+final class CallingThread: Sendable {
+    private let thread = Mutex<pthread_t?>(pthread_self())
+
+    /// Whether the call has not returned and this is its thread.
+    var isCurrent: Bool { thread.withLock { $0.map { pthread_equal($0, pthread_self()) != 0 } ?? false } }
+
+    func hasReturned() { thread.withLock { $0 = nil } }
+}
+
+/// Calls of a shard, each with how often it was completed: once is what the port promises, and of a batch, after the call.
 final class CallBook: Sendable {
     private struct Call {
         let name: String
         var completions = 0
+        var isWithin = false
     }
 
     private let calls = Mutex<[Call]>([])
@@ -17,32 +29,43 @@ final class CallBook: Sendable {
 
     /// Calls that were not completed exactly once, e.g. "send completed 2 times".
     var faults: [String] {
-        calls.withLock { $0.filter { $0.completions != 1 }.map { "\($0.name) completed \($0.completions) times" } }
+        calls.withLock { calls in
+            calls.filter { $0.completions != 1 }.map { "\($0.name) completed \($0.completions) times" }
+                + calls.filter { $0.isWithin && $0.name == "submit" }.map { "\($0.name) completed within the call" }
+        }
     }
 
     /// Begins a call without waiting for it.
-    /// - Parameter then: called with the first completion.
+    /// - Parameters:
+    ///   - then: called with the first completion.
+    ///   - after: called when the call has returned.
     func start<Value: Sendable>(
         _ name: String, _ body: (@escaping @Sendable (Value) -> Void) -> Void,
-        then: @escaping @Sendable (Value) -> Void = { _ in }
+        then: @escaping @Sendable (Value) -> Void = { _ in }, after: () -> Void = {}
     ) {
         let number = calls.withLock { calls in
             calls.append(Call(name: name))
             return calls.count - 1
         }
+        let caller = CallingThread()
         body { [self] value in
             let isFirst = calls.withLock { calls in
                 calls[number].completions += 1
+                if caller.isCurrent { calls[number].isWithin = true }
                 return calls[number].completions == 1
             }
             if isFirst { then(value) }
         }
+        caller.hasReturned()
+        after()
     }
 
     /// Begins a call and waits for its first completion.
     func wait<Value: Sendable>(
-        _ name: String, _ body: (@escaping @Sendable (Value) -> Void) -> Void
+        _ name: String, _ body: (@escaping @Sendable (Value) -> Void) -> Void, after: () -> Void = {}
     ) async -> Value {
-        await withCheckedContinuation { done in start(name, body) { done.resume(returning: $0) } }
+        await withCheckedContinuation { done in
+            start(name, body, then: { done.resume(returning: $0) }, after: after)
+        }
     }
 }

@@ -27,11 +27,10 @@ enum ShardSubject: CaseIterable, Sendable, CustomTestStringConvertible {
         }
     }
 
-    var traits: ShardTraits {
-        var traits = ShardTraits()
+    var traits: SubjectTraits {
+        var traits = SubjectTraits()
         if self == .queue || self == .queueInjectingNoFault {
-            traits.storesBatchesWhole = false
-            traits.waitsRemotely = true
+            traits.shard = ShardTraits(storesWholeBatches: false, pollsRemotely: true)
             traits.tellsDuplicates = false
             traits.tellsForeignHandles = false
             traits.knowsNextVisible = false
@@ -61,7 +60,7 @@ final class ShardBench: Sendable {
         var messages = 0
     }
 
-    let traits: ShardTraits
+    let traits: SubjectTraits
     let stage: any ShardStage
     let findings = Findings()
     let book = CallBook()
@@ -81,7 +80,7 @@ final class ShardBench: Sendable {
     }
 
     private init(
-        _ stage: any ShardStage, _ traits: ShardTraits, _ shard: any Shard, patience: Duration,
+        _ stage: any ShardStage, _ traits: SubjectTraits, _ shard: any Shard, patience: Duration,
         wrap: @escaping @Sendable (any Shard) -> any Shard
     ) {
         self.stage = stage
@@ -189,6 +188,16 @@ final class ShardBench: Sendable {
 
     // MARK: - Calls
 
+    /// Submits a batch and waits for its answer; what a shard answers by the clock is due at once.
+    func submit(_ batch: ShardBatch, to other: (any Shard)? = nil) async -> EntryAnswers {
+        let shard = other ?? shard
+        return await book.wait("submit") {
+            shard.submit(batch, completion: $0)
+        } after: {
+            stage.clock.advance(milliseconds: 0)
+        }
+    }
+
     @discardableResult
     func send(_ messages: OutgoingMessage..., to other: (any Shard)? = nil) async throws -> [SendReceipt] {
         try await send(messages, to: other)
@@ -196,8 +205,13 @@ final class ShardBench: Sendable {
 
     @discardableResult
     func send(_ messages: [OutgoingMessage], to other: (any Shard)? = nil) async throws -> [SendReceipt] {
-        let shard = other ?? shard
-        return try await book.wait("send") { shard.send(messages, completion: $0) }.get()
+        guard !traits.shard.storesWholeBatches else {
+            return try await submit(ShardBatch(messages), to: other).receipts.get()
+        }
+        // One after the other, so that no group is twice in a batch.
+        var receipts: [SendReceipt] = []
+        for message in messages { receipts += try await submit(ShardBatch([message]), to: other).receipts.get() }
+        return receipts
     }
 
     func receive(_ command: ReceiveCommand, from other: (any Shard)? = nil) async throws -> [Delivery] {

@@ -10,9 +10,9 @@ import QueuePoolTestSupport
 import Synchronization
 
 /// What of the border differs by the nature of an implementation. A rule asks for it by name and checks what it says.
-struct ShardTraits: Sendable {
-    var storesBatchesWhole = true
-    var waitsRemotely = false
+struct SubjectTraits: Sendable {
+    /// What the shard itself must say.
+    var shard = ShardTraits(storesWholeBatches: true, pullsLate: true)
     /// Whether a receipt says that its message was a duplicate. Amazon SQS does not.
     var tellsDuplicates = true
     /// Whether a handle of another shard is known as such, and not only as one that is good for nothing.
@@ -53,7 +53,7 @@ final class ScratchDirectory: Sendable {
 /// Embedded shards, as they are or behind a factory that wraps them.
 final class EmbeddedStage: ShardStage {
     /// The threads live as long as the process: one set for all tests.
-    static let pool = CommitPool(width: 2)
+    static let pool = CommitPool(width: 2, clock: SystemClock())
 
     let clock = ManualClock()
     private let directory: ScratchDirectory
