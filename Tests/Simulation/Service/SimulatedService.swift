@@ -1,0 +1,190 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolAWS
+import QueuePoolCore
+import QueuePoolCurl
+import QueuePoolJSON
+import QueuePoolSQS
+import QueuePoolTestSupport
+
+/// How a queue of the service, or the way to it, misbehaves now; parts of requests are in percent.
+struct QueueWeather: Hashable, Sendable {
+    /// Refused for their rate.
+    var throttled = 0
+    /// Answered with a 503 and not carried out.
+    var unavailable = 0
+    /// Carried out and answered with a 500, or not carried out and answered so.
+    var internalFailure = 0
+    /// Entries of a batch that fail alone.
+    var failedEntries = 0
+    /// Never arrive.
+    var lostRequests = 0
+    /// Carried out, and the answer never arrives.
+    var lostAnswers = 0
+    /// Answers take so much longer, milliseconds.
+    var slowness: Int64 = 0
+
+    static let fair = QueueWeather()
+}
+
+/// A service that speaks the SQS protocol in AWS JSON, as far as a shard asks.
+final class SimulatedService: @unchecked Sendable {
+    private struct Waiter {
+        let deadline: Timestamp
+        let request: ReceiveMessageRequest
+        let reply: (HTTPResponse) -> Void
+    }
+
+    let time: SimulatedTime
+    private(set) var queues: [SimulatedQueue] = []
+    private var places: [String: Int] = [:]
+    var weather: [QueueWeather] = []
+    private var waiters: [[Waiter]] = []
+    private var random: SplitMix64
+
+    init(_ time: SimulatedTime, seed: UInt64) {
+        self.time = time
+        random = SplitMix64(seed: seed)
+    }
+
+    func add(_ name: String, _ attributes: QueueAttributes) -> SimulatedQueue {
+        let queue = SimulatedQueue(name, number: queues.count, attributes, time)
+        places[name] = queues.count
+        queues.append(queue)
+        weather.append(.fair)
+        waiters.append([])
+        return queue
+    }
+
+    // MARK: - Requests
+
+    /// Takes a request at the door of the service; `reply` may be called later, or never.
+    func take(_ request: AWSRequest, place: Int, reply: @escaping (HTTPResponse) -> Void) {
+        let weather = weather[place]
+        if random.chance(weather.lostRequests) { return }
+        let reply: (HTTPResponse) -> Void = { [self] response in
+            if !random.chance(self.weather[place].lostAnswers) { reply(response) }
+        }
+        if random.chance(weather.throttled) { return reply(SimulatedService.refusal(400, "RequestThrottled")) }
+        if random.chance(weather.unavailable) { return reply(SimulatedService.refusal(503, "ServiceUnavailable")) }
+        guard random.chance(weather.internalFailure) else { return perform(request, place, reply) }
+        if random.chance(50) { perform(request, place) { _ in } }
+        reply(SimulatedService.refusal(500, "InternalFailure"))
+    }
+
+    private func perform(_ request: AWSRequest, _ place: Int, _ reply: @escaping (HTTPResponse) -> Void) {
+        let target = request.headers.first { $0.name == "X-Amz-Target" }?.value ?? ""
+        let action = target.split(separator: ".").last.flatMap { SQSAction(rawValue: String($0)) }
+        do {
+            switch action {
+            case .sendMessageBatch: reply(try sendBatch(request.body, place))
+            case .receiveMessage: try receive(request.body, place, reply)
+            case .deleteMessageBatch: reply(try deleteBatch(request.body, place))
+            case .changeMessageVisibilityBatch: reply(try changeBatch(request.body, place))
+            default: reply(SimulatedService.refusal(400, "UnsupportedOperation"))
+            }
+        } catch { reply(SimulatedService.refusal(400, (error as? SQSError)?.code ?? "InternalFailure")) }
+        serveWaiters(place)
+    }
+
+    private func sendBatch(_ body: [UInt8], _ place: Int) throws -> HTTPResponse {
+        let request = try body.withUnsafeBytes { try SendMessageBatchRequest($0) }
+        try request.check(QueueAttributes())
+        var failures: [BatchFailure] = []
+        var taken: [(id: String, prepared: PreparedSend)] = []
+        for entry in request.entries {
+            if random.chance(weather[place].failedEntries) {
+                failures.append(BatchFailure(id: entry.id, error: SQSError(.internalFailure, "")))
+            } else {
+                taken.append((entry.id, try prepare(entry, attributes: QueueAttributes(), isBatch: true)))
+            }
+        }
+        let receipts = queues[place].send(taken.map(\.prepared.message))
+        let successes = zip(taken, receipts).map { ($0.id, SendAnswer($1, $0.prepared)) }
+        return SimulatedService.answer { json in
+            SQSAnswer.sendMessageBatch(successes: successes, failures: failures, to: &json)
+        }
+    }
+
+    private func receive(_ body: [UInt8], _ place: Int, _ reply: @escaping (HTTPResponse) -> Void) throws {
+        let request = try body.withUnsafeBytes { try ReceiveMessageRequest($0) }
+        let waiter = Waiter(
+            deadline: time.now + Int64(request.waitSeconds ?? 0) * 1_000, request: request, reply: reply)
+        if serve(waiter, place) { return }
+        waiters[place].append(waiter)
+        time.schedule(at: waiter.deadline) { [self] in serveWaiters(place) }
+        watch(place)
+    }
+
+    private func watch(_ place: Int) {
+        guard !waiters[place].isEmpty, let at = queues[place].nextVisibleAt else { return }
+        time.schedule(at: at) { [self] in serveWaiters(place) }
+    }
+
+    private func serve(_ waiter: Waiter, _ place: Int) -> Bool {
+        let messages = queues[place].receive(
+            limit: waiter.request.max, visibilitySeconds: waiter.request.visibilitySeconds,
+            attemptID: waiter.request.attemptID)
+        guard !messages.isEmpty || waiter.deadline <= time.now else { return false }
+        waiter.reply(
+            SimulatedService.answer { SQSAnswer.receiveMessage(messages, for: waiter.request, to: &$0) })
+        return true
+    }
+
+    private func serveWaiters(_ place: Int) {
+        guard !waiters[place].isEmpty else { return }
+        waiters[place].removeAll { serve($0, place) }
+        watch(place)
+    }
+
+    private func deleteBatch(_ body: [UInt8], _ place: Int) throws -> HTTPResponse {
+        let request = try body.withUnsafeBytes { try DeleteMessageBatchRequest($0) }
+        return answer(request.entries, place) { entry in
+            guard let handle = try? entry.handle() else { return .invalidHandle(entry.handleText) }
+            return switch queues[place].delete(handle) {
+            case .deleted: nil
+            case .expired: .expiredHandle(entry.handleText)
+            default: .invalidHandle(entry.handleText)
+            }
+        }
+    }
+
+    private func changeBatch(_ body: [UInt8], _ place: Int) throws -> HTTPResponse {
+        let request = try body.withUnsafeBytes { try ChangeMessageVisibilityBatchRequest($0) }
+        return answer(request.entries, place) { entry in
+            guard let change = try? entry.change() else { return .invalidHandle(entry.handleText) }
+            let decision = queues[place].changeVisibility(change.handle, seconds: change.seconds)
+            return decision == .changed ? nil : .unavailableHandle(entry.handleText)
+        }
+    }
+
+    private func answer(
+        _ entries: [HandleEntry], _ place: Int, _ perform: (HandleEntry) -> SQSError?
+    ) -> HTTPResponse {
+        var successes: [String] = []
+        var failures: [BatchFailure] = []
+        for entry in entries {
+            let isFault = random.chance(weather[place].failedEntries)
+            if let error = isFault ? SQSError(.internalFailure, "") : perform(entry) {
+                failures.append(BatchFailure(id: entry.id, error: error))
+            } else {
+                successes.append(entry.id)
+            }
+        }
+        return SimulatedService.answer { json in
+            SQSAnswer.handleBatch(successes: successes, failures: failures, to: &json)
+        }
+    }
+
+    private static func answer(_ write: (inout JSONWriter) -> Void) -> HTTPResponse {
+        var json = JSONWriter()
+        write(&json)
+        return HTTPResponse(status: 200, headers: [], body: json.take())
+    }
+
+    private static func refusal(_ status: Int, _ code: String) -> HTTPResponse {
+        HTTPResponse(status: status, headers: [("x-amzn-query-error", code + ";Sender")], body: [])
+    }
+}

@@ -1,0 +1,83 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolCore
+import QueuePoolRuntime
+
+/// A server process: the real pool with its router, senders and long polls, over shards that the world gives it.
+final class SimulatedRouter: @unchecked Sendable {
+    let host: Host
+    private let plan: WorldPlan
+    /// Opens the shards anew, in the order of their numbers; `nil` if they cannot be opened now.
+    private let openShards: (Host) -> [any Shard]?
+    /// Called for what receivers get.
+    private let onReceived: ([ReceivedMessage]) -> Void
+    private(set) var pool: Pool?
+    private var shards: [PoolShard] = []
+
+    init(
+        _ host: Host, _ plan: WorldPlan, openShards: @escaping (Host) -> [any Shard]?,
+        onReceived: @escaping ([ReceivedMessage]) -> Void
+    ) {
+        self.host = host
+        self.onReceived = onReceived
+        self.plan = plan
+        self.openShards = openShards
+    }
+
+    /// - Returns: whether it serves.
+    func start() -> Bool {
+        guard let opened = openShards(host) else { return false }
+        var limits = BatcherLimits(requestEntriesMax: plan.isRemote ? 10 : 256, requestBytesMax: 1 << 20)
+        limits.waitingEntriesMax = plan.waitingEntriesMax
+        shards = opened.enumerated().map { place, shard in
+            PoolShard(
+                index: ShardIndex(place), shard: shard, limits: limits, quota: plan.quota, clock: host,
+                seed: plan.seed &+ UInt64(host.number * 64 + place + 1_000 * host.life))
+        }
+        pool = Pool(
+            definition: plan.definition, attributes: plan.attributes, quota: plan.quota, shards: shards, clock: host)
+        return true
+    }
+
+    func crash() {
+        host.crash()
+        pool = nil
+        shards = []
+    }
+
+    // MARK: - Requests that arrived
+
+    func send(
+        _ messages: [OutgoingMessage], _ reply: @escaping @Sendable ([Result<SendReceipt, ShardError>]) -> Void
+    ) {
+        pool?.send(messages, completion: reply)
+    }
+
+    func receive(
+        from shard: Int, limit: Int, visibilitySeconds: Int, waitSeconds: Int,
+        _ reply: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+    ) {
+        let command = ReceiveCommand(limit: limit, visibilitySeconds: visibilitySeconds)
+        pool?.receive(
+            command, from: shards[shard], waitSeconds: waitSeconds, isAbandoned: { false }
+        ) { [self] answer in
+            if case .success(let messages) = answer { onReceived(messages) }
+            reply(answer)
+        }
+    }
+
+    func delete(
+        _ handles: [ReceiptHandle], from shard: Int, _ reply: @escaping @Sendable ([DeleteOutcome]) -> Void
+    ) {
+        pool?.delete(handles, in: shards[shard], completion: reply)
+    }
+
+    func changeVisibility(
+        _ changes: [(handle: ReceiptHandle, seconds: Int)], in shard: Int,
+        _ reply: @escaping @Sendable ([Result<VisibilityDecision, ShardError>]) -> Void
+    ) {
+        pool?.changeVisibility(changes, in: shards[shard], completion: reply)
+    }
+}

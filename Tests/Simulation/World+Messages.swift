@@ -1,0 +1,128 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolChecking
+import QueuePoolCore
+import QueuePoolTestSupport
+
+// What everybody tells the checker, and what messages look like.
+
+extension World {
+    // MARK: - Messages
+
+    /// A message that a sender means to send once.
+    func newMessage(in group: Int) -> Int {
+        groups.append(group)
+        return groups.count - 1
+    }
+
+    func record(of message: Int, group: Int) -> OutgoingMessage {
+        let name = "g\(group)"
+        let record = Array(String(message).utf8).withUnsafeBytes { body in
+            MessageRecord(group: name.utf8, deduplicationID: "m\(message)".utf8, body: body)
+        }
+        return OutgoingMessage(record: record, groupHash: XXHash64.hash(name))
+    }
+
+    /// The number in a body; -1 for what nobody sent.
+    private static func number(_ message: WorkMessage) -> Int {
+        Int(String(decoding: message.body, as: UTF8.self)) ?? -1
+    }
+
+    private static func number(_ id: MessageID?) -> UInt64 { id.map { $0.high &* 31 &+ $0.low } ?? 0 }
+
+    // MARK: - Sending
+
+    /// - Returns: the request's number.
+    func began(_ entries: [(message: Int, group: Int)]) -> Int {
+        requestCount += 1
+        checker.began(request: requestCount, entries: entries, now: time.now)
+        for entry in entries { note("sent", entry.message, requestCount) }
+        return requestCount
+    }
+
+    func answered(_ request: Int, _ place: Int, _ message: Int, _ result: Result<SendReceipt, ShardError>) {
+        switch result {
+        case .success(let receipt):
+            note("accepted", message, request)
+            // SQS does not tell whether it knew the id; the world does.
+            let isKnown = !accepted.insert(message).inserted
+            if !finished.contains(message) { open.insert(message) }
+            checker.accepted(
+                request: request, entry: place, messageID: World.number(receipt.messageID),
+                isDuplicate: receipt.isDuplicate || plan.isRemote && isKnown,
+                shard: plan.definition.topology.slots[
+                    Slot(groupHash: XXHash64.hash("g\(groups[message])"))
+                ].number, now: time.now)
+        case .failure(let error):
+            note("refused", message, request)
+            checker.refused(request: request, entry: place, isUnknown: World.isUnknown(error), now: time.now)
+        }
+    }
+
+    private static func isUnknown(_ error: ShardError) -> Bool {
+        switch error.root {
+        case .unknownOutcome, .storageFailed: true
+        default: false
+        }
+    }
+
+    // MARK: - Receiving
+
+    /// A target has the message.
+    func handed(_ message: WorkMessage, by worker: SimulatedWorker) {
+        let number = World.number(message)
+        note("handed", number, worker.host.number)
+        checker.handed(
+            message: number, messageID: World.number(MessageID(message.id)), worker: worker.host.number, now: time.now)
+    }
+
+    /// A queue gave messages out: whoever had one before has it no more.
+    func received(_ messages: [ReceivedMessage]) {
+        for message in messages where message.receiveCount > 1 || isAnyRouterRestarted {
+            checker.lapsed(message: message.withView { Int(String(decoding: $0.body, as: UTF8.self)) ?? -1 })
+        }
+    }
+
+    func deleteAsked(_ messages: [WorkMessage]) { asked.formUnion(messages.map(World.number)) }
+
+    func deleteAnswered(_ messages: [WorkMessage], _ outcomes: [DeleteOutcome]) {
+        for (message, outcome) in zip(messages, outcomes) {
+            // Of the service's queues it is known when they delete.
+            if case .deleted = outcome, !plan.isRemote { deleted(World.number(message)) }
+        }
+    }
+
+    func deleted(_ message: Int) {
+        note("deleted", message, 0)
+        finish(message) { checker.deleted(message: $0, now: time.now) }
+    }
+
+    /// Stores a message in the dead-letter queue, which never fails by itself, but the way to it does.
+    func moveToDeadLetter(
+        _ message: WorkMessage, from worker: SimulatedWorker, _ done: @escaping @Sendable (Bool) -> Void
+    ) {
+        let router = routers[random.below(routers.count)]
+        wire.call(from: worker.host, to: router.host, timeout: 10_000) { [self] reply in
+            guard router.pool != nil else { return reply(false) }
+            note("dead", World.number(message), worker.host.number)
+            finish(World.number(message)) { checker.deadLettered(message: $0, now: time.now) }
+            reply(true)
+        } late: {
+            done(false)
+        } done: { (isStored: Bool) in
+            done(isStored)
+        }
+    }
+
+    private func finish(_ message: Int, _ tell: (Int) -> Void) {
+        tell(message)
+        finished.insert(message)
+        open.remove(message)
+    }
+
+    func note(_ what: StaticString, _ message: Int, _ more: Int) {
+        trace.note(what, message, more, now: time.now)
+    }
+}

@@ -1,0 +1,146 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import QueuePoolChecking
+import QueuePoolCore
+
+extension World {
+    /// Runs to the end.
+    /// - Returns: what was broken.
+    func run() -> [Violation] {
+        for router in routers { _ = router.start() }
+        for sender in senders { sender.start() }
+        for worker in workers { worker.start() }
+        for fault in plan.faults {
+            time.schedule(at: SimulatedTime.start + fault.at) { [self] in
+                if !isQuiet { strike(fault) }
+            }
+        }
+        while time.steps < plan.steps, !isDone, step() {}
+        calmDown()
+        let end = time.now + World.quietMilliseconds
+        while !isDone, let at = time.nextAt, at <= end, step() {}
+        finish()
+        return checker.violations
+    }
+
+    private func step() -> Bool {
+        guard time.step() else { return false }
+        if let machine, machine.disk.isHalted { end(routers[0], withPower: false, for: 500) }
+        return true
+    }
+
+    private var isDone: Bool { open.isEmpty && senders.allSatisfy(\.isDone) }
+
+    private func finish() {
+        // The answer to a deletion that happened may have been lost with the worker that asked.
+        let queued = Set(service?.queues.flatMap(\.queuedMessages) ?? [])
+        for message in open.sorted() where asked.contains(message) && !queued.contains(message) {
+            checker.deleted(message: message, now: time.now)
+        }
+        checker.finish(now: time.now, stillQueued: queued)
+    }
+
+    // MARK: - Faults
+
+    private func strike(_ fault: Fault) {
+        note("fault", Fault.Kind.allCases.firstIndex(of: fault.kind) ?? 0, fault.subject)
+        let router = routers[fault.subject % routers.count]
+        let worker = workers[fault.subject % workers.count]
+        let target = targets[fault.subject % targets.count]
+        switch fault.kind {
+        case .routerCrashes:
+            guard router.host.isAlive else { return }
+            end(router, withPower: false, for: fault.length)
+        case .powerFails:
+            guard router.host.isAlive else { return }
+            end(router, withPower: true, for: fault.length)
+        case .processEndsInCommit: machine?.disk.faults.operationToHaltAt = 1 + fault.strength % 8
+        case .diskFailsWrite: machine?.disk.faults.writeToFail = 1 + fault.strength % 4
+        case .diskFailsFlush: machine?.disk.faults.flushToFail = 1 + fault.strength % 4
+        case .diskIsFull:
+            machine?.disk.bytesMax = 0
+            time.schedule(after: fault.length) { [self] in machine?.disk.bytesMax = 1 << 40 }
+        case .diskIsSlow:
+            machine?.slowness = Int64(fault.strength) * 20
+            time.schedule(after: fault.length) { [self] in machine?.slowness = 0 }
+        case .routerPauses: router.host.pause(milliseconds: fault.length)
+        case .routerIsCutOff: cutOff(router.host, fault)
+        case .workerCrashes:
+            guard worker.host.isAlive else { return }
+            worker.crash()
+            checker.workerEnded(worker.host.number)
+            time.schedule(after: fault.length) { [self] in revive(worker) }
+        case .workerPauses: worker.host.pause(milliseconds: fault.length)
+        case .workerIsCutOff: cutOff(worker.host, fault)
+        case .wireLoses:
+            wire.loss = fault.strength / 2
+            time.schedule(after: fault.length) { [self] in wire.loss = 0 }
+        case .targetIsDown: change(target, fault) { $0.isDown = true }
+        case .targetHangs: change(target, fault) { $0.hangs = fault.strength }
+        case .targetRefuses: change(target, fault) { $0.refusesNow = fault.strength }
+        case .queueThrottles: change(fault) { $0.throttled = fault.strength }
+        case .queueIsUnavailable: change(fault) { $0.unavailable = fault.strength }
+        case .queueFailsEntries: change(fault) { $0.failedEntries = fault.strength }
+        case .queueFails: change(fault) { $0.internalFailure = fault.strength }
+        case .queueLosesRequests: change(fault) { $0.lostRequests = fault.strength }
+        case .queueLosesAnswers: change(fault) { $0.lostAnswers = fault.strength }
+        case .queueIsSlow: change(fault) { $0.slowness = Int64(fault.strength) * 150 }
+        }
+    }
+
+    private func cutOff(_ host: Host, _ fault: Fault) { wire.cutOff[ObjectIdentifier(host)] = time.now + fault.length }
+
+    private func change(_ target: SimulatedTarget, _ fault: Fault, _ change: (inout TargetMood) -> Void) {
+        change(&target.mood)
+        time.schedule(after: fault.length) { target.mood = .good }
+    }
+
+    private func change(_ fault: Fault, _ change: (inout QueueWeather) -> Void) {
+        guard let service else { return }
+        let place = fault.subject % service.weather.count
+        change(&service.weather[place])
+        time.schedule(after: fault.length) { service.weather[place] = .fair }
+    }
+
+    /// Ends a router's process.
+    /// - Parameter withPower: the machine loses its power with it, and what it had not flushed.
+    private func end(_ router: SimulatedRouter, withPower: Bool, for length: Int64) {
+        isAnyRouterRestarted = true
+        router.crash()
+        machine?.end(withPower: withPower)
+        time.schedule(after: length) { [self] in revive(router) }
+    }
+
+    private func revive(_ router: SimulatedRouter) {
+        guard !router.host.isAlive else { return }
+        router.host.start(offset: clockOffset())
+        if router.start() { return }
+        router.host.crash()
+        time.schedule(after: 1_000) { [self] in revive(router) }
+    }
+
+    private func revive(_ worker: SimulatedWorker) {
+        guard !worker.host.isAlive else { return }
+        worker.host.start(offset: clockOffset())
+        worker.start()
+    }
+
+    private func calmDown() {
+        isQuiet = true
+        note("quiet", 0, 0)
+        checker.faultsStopped(now: time.now)
+        wire.loss = 0
+        wire.cutOff = [:]
+        for target in targets { target.mood = .good }
+        if let service { for place in service.weather.indices { service.weather[place] = .fair } }
+        if let machine {
+            machine.calmDown()
+            // What a failed flush closed opens again when somebody starts the server again.
+            if machine.isAnyStoreClosed, routers[0].host.isAlive { end(routers[0], withPower: false, for: 0) }
+        }
+        for router in routers { revive(router) }
+        for worker in workers { revive(worker) }
+    }
+}
