@@ -14,7 +14,7 @@ import Testing
 private final class Bench: Sendable {
     let directory: String
     let clock = ManualClock()
-    let pool = CommitPool(width: 2)
+    let pool = CommitPool(width: 2, clock: RealClock())
 
     init() throws {
         directory = FileManager.default.temporaryDirectory.path + "/queuepool-\(UUID().uuidString)"

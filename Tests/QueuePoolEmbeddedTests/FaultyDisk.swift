@@ -15,7 +15,7 @@ import Synchronization
 final class FaultyDisk: @unchecked Sendable {
     let directory: String
     let clock = ManualClock()
-    let pool = CommitPool(width: 2)
+    let pool = CommitPool(width: 2, clock: RealClock())
     private let disk: OpaquePointer
 
     init() throws {

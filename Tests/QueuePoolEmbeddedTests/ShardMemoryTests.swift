@@ -15,7 +15,7 @@ final class ShardMemoryTests {
     private static let bodyBytes = 1_000
     private let directory: String
     private let clock = ManualClock(UpkeepBench.start)
-    private let pool = CommitPool(width: 2)
+    private let pool = CommitPool(width: 2, clock: RealClock())
     private var sent = 0
 
     init() throws {

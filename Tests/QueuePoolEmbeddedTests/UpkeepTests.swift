@@ -22,7 +22,7 @@ final class UpkeepBench: Sendable {
     init() {
         let memory = FileManager.default.isWritableFile(atPath: "/dev/shm")
         path = (memory ? "/dev/shm" : FileManager.default.temporaryDirectory.path) + "/queuepool-\(UUID().uuidString)"
-        options = EmbeddedShardOptions(pool: CommitPool(width: 1), clock: clock)
+        options = EmbeddedShardOptions(pool: CommitPool(width: 1, clock: RealClock()), clock: clock)
         store = Store(path: path, pool: options.pool)
     }
 

@@ -4,7 +4,7 @@
 
 import DequeModule
 import Dispatch
-import QueuePoolCore
+package import QueuePoolCore
 import Synchronization
 
 // A few threads commit for all stores. A store with work stands in line, once; a free thread takes the store in front,
@@ -19,7 +19,7 @@ package final class CommitPool: CommitLine {
     package static let widthDefault = EmbeddedShardOptions.storeCountDefault
     /// Half of the processors write; the other half reads requests and writes answers.
     package static var runningMaxDefault: Int { max(1, SystemThread.processorCount / 2) }
-    private static let tickMilliseconds = 1_000
+    private static let tickMilliseconds: Int64 = 1_000
 
     private struct State {
         var ready: Deque<Store> = []
@@ -41,7 +41,7 @@ package final class CommitPool: CommitLine {
     private let runningMax: Int
     private let state = Mutex(State())
     private let wake = DispatchSemaphore(value: 0)
-    private let ticks = DispatchQueue(label: "queuepool.ticks")
+    private let clock: any Clock
     private let tickNumber = Atomic(0)
 
     var tickCount: Int { tickNumber.load(ordering: .relaxed) }
@@ -50,8 +50,10 @@ package final class CommitPool: CommitLine {
     /// - Parameters:
     ///   - width: stores that are committed side by side, most of them waiting for the disk.
     ///   - runningMax: threads that may use a processor before another one is woken.
-    package init(width: Int = widthDefault, runningMax: Int = runningMaxDefault) {
+    ///   - clock: counts the seconds.
+    package init(width: Int = widthDefault, runningMax: Int = runningMaxDefault, clock: any Clock) {
         self.runningMax = runningMax
+        self.clock = clock
         for _ in 0..<max(1, width) {
             state.withLock { $0.running += 1 }
             if !SystemThread.start({ self.run() }) { state.withLock { $0.running -= 1 } }
@@ -95,10 +97,10 @@ package final class CommitPool: CommitLine {
         }
     }
 
-    /// Gives every store a turn now and then. By a timer: a thread that waits with a timeout waits by the wall clock, and
+    /// Gives every store a turn now and then. By the clock: a thread that waits with a timeout waits by the wall clock, and
     /// for hours when that is set back.
     private func tick() {
-        ticks.asyncAfter(deadline: .now() + .milliseconds(CommitPool.tickMilliseconds)) { [weak self] in
+        clock.schedule(afterMilliseconds: CommitPool.tickMilliseconds) { [weak self] in
             guard let self else { return }
             tickNumber.wrappingAdd(1, ordering: .relaxed)
             for store in state.withLock({ Array($0.members.values) }) { store.pokeAll() }
