@@ -64,6 +64,13 @@ private let stories: [Story] = [
             Step(.answered(at: second(0)), .write), Step(.begun), Step(.readComplete, .flush),
         ]
     },
+    Story(name: "a channel that takes more again begins no second request within the first one's call") {
+        [
+            Step(.arrived(200, at: second(0)), .look), Step(.seen(plain), .begin),
+            Step(.answered(at: second(0)), .write), Step(.writability(true, unread: 0, at: second(0))),
+            Step(.begun, .look),
+        ]
+    },
     Story(name: "a second request waits for the first one's answer") {
         [
             Step(.arrived(200, at: second(0)), .look), Step(.seen(plain), .begin), Step(.begun, .hold(.requests, 100)),
@@ -128,6 +135,23 @@ private let stories: [Story] = [
             Step(.readAsked), Step(.answered(at: second(1)), .write, .flush, .look), Step(.seen(.incomplete), .read),
         ]
     },
+    Story(name: "what was held behind a first request is read on when little waits behind the second") {
+        begun + [
+            Step(.arrived(much, at: second(0)), .hold(.requests, much)), Step(.readComplete), Step(.readAsked),
+            Step(.answered(at: second(1)), .write, .flush, .look),
+            Step(.seen(.plain(headBytes: 1, bodyBytes: much - 1, closes: false)), .begin),
+            Step(.begun, .hold(.requests, 0), .read),
+        ]
+    },
+    Story(name: "an answer within the call that fills the channel is flushed before the next request is begun") {
+        [
+            Step(.arrived(200, at: second(0)), .look), Step(.seen(plain), .begin),
+            Step(.answered(at: second(0)), .write), Step(.begun, .look),
+            Step(.writability(false, unread: 9, at: second(0)), .hold(.answers, 9)),
+            Step(.seen(plain), .hold(.requests, 100), .flush),
+            Step(.writability(true, unread: 0, at: second(0)), .hold(.answers, 0), .look), Step(.seen(plain), .begin),
+        ]
+    },
     Story(name: "what waited for the decoder's sake is read on when it has the connection") {
         begun + [
             Step(.arrived(much, at: second(0)), .hold(.requests, much)), Step(.readComplete), Step(.readAsked),
@@ -139,8 +163,8 @@ private let stories: [Story] = [
         unread + [
             Step(.arrived(much, at: second(2)), .hold(.requests, much)), Step(.readComplete), Step(.readAsked),
             Step(.writability(true, unread: 0, at: second(3)), .hold(.answers, 0), .look),
-            Step(.seen(plain), .begin), Step(.begun, .hold(.requests, much - 100)),
-            Step(.answered(at: second(3)), .write, .flush, .look), Step(.seen(.incomplete), .read),
+            Step(.seen(plain), .begin), Step(.begun, .hold(.requests, much - 100), .read),
+            Step(.answered(at: second(3)), .write, .flush, .look), Step(.seen(.incomplete)),
         ]
     },
     Story(name: "a client that does not read is cut when there is no room") {

@@ -70,15 +70,16 @@ extension DoorMachine {
         hold(.requests, waiting, &effects)
         // A read's answers go out together at its end. If the channel takes no more, they must go before.
         if !isInRead || !isWritable { flush(&effects) }
-        // The decoder reads at its own pace: what was held for its sake too must be made up for.
-        guard isReadHeld, mode == .turnedOver || mode == .open && isWritable else { return }
-        read(&effects)
+        // Where nothing is read, nobody sees the client leave either.
+        if isReadHeld, mayRead { read(&effects) }
     }
 
     private mutating func seen(_ sight: Sight, _ effects: inout [Effect]) {
         isLooking = false
         guard mode == .open else { return }
         if isRefusing { return refuseForMemory(sight, &effects) }
+        // The answer before may have filled the channel since the look was asked for.
+        guard isWritable else { return settle(&effects) }
         switch sight {
         case .incomplete: settle(&effects)
         case .other: turnOver(&effects)
@@ -178,11 +179,7 @@ extension DoorMachine {
 
     private mutating func readAsked(_ effects: inout [Effect]) {
         guard !isOver else { return }
-        if mode == .busy || mode == .closing || !isWritable, waiting > DoorMachine.waitingBytesMax {
-            isReadHeld = true
-        } else {
-            read(&effects)
-        }
+        if mayRead { read(&effects) } else { isReadHeld = true }
     }
 
     private mutating func read(_ effects: inout [Effect]) {

@@ -129,6 +129,7 @@ struct DoorMachine: Hashable, Sendable {
     let limits: DoorLimits
     /// There are too many connections: this one is told so and closed.
     let refusal: ConnectionCounters.Reason?
+    private let waitingBytesMax: Int
     private(set) var mode = Mode.open
     /// Bytes that wait.
     var waiting = 0
@@ -158,9 +159,13 @@ struct DoorMachine: Hashable, Sendable {
     var heldForRequests = 0
     var heldForAnswers = 0
 
-    init(limits: DoorLimits, refusal: ConnectionCounters.Reason?, now: NIODeadline) {
+    init(
+        limits: DoorLimits, refusal: ConnectionCounters.Reason?, now: NIODeadline,
+        waitingBytesMax: Int = DoorMachine.waitingBytesMax
+    ) {
         self.limits = limits
         self.refusal = refusal
+        self.waitingBytesMax = waitingBytesMax
         since = now
         moment = now
         arrival = ArrivalPace(now: now)
@@ -169,6 +174,9 @@ struct DoorMachine: Hashable, Sendable {
 
     /// Whether no more is said to the client.
     var isOver: Bool { mode == .closed || mode == .ended }
+
+    /// Whether more may be read now: behind a request under way, or unread answers, only so many bytes wait.
+    var mayRead: Bool { waiting <= waitingBytesMax || isWritable && (mode == .open || mode == .turnedOver) }
 
     mutating func become(_ mode: Mode) { self.mode = mode }
 }
