@@ -31,11 +31,13 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
     private let eventLoop: any EventLoop
     private let mailbox: LoopMailbox
     private let life = ConnectionLife()
-    private var machine: DoorMachine
+    // These three are touched a dozen times a request, and the run-time's checks of exclusive access would cost more than
+    // the decisions. They can't fail: an access to any of them ends before something is called that may come back here.
+    @exclusivity(unchecked) private var machine: DoorMachine
     /// What the machine asked for and is not done yet. What is done may make something else happen, whose effects come
     /// behind those that wait.
-    private var effects: [DoorMachine.Effect] = []
-    private var isPerforming = false
+    @exclusivity(unchecked) private var effects: [DoorMachine.Effect] = []
+    @exclusivity(unchecked) private var isPerforming = false
     private var waiting = ByteBuffer()
     /// The request's that was seen last.
     private var head: PlainHead?
