@@ -113,8 +113,9 @@ final class DiskWalk: @unchecked Sendable {
     private var sent: [[(group: String, id: String)]] = DiskWalk.names.map { _ in [] }
     private var nextID = 0
     private var life = 0
-    /// Everything that was answered, in order: equal for two runs of a seed.
-    private(set) var trace: [String] = []
+    /// Everything that was answered, in order: equal for two runs of a seed. Numbers, because texts would cost more than
+    /// what they tell of.
+    private(set) var trace: [Int64] = []
 
     init(seed: UInt64) {
         random = SplitMix64(seed: seed)
@@ -184,8 +185,8 @@ final class DiskWalk: @unchecked Sendable {
         let newest = messages.map { model.newest(of: $0.group) }
         shards[place].send(messages.map { DiskBench.message($0.group, $0.id) }) { [self] result in
             guard life == self.life else { return }
-            trace.append("\(place) \(result)")
-            guard case .success(let receipts) = result else { return }
+            guard case .success(let receipts) = result else { return trace.append(-1) }
+            trace.append(contentsOf: receipts.map(\.sequence.rawValue))
             for (number, receipt) in receipts.enumerated() {
                 let (group, id) = messages[number]
                 model.acknowledged(receipt, group: group, id: id, after: newest[number])
@@ -198,7 +199,10 @@ final class DiskWalk: @unchecked Sendable {
         let command = ReceiveCommand(limit: 1 + random.below(10), visibilitySeconds: 1 + random.below(20))
         shards[place].receive(command) { [self] result in
             guard life == self.life, case .success(let batch) = result else { return }
-            trace.append("\(place) \(batch.map(\.handle.text))")
+            for message in batch {
+                trace.append(message.handle.sequence.rawValue)
+                trace.append(Int64(message.handle.receiveCount) << 32 | Int64(message.handle.incarnation))
+            }
             models[place].received(batch)
             handles[place].append(contentsOf: batch.map(\.handle))
         }
@@ -212,7 +216,7 @@ final class DiskWalk: @unchecked Sendable {
         chosen.forEach { model.asksToDelete($0) }
         shards[place].delete(chosen) { [self] outcomes in
             guard life == self.life else { return }
-            trace.append("\(place) \(outcomes.map(\.isDeleted))")
+            trace.append(contentsOf: outcomes.map { $0.isDeleted ? -2 : -3 })
             for (handle, outcome) in zip(chosen, outcomes) where outcome.isDeleted { model.deleted(handle) }
         }
     }
@@ -239,7 +243,7 @@ final class DiskWalk: @unchecked Sendable {
                 shards = try DiskWalk.names.map { try bench.open($0) }
                 return
             } catch {
-                trace.append("\(error)")
+                trace.append(-4)
                 bench.crash()
             }
         }
