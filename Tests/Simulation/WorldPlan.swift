@@ -55,6 +55,7 @@ struct WorldPlan: Sendable {
     /// In millionths, by host.
     let driftMax: Int
     var faults: [Fault]
+    let definition: PoolDefinition
 
     init(seed: UInt64, steps: Int) {
         var random = SplitMix64(seed: seed)
@@ -75,6 +76,7 @@ struct WorldPlan: Sendable {
         waitingEntriesMax = random.chance(20) ? 5 + random.below(20) : 20_000
         driftMax = random.chance(50) ? 0 : 200
         faults = WorldPlan.faults(&random, isRemote: isRemote)
+        definition = WorldPlan.definition(shardCount: shardCount)
     }
 
     private static func faults(_ random: inout SplitMix64, isRemote: Bool) -> [Fault] {
@@ -93,9 +95,8 @@ struct WorldPlan: Sendable {
 
     static let pool = PoolName("world.fifo")
 
-    /// `nil` never: the name and the counts are in their ranges.
-    var definition: PoolDefinition {
-        guard let name = WorldPlan.pool, let topology = try? Topology(pool: name, shardCount: shardCount) else {
+    private static func definition(shardCount: Int) -> PoolDefinition {
+        guard let name = pool, let topology = try? Topology(pool: name, shardCount: shardCount) else {
             preconditionFailure("a world's pool has a right name and 1 to 4 shards")
         }
         return PoolDefinition(name: name, topology: topology, attributes: "", createdAt: SimulatedTime.start)
