@@ -40,6 +40,35 @@ final class Machine: @unchecked Sendable {
         }
     }
 
+    /// The numbers in the bodies of all messages on the disk that are not deleted there.
+    var messagesOnDisk: Set<Int> {
+        var found: Set<Int> = []
+        for store in factory?.stores ?? [] { found.formUnion(Machine.messages(disk.file(store.path))) }
+        return found
+    }
+
+    private static func messages(_ file: SimulatedFile) -> [Int] {
+        struct Place: Hashable {
+            let shard: Int64
+            let sequence: SequenceNumber
+        }
+        var numbers: [Place: Int] = [:]
+        var deleted: Set<Place> = []
+        for row in file.rows.values {
+            if row.kind == LogKind.block, let block = LogEncoding.blockHead(row.head), let body = row.body {
+                for entry in block.directory {
+                    let bytes = Array(body[Int(entry.offset)..<Int(entry.offset + entry.length)])
+                    numbers[Place(shard: row.shard, sequence: entry.sequence)] = MessageRecord(bytes: bytes).withView {
+                        Int(String(decoding: $0.body, as: UTF8.self))
+                    }
+                }
+            } else if row.kind == LogKind.deletions, let sequences = LogEncoding.deletions(row.head) {
+                deleted.formUnion(sequences.map { Place(shard: row.shard, sequence: $0) })
+            }
+        }
+        return numbers.filter { !deleted.contains($0.key) }.map(\.value)
+    }
+
     func end(withPower: Bool) {
         line?.stop()
         if withPower { disk.crash(&random.numbers) } else { disk.kill() }

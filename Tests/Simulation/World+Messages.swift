@@ -116,10 +116,26 @@ extension World {
         }
     }
 
-    private func finish(_ message: Int, _ tell: (Int) -> Void) {
+    func finish(_ message: Int, _ tell: (Int) -> Void) {
         tell(message)
         finished.insert(message)
         open.remove(message)
+    }
+
+    /// What happened to the group of a message until a promise broke, and the faults between.
+    func story(of message: Int, until time: Timestamp, last count: Int) -> String {
+        let group = groups.indices.contains(message) ? groups[message] : -1
+        let lines = trace.lines.filter { line in
+            guard line.time <= time else { return false }
+            return switch "\(line.what)" {
+            case "fault", "quiet": true
+            default: groups.indices.contains(line.a) && groups[line.a] == group
+            }
+        }
+        return lines.suffix(count).map { line in
+            let what = "\(line.what)" == "fault" ? Fault.Kind.allCases[line.a].rawValue : "message \(line.a)"
+            return "\(line.time - SimulatedTime.start) ms \(line.what) \(what) \(line.b)"
+        }.joined(separator: "\n")
     }
 
     func note(_ what: StaticString, _ message: Int, _ more: Int) {

@@ -34,12 +34,21 @@ extension World {
     private var isDone: Bool { open.isEmpty && senders.allSatisfy(\.isDone) }
 
     private func finish() {
-        // The answer to a deletion that happened may have been lost with the worker that asked.
-        let queued = Set(service?.queues.flatMap(\.queuedMessages) ?? [])
-        for message in open.sorted() where asked.contains(message) && !queued.contains(message) {
-            checker.deleted(message: message, now: time.now)
-        }
+        let queued = queuedMessages
+        noteRemovals(queued)
         checker.finish(now: time.now, stillQueued: queued)
+    }
+
+    private var queuedMessages: Set<Int> {
+        machine?.messagesOnDisk ?? Set(service?.queues.flatMap(\.queuedMessages) ?? [])
+    }
+
+    /// A deletion that was asked for may have happened though its answer was lost, with the process that gave it.
+    private func noteRemovals(_ queued: Set<Int>) {
+        for message in asked.sorted() where !finished.contains(message) && !queued.contains(message) {
+            note("removed", message, 0)
+            finish(message) { checker.removed(message: $0, now: time.now) }
+        }
     }
 
     // MARK: - Faults
@@ -116,7 +125,10 @@ extension World {
     private func revive(_ router: SimulatedRouter) {
         guard !router.host.isAlive else { return }
         router.host.start(offset: clockOffset())
-        if router.start() { return }
+        if router.start() {
+            if machine != nil { noteRemovals(queuedMessages) }
+            return
+        }
         router.host.crash()
         time.schedule(after: 1_000) { [self] in revive(router) }
     }

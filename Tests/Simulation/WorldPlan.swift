@@ -35,7 +35,7 @@ struct Fault: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// All that a world is made from. A seed makes one; a failing one is shrunk by leaving faults out.
-struct WorldPlan: Sendable {
+struct WorldPlan: Sendable, CustomStringConvertible {
     let seed: UInt64
     /// Events after which faults stop and nothing new is sent.
     let steps: Int
@@ -89,6 +89,15 @@ struct WorldPlan: Sendable {
                 length: Int64(random.chance(30) ? random.below(60_000) : random.below(5_000)),
                 subject: random.below(1_000), strength: 1 + random.below(100))
         }.sorted { $0.at < $1.at }
+    }
+
+    var description: String {
+        """
+        seed \(seed), \(steps) steps, \(isRemote ? "queues of a service" : "embedded shards"): \(shardCount) shards, \
+        \(routerCount) routers, \(senderCount) senders, \(workerCount) workers, \(targetCount) targets, \(groupCount) groups, \
+        visibility \(visibilitySeconds) s, \(maxAttempts) attempts, concurrency \(concurrency), quota \(quota ?? 0), \
+        waiting at most \(waitingEntriesMax), drift \(driftMax)
+        """ + faults.map { "\n  " + $0.description }.joined()
     }
 
     // MARK: - The pool
