@@ -94,7 +94,7 @@ struct DeduplicationWindow: Sendable {
     /// Takes note of an opening: what was restored counts as if no time had passed since `newest`.
     mutating func reopen(newest: SequenceNumber, now: Timestamp) {
         lastRestored = newest
-        gapMilliseconds = newest.rawValue > 0 ? max(0, now - newest.sentAt) : 0
+        gapMilliseconds = newest.rawValue > 0 && !Mutation.stopsCountForIDs.isOn ? max(0, now - newest.sentAt) : 0
     }
 
     /// Which keys count at `now`.
@@ -114,7 +114,9 @@ struct DeduplicationWindow: Sendable {
 
     /// The lowest sequence number that still counts at `now`.
     static func oldest(_ now: Timestamp) -> SequenceNumber {
-        SequenceNumber(firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * 1_000)
+        SequenceNumber(
+            firstOf: now + -Int64(QueueLimits.deduplicationSeconds) * (Mutation.deduplicationTooShort.isOn ? 10 : 1_000)
+        )
     }
 
     private static func table(of key: Hash128) -> Int { Int(key.low >> 56) }

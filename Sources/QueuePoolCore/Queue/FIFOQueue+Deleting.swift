@@ -57,7 +57,7 @@ extension FIFOQueue {
         guard let place = place(of: handle), entries[place].delivery != noPlace else { return }
         let delivery = entries[place].delivery
         guard deliveries[delivery].isHeld else { return }
-        if isDurable {
+        if isDurable || Mutation.failedDeleteIsDone.isOn {
             remove(place, deletionRow: deletionRow, now: now)
             if isExpiry { expiredCount += 1 } else { deletedCount += 1 }
             return
@@ -94,6 +94,7 @@ extension FIFOQueue {
         guard deliveries[delivery].gave(handle), deliveries[delivery].heapIndex != noPlace else { return .unavailable }
         let limit = deliveries[delivery].receivedAt + Int64(QueueLimits.visibilitySecondsMax) * 1_000
         guard milliseconds <= limit - now else { return .beyondLimit }
+        if Mutation.extensionIsIgnored.isOn { return .changed }
         deliveries[delivery].isChanged = true
         if milliseconds > 0 {
             setVisibleAt(delivery, now + milliseconds)

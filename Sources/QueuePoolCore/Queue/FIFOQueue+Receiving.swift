@@ -113,13 +113,14 @@ extension FIFOQueue {
         _ group: UInt32, limit: Int, _ visibility: Int64, _ now: Timestamp, _ decision: inout ReceiveDecision
     ) -> Int {
         var count = 0
-        var place = holdExpired(groups[group].head, now, &decision)
+        let isSkipped = Mutation.heldHeadIsPassed.isOn && !isAvailable(groups[group].head, now)
+        var place = holdExpired(isSkipped ? groups[group].tail : groups[group].head, now, &decision)
         while count < limit, place != noPlace, isAvailable(place, now), !isPastRetention(place, now) {
             if isSpent(place) {
                 _ = holdSpent(place, &decision)
                 break
             }
-            deliver(place, visibility, now)
+            if !Mutation.followersStayVisible.isOn || count == 0 { deliver(place, visibility, now) }
             decision.received.append(receivedEntry(place))
             count += 1
             place = entries[place].next
@@ -139,7 +140,7 @@ extension FIFOQueue {
         deliveries[delivery].incarnation = incarnation
         deliveries[delivery].receivedAt = now
         deliveries[delivery].isChanged = false
-        deliveries[delivery].visibleAt = now + visibility
+        deliveries[delivery].visibleAt = now + (Mutation.timeoutTooShort.isOn ? visibility / 4 : visibility)
         if visibility > 0 { timeouts.insert(delivery, &deliveries) }
     }
 

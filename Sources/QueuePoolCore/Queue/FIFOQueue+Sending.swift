@@ -51,11 +51,12 @@ extension FIFOQueue {
             return receipt(first, isDuplicate: true)
         }
         let sequence = nextSequence(now)
-        pending[key] = sequence
+        if !Mutation.twinsInACommit.isOn { pending[key] = sequence }
         draft.keys.append(key)
         draft.directory.append(
             DirectoryEntry(
-                sequence: sequence, offset: UInt32(draft.body.count), length: UInt32(message.record.bytes.count),
+                sequence: sequence, offset: Mutation.bodiesOverlap.isOn ? 0 : UInt32(draft.body.count),
+                length: UInt32(message.record.bytes.count),
                 groupHash: message.groupHash))
         draft.body.append(contentsOf: message.record.bytes)
         return receipt(sequence, isDuplicate: false)
@@ -121,7 +122,8 @@ extension FIFOQueue {
 
     private mutating func nextSequence(_ now: Timestamp) -> SequenceNumber {
         let clock = SequenceNumber(firstOf: now)
-        lastSequence = max(clock, SequenceNumber(rawValue: lastSequence.rawValue + 1))
+        let next = SequenceNumber(rawValue: lastSequence.rawValue + 1)
+        lastSequence = Mutation.sequenceRunsBack.isOn ? clock : max(clock, next)
         return lastSequence
     }
 

@@ -91,6 +91,7 @@ package struct FIFOQueue: Sendable {
     package mutating func advance(to now: Timestamp) {
         while let place = timeouts.first, deliveries[place].visibleAt <= now {
             timeouts.remove(place, &deliveries)
+            if Mutation.endedTimeoutIsMissed.isOn { continue }
             refresh(entries[deliveries[place].entry].group, now)
         }
         while let head = delayed.min, head.at <= now {
@@ -165,8 +166,13 @@ package struct FIFOQueue: Sendable {
         return Int(deliveries[entries[place].delivery].receiveCount) >= redrive.maxReceiveCount
     }
 
+    /// Whether the newest message of a group may pass its oldest: never.
+    private func mayPass(_ head: UInt32, _ now: Timestamp) -> Bool {
+        Mutation.heldHeadIsPassed.isOn && isAvailable(groups[entries[head].group].tail, now)
+    }
+
     private func standing(_ head: UInt32, _ now: Timestamp) -> Standing {
-        guard head != noPlace, isAvailable(head, now) else { return .none }
+        guard head != noPlace, isAvailable(head, now) || mayPass(head, now) else { return .none }
         return isPastRetention(head, now) || isSpent(head) ? .leaving : .ready
     }
 

@@ -43,7 +43,8 @@ struct Delivery: Sendable {
 
     /// Whether `handle` was given out with this delivery, and not with another one of the same message.
     func gave(_ handle: ReceiptHandle) -> Bool {
-        receiveCount == handle.receiveCount && incarnation == handle.incarnation
+        (receiveCount == handle.receiveCount || Mutation.expiredHandlesCount.isOn)
+            && (incarnation == handle.incarnation || Mutation.handlesOutliveOpenings.isOn)
     }
 }
 

@@ -32,7 +32,9 @@ extension Batcher {
         var effects: [Effect] = []
         // A request of nothing but refusals leaves the way free for the next.
         announce(now, &effects)
-        for refusal in refused { effects.append(.complete(refusal.entry.ticket, .failure(refusal.error))) }
+        for refusal in refused where !Mutation.refusalIsNotTold.isOn {
+            effects.append(.complete(refusal.entry.ticket, .failure(refusal.error)))
+        }
         return (request.map(\.message), effects)
     }
 

@@ -44,7 +44,9 @@ package struct BatcherEntry<Ticket: Sendable>: Sendable {
     var earlierFailure: ShardError? { order?.failure(before: position, group: message.groupHash) }
 
     /// Notes its failure, so that later entries of its group in its request fail too.
-    package func noteFailure(_ error: ShardError) { order?.fail(position, group: message.groupHash, because: error) }
+    package func noteFailure(_ error: ShardError) {
+        if !Mutation.batchFailureIsNotNoted.isOn { order?.fail(position, group: message.groupHash, because: error) }
+    }
 }
 
 /// How large requests are and how much may wait.
@@ -113,7 +115,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
                 waitingBytes + bytes <= limits.waitingBytesMax
             else { return false }
         }
-        waiting.append(contentsOf: entries)
+        waiting.append(contentsOf: Mutation.requestReversed.isOn ? entries.reversed() : entries)
         waitingEntries += entries.count
         waitingBytes += bytes
         return true

@@ -38,7 +38,7 @@ package final class RequestOrder: Sendable {
 
     /// What an entry is answered instead of being sent; `nil` if no earlier entry of its group failed.
     package func failure(before position: Int, group hash: UInt64) -> ShardError? {
-        guard hasFailures.load(ordering: .acquiring) else { return nil }
+        guard hasFailures.load(ordering: .acquiring), !Mutation.laterEntriesLeave.isOn else { return nil }
         return failures.withLock { $0[hash] }.flatMap { $0.position < position ? .earlierEntryFailed($0.error) : nil }
     }
 }

@@ -15,7 +15,8 @@ extension RequestSender {
         var isHealthy = false
         var isThrottled = false
         for (position, entry) in request.entries.enumerated() {
-            let outcome = position < outcomes.count ? outcomes[position] : .unknown
+            let place = Mutation.answersSwapped.isOn ? request.entries.count - 1 - position : position
+            let outcome = place < outcomes.count ? outcomes[place] : .unknown
             switch outcome {
             case .stored(let receipt):
                 isHealthy = true
@@ -71,7 +72,7 @@ extension RequestSender {
 
     /// Failures of requests sent before the last one counted belong to it.
     private mutating func pause(_ request: Request, _ now: Timestamp) {
-        guard failures == 0 || request.sentAt >= failedAt else { return }
+        guard failures == 0 || request.sentAt >= failedAt, !Mutation.failingShardIsStormed.isOn else { return }
         if failures == 0 { failingFrom = now }
         failures += 1
         failedAt = now
@@ -84,6 +85,7 @@ extension RequestSender {
     }
 
     private mutating func doubt(_ id: Int, _ request: Request) {
+        if Mutation.doubtIsForgotten.isOn { return }
         if held[id]?.doubtedAt == nil { held[id]?.doubtedAt = request.sentAt }
     }
 
@@ -96,6 +98,7 @@ extension RequestSender {
         held[id]?.isInFlight = false
         held[id]?.failures += 1
         let group = entry.message.groupHash
+        if Mutation.followersBeforeRetry.isOn, let head = lines[group]?.popFirst() { lines[group]?.append(head) }
         if restsAlone {
             resting.insert(Resting(until: now + jitter.delay(failures: entry.failures + 1), group: group))
         } else {
@@ -104,7 +107,7 @@ extension RequestSender {
     }
 
     private mutating func refuse(_ id: Int, _ error: ShardError, _ now: Timestamp, _ effects: inout [Effect]) {
-        guard held[id]?.isInDoubt == true else {
+        guard held[id]?.isInDoubt == true, !Mutation.refusalEndsDoubt.isOn else {
             tell(id, .failure(error), &effects)
             return moveOn(id)
         }
@@ -124,7 +127,7 @@ extension RequestSender {
     private mutating func moveOn(_ id: Int) {
         guard let group = held[id]?.message.groupHash else { return }
         forget(id)
-        lines[group]?.removeFirst()
+        if Mutation.twoOfAGroup.isOn { lines[group]?.removeAll { $0 == id } } else { lines[group]?.removeFirst() }
         if lines[group]?.isEmpty == true { lines[group] = nil } else { turns.append(group) }
     }
 }

@@ -16,7 +16,10 @@ extension RequestSender {
                 let error = entry.earlierFailure ?? lateError(entry)
                 entry.noteFailure(error)
                 effects.append(.complete(ticket, .failure(error)))
-                if entry.isInFlight || entry.isInDoubt { held[id]?.ticket = nil } else { leaveLine(id, entry) }
+                let isHead =
+                    entry.isInFlight && !Mutation.deadlineReleasesFlight.isOn
+                    || entry.isInDoubt && !Mutation.deadlineReleasesDoubt.isOn
+                if isHead { held[id]?.ticket = nil } else { leaveLine(id, entry) }
             }
             deadlines.removeFirst()
         }
@@ -64,6 +67,12 @@ extension RequestSender {
             held[id]?.isPaid = false
             ids.append(id)
             messages.append(message)
+            if Mutation.twoOfAGroup.isOn, let next = lines[message.groupHash]?.dropFirst().first,
+                let follower = held[next]?.message, ids.count < limits.requestEntriesMax
+            {
+                ids.append(next)
+                messages.append(follower)
+            }
         }
         let id = nextRequest
         nextRequest += 1
@@ -94,7 +103,7 @@ extension RequestSender {
     private mutating func mayLeave(_ id: Int, _ entry: Held, _ now: Timestamp, _ effects: inout [Effect]) -> Bool {
         if let doubtedAt = entry.doubtedAt {
             // Tried until its outcome is known or no request from before can arrive any more.
-            return entry.ticket != nil || now - doubtedAt < limits.doubtMilliseconds
+            return entry.ticket != nil || now - doubtedAt < (Mutation.doubtTooShort.isOn ? 1 : limits.doubtMilliseconds)
         }
         guard let ticket = entry.ticket else { return false }
         guard let error = entry.earlierFailure else { return true }
@@ -119,7 +128,7 @@ extension RequestSender {
     }
 
     private func lateError(_ entry: Held) -> ShardError {
-        if entry.isInFlight || entry.isInDoubt { return .unknownOutcome }
+        if entry.isInFlight || entry.isInDoubt, !Mutation.lateIsRefused.isOn { return .unknownOutcome }
         let wait = retryAfterMilliseconds
         return entry.failures > 0 || failures > 0
             ? .unavailable(retryAfterMilliseconds: wait) : .overloaded(retryAfterMilliseconds: wait)

@@ -78,7 +78,10 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
 
         var earlierFailure: ShardError? { order?.failure(before: position, group: message.groupHash) }
 
-        func noteFailure(_ error: ShardError) { order?.fail(position, group: message.groupHash, because: error) }
+        func noteFailure(_ error: ShardError) {
+            if Mutation.entryFailureIsNotNoted.isOn { return }
+            order?.fail(position, group: message.groupHash, because: error)
+        }
     }
 
     struct Request: Sendable {

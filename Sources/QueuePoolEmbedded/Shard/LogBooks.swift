@@ -53,7 +53,9 @@ struct LogBooks: Sendable {
     ///   them a crash would bring their messages back.
     func deletionRowsToDelete(_ needs: LogNeeds, finished: Int) -> Deque<Int64>.SubSequence {
         guard finished == finishedRows.count else { return deletionRows.prefix(0) }
-        return deletionRows.prefix(LogBooks.deletionRowsMax).prefix { !needs.needs(deletionRow: $0) }
+        return deletionRows.prefix(LogBooks.deletionRowsMax).prefix {
+            Mutation.deletionRowsGoTooEarly.isOn || !needs.needs(deletionRow: $0)
+        }
     }
 
     /// Takes note of a slice that is on stable storage.

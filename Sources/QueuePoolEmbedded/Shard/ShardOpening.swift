@@ -52,7 +52,7 @@ struct LogRecovery {
             index.append(
                 row: row, directory: block.directory, byteCount: UInt32(clamping: bodyBytes), now: LogRecovery.early)
             note(block.directory.last?.sequence)
-            restore(block.keys)
+            if !Mutation.keysAreForgotten.isOn { restore(block.keys) }
         case LogKind.keys:
             guard let keys = LogEncoding.keys(head) else { return damaged(row) }
             books.keyRows.append(
@@ -61,7 +61,9 @@ struct LogRecovery {
         case LogKind.deletions:
             guard let deletions = LogEncoding.deletions(head) else { return damaged(row) }
             books.deletionRows.append(row)
-            for sequence in deletions { index.restoreDeletion(of: sequence, row: row, now: LogRecovery.early) }
+            for sequence in deletions where !Mutation.deletionsAreForgotten.isOn {
+                index.restoreDeletion(of: sequence, row: row, now: LogRecovery.early)
+            }
         case LogKind.deliveries, LogKind.deliveriesOfOpenings:
             guard let kept = LogEncoding.states(head, kind: kind) else { return damaged(row) }
             deliveryRows.append(row)

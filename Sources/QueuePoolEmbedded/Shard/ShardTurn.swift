@@ -70,13 +70,13 @@ struct ShardTurn {
     mutating func refuseSends() {
         guard !sends.isEmpty else { return }
         blocks = []
-        sendFailure = .storageFull
+        sendFailure = Mutation.refusedForRoomIsSuccess.isOn ? nil : .storageFull
     }
 
     // MARK: - Publish
 
     func publish(_ index: inout FIFOQueue, isDurable: Bool, _ now: Timestamp) {
-        if isDurable {
+        if isDurable || Mutation.failedCommitIsPublished.isOn {
             for (block, row) in zip(blocks, rows) { index.publish(block, row: row, now: now) }
         }
         for (delete, answers) in zip(deletes, decisions) {
@@ -125,6 +125,7 @@ struct ShardTurn {
         case .expired: .expired
         case .notOurs: .notOurs
         // A twin in this commit, or a move whose message is in the dead-letter queue: gone from here either way.
+        case .underWay where Mutation.deleteUnderWayIsDone.isOn: .deleted
         case .write, .underWay: failure.map { .failed($0) } ?? .deleted
         }
     }

@@ -113,7 +113,9 @@ extension ShardWriter {
         // On a full disk the log has room for a small commit only.
         let finishedMax = store.refusal == nil ? LogBooks.finishedMax : LogBooks.finishedMaxWhenFull
         for row in books.finishedRows.prefix(finishedMax) where keys.count < LogBooks.keysMax {
-            if let head = try log.head(row: row), let block = LogEncoding.blockHead(head) {
+            if let head = try log.head(row: row), let block = LogEncoding.blockHead(head),
+                !Mutation.keysGoWithTheirBlock.isOn
+            {
                 keys.append(contentsOf: block.keys.lazy.filter { needs.bound.counts($0.sequence) })
             }
             try log.delete(row: row)

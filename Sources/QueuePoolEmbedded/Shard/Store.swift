@@ -330,13 +330,15 @@ final class Store: @unchecked Sendable {
     /// Writes turns in one transaction, flushes once, settles each.
     func commit(_ turns: [(writer: ShardWriter, turn: ShardTurn)]) {
         var turns = turns
+        if Mutation.answerBeforeWrite.isOn { for (_, turn) in turns { turn.answer(nil) } }
         var isFirstTry = true
         let failure = makingRoom {
             if !isFirstTry { for place in turns.indices { turns[place].turn.refuseSends() } }
             isFirstTry = false
             return write(&turns)
         }
-        for (writer, turn) in turns { writer.settle(turn, turn.needsWrite ? failure : nil) }
+        let told = Mutation.failedCommitIsSuccess.isOn ? nil : failure
+        for (writer, turn) in turns { writer.settle(turn, turn.needsWrite ? told : nil) }
     }
 
     private func write(_ turns: inout [(writer: ShardWriter, turn: ShardTurn)]) -> ShardError? {

@@ -1,0 +1,126 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+#if DEBUG
+    #if canImport(Glibc)
+        import Glibc
+    #elseif canImport(Musl)
+        import Musl
+    #else
+        import Darwin
+    #endif
+#endif
+
+// Whether tests would notice a fault is found out by putting faults in, one at a time (DeMillo, Lipton and Sayward 1978).
+// Each case here is one, at the place in the code that asks for it; a debug build has it while the environment's
+// QUEUEPOOL_MUTATION is its number. Release builds have none: there every question is `false` before it is compiled.
+// `infra/mutate` runs the simulation against each; what became of it is in Tests/Simulation/Mutations/mutations.md.
+
+/// A deliberate fault. Its number never changes and is never given to another.
+package enum Mutation: Int, CaseIterable, Sendable {
+    // MARK: - The embedded shard: commits
+
+    /// A turn is answered as stored before it is written.
+    case answerBeforeWrite = 1
+    /// A commit that failed is answered and published as if it had not.
+    case failedCommitIsSuccess = 2
+    /// Sends that were left out of a commit for lack of room are answered as stored.
+    case refusedForRoomIsSuccess = 3
+    /// Messages of a commit that failed can be received; their senders are told the truth.
+    case failedCommitIsPublished = 4
+    /// A second delete of a message is answered as done although the first one's commit failed.
+    case deleteUnderWayIsDone = 5
+
+    // MARK: - The embedded shard: log and opening
+
+    /// Deduplication keys are removed from the log with the block that they came in.
+    case keysGoWithTheirBlock = 6
+    /// Rows of deletions are removed while blocks with their messages are still in the log.
+    case deletionRowsGoTooEarly = 7
+    /// An opening takes up no deduplication key of a block.
+    case keysAreForgotten = 8
+    /// An opening takes up no deletion.
+    case deletionsAreForgotten = 9
+    /// A shard's time may run back over a restart.
+    case shardTimeRunsBack = 10
+
+    // MARK: - The queue
+
+    /// A handle of an earlier delivery counts as that of the last one.
+    case expiredHandlesCount = 11
+    /// A handle from before a crash counts after it.
+    case handlesOutliveOpenings = 12
+    /// Visibility timeouts last a quarter of what was asked for.
+    case timeoutTooShort = 13
+    /// While a group's oldest message is in flight, its newest is given out.
+    case heldHeadIsPassed = 14
+    /// Of the messages of a group that a receive gives out, only the first becomes invisible.
+    case followersStayVisible = 15
+    /// Deduplication ids count for three seconds.
+    case deduplicationTooShort = 16
+    /// The time for which a queue was closed counts for its deduplication ids.
+    case stopsCountForIDs = 17
+    /// Two sends with one deduplication id in one commit are both stored.
+    case twinsInACommit = 18
+    /// Every message of a commit gets the body of its first one.
+    case bodiesOverlap = 19
+    /// Sequence numbers begin anew with each millisecond, and run back with the clock.
+    case sequenceRunsBack = 20
+    /// A message whose deletion could not be written is gone from memory.
+    case failedDeleteIsDone = 21
+    /// An extension is answered and not done, and neither is a release.
+    case extensionIsIgnored = 22
+    /// A message whose visibility timeout ends by itself is not given out again.
+    case endedTimeoutIsMissed = 23
+
+    // MARK: - Requests of senders, and batches
+
+    /// Entries behind a failed one of their group in a request are sent.
+    case laterEntriesLeave = 24
+    /// A request's entries stand in line the wrong way round.
+    case requestReversed = 25
+    /// A failed batch is not noted for the later parts of its requests.
+    case batchFailureIsNotNoted = 26
+    /// An entry that is not sent because an earlier one failed is never told.
+    case refusalIsNotTold = 27
+
+    // MARK: - Requests to queues that answer for each entry
+
+    /// A failed entry is not noted for the later ones of its group and request.
+    case entryFailureIsNotNoted = 28
+    /// A request without an answer counts as one that was not carried out.
+    case doubtIsForgotten = 29
+    /// The followers of an entry that failed are sent before it is sent again.
+    case followersBeforeRetry = 30
+    /// An entry in doubt whose repetition is refused counts as refused.
+    case refusalEndsDoubt = 31
+    /// A shard that fails is asked again at once.
+    case failingShardIsStormed = 32
+    /// The answers of a request go to its entries in the wrong order.
+    case answersSwapped = 33
+    /// A request has two messages of one group.
+    case twoOfAGroup = 34
+    /// An entry in flight leaves its place at its deadline.
+    case deadlineReleasesFlight = 35
+    /// An entry in doubt leaves its place at its deadline.
+    case deadlineReleasesDoubt = 36
+    /// An entry in doubt keeps its place for no longer than its sender waits.
+    case doubtTooShort = 37
+    /// At its deadline an entry that may be stored is told to have failed.
+    case lateIsRefused = 38
+
+    #if DEBUG
+        /// The one that the environment asks for; 0 for none.
+        private static let number: Int = {
+            guard let text = getenv("QUEUEPOOL_MUTATION") else { return 0 }
+            return Int(atol(text))
+        }()
+
+        /// Whether the process has this fault.
+        package var isOn: Bool { Mutation.number == rawValue }
+    #else
+        /// Whether the process has this fault: never.
+        @inlinable @inline(__always) package var isOn: Bool { false }
+    #endif
+}
