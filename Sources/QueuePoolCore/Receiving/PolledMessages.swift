@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
-package import QueuePoolCore
 
 // When a shard that is a remote queue is asked for messages. An empty receive there costs money and time, so those who
 // wait share long polls: the first of them starts one, what it brings is kept for a moment, and whoever waits for the
@@ -66,6 +65,8 @@ package struct PolledMessages: Sendable {
         package var pollSeconds: Int?
         /// Why nothing can be had at the moment.
         package var failure: ShardError?
+
+        package init(failure: ShardError? = nil) { self.failure = failure }
     }
 
     private var batches: Deque<Batch> = []

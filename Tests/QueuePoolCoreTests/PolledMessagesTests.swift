@@ -2,10 +2,9 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import QueuePoolCore
 import Testing
 
-@testable import QueuePoolAWS
+@testable import QueuePoolCore
 
 private let start = Timestamp(milliseconds: 1_800_000_000_000)
 
