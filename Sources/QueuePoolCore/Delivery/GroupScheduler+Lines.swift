@@ -35,7 +35,7 @@ extension GroupScheduler {
             if !line.isLost { lapsedCount += line.messages.count }
             if line.messages[0].id == message.id, line.phase != .deleting {
                 change(key) { line in
-                    _ = line.removeFollowers()
+                    if !Mutation.followersOfRepeatedKept.isOn { _ = line.removeFollowers() }
                     line.adoptHandle(message.handle, visibleAt: visibleAt)
                 }
                 return
@@ -68,15 +68,16 @@ extension GroupScheduler {
 
     mutating func finishHead(_ key: GroupKey) {
         change(key) { $0.removeHead() }
-        if lines[key] != nil { turns.append(key) }
+        if lines[key] != nil, !Mutation.turnForgotten.isOn { turns.append(key) }
     }
 
     /// The head is delivered or in the dead-letter queue: it is deleted now, and should it come again, then too.
     mutating func delete(_ key: GroupKey) {
         guard let head = lines[key]?.messages.first else { return }
-        finished.insert(head)
+        if !Mutation.deliveredForgotten.isOn { finished.insert(head) }
         change(key) { $0.phase = .deleting }
         shards[key.shard].deletes.append(head)
+        if Mutation.nextBeforeDelete.isOn { finishHead(key) }
     }
 
     mutating func move(_ key: GroupKey, _ reason: String, _ errorClass: String, _ effects: inout [Effect]) {
@@ -119,14 +120,15 @@ extension GroupScheduler {
         else { return }
         // Bounded; what is forgotten may be delivered twice, as by any other worker.
         if unsettled.count >= 10_000 { unsettled.removeAll() }
-        unsettled[head.id] = (line.head, head.recipients)
+        if !Mutation.unsettledForgotten.isOn { unsettled[head.id] = (line.head, head.recipients) }
     }
 
     /// Gives a group back: the last message first, because the first one is delivered again as soon as it is visible.
     mutating func giveUp(_ key: GroupKey, _ effects: inout [Effect]) {
         guard let line = lines[key] else { return }
         remove(key)
-        if !line.isLost { effects.append(.release(shard: key.shard, line.messages.reversed())) }
+        let messages = Mutation.releasedForwards.isOn ? Array(line.messages) : line.messages.reversed()
+        if !line.isLost { effects.append(.release(shard: key.shard, messages)) }
     }
 
     mutating func giveUpFollowers(_ key: GroupKey, _ effects: inout [Effect]) {

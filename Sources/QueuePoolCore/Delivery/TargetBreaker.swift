@@ -31,7 +31,7 @@ package struct TargetBreaker: Sendable {
     package func mayBegin(now: Timestamp) -> Bool {
         switch state {
         case .closed: true
-        case .open(let until): until <= now
+        case .open(let until): until <= now && !Mutation.breakerNeverProbes.isOn
         case .probing: false
         }
     }
@@ -45,7 +45,7 @@ package struct TargetBreaker: Sendable {
     /// - Returns: whether it was not closed before.
     package mutating func answered() -> Bool {
         failures = 0
-        defer { state = .closed }
+        defer { state = Mutation.breakerNeverCloses.isOn ? state : .closed }
         return state != .closed
     }
 
@@ -54,6 +54,7 @@ package struct TargetBreaker: Sendable {
     /// - Returns: whether it was closed before and is not any more.
     package mutating func failed(now: Timestamp, jitter: Double) -> Bool {
         // Deliveries that began before it opened say nothing new, and must not put the next probe off.
+        if Mutation.breakerNeverOpens.isOn { return false }
         if case .open = state { return false }
         failures += 1
         guard failures >= TargetBreaker.failuresMax else { return false }

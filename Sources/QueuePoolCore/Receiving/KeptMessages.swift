@@ -58,7 +58,9 @@ package struct KeptMessages: Sendable {
     package mutating func take(
         of shard: ShardIndex, limit: Int, visibilitySeconds: Int, now: Timestamp
     ) -> Given? {
-        guard var line = batches[shard], let place = line.firstIndex(where: { $0.until > now }) else { return nil }
+        guard var line = batches[shard],
+            let place = line.firstIndex(where: { $0.until > now || Mutation.keptMessagesNeverAge.isOn })
+        else { return nil }
         let batch = line.remove(at: place)
         defer { batches[shard] = line.isEmpty ? nil : line }
         var given = Given(
@@ -85,7 +87,7 @@ package struct KeptMessages: Sendable {
     package mutating func expire(now: Timestamp) -> [(shard: ShardIndex, messages: [ReceivedMessage])] {
         var old: [(shard: ShardIndex, messages: [ReceivedMessage])] = []
         for (shard, line) in batches {
-            let gone = line.filter { $0.until <= now }
+            let gone = line.filter { $0.until <= now && !Mutation.keptMessagesNeverAge.isOn }
             guard !gone.isEmpty else { continue }
             old.append((shard, gone.flatMap { $0.messages.reversed() }))
             let rest = line.filter { $0.until > now }

@@ -146,7 +146,7 @@ package struct PollLine: Sendable {
     private mutating func wake(_ shard: ShardIndex, _ now: Timestamp, _ effects: inout [Effect]) {
         wakes &+= 1
         shardWakes[shard, default: 0] &+= 1
-        guard waitingCount > 0 else { return }
+        guard waitingCount > 0, !Mutation.wakeUpIsLost.isOn else { return }
         if !pending.contains(shard) { pending.append(shard) }
         serve(shard, now, &effects)
     }
@@ -194,6 +194,7 @@ package struct PollLine: Sendable {
         }
         for (shard, at) in visibleAt where at <= now {
             visibleAt[shard] = nil
+            if Mutation.visibleMessageWakesNobody.isOn { continue }
             wake(shard, now, &effects)
         }
     }

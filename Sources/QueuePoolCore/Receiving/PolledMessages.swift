@@ -116,14 +116,16 @@ package struct PolledMessages: Sendable {
     private mutating func give(
         _ batch: Batch, _ limit: Int, _ visibilitySeconds: Int, _ now: Timestamp, _ asked: inout Asked
     ) {
-        asked.mustRenew = batch.visibilitySeconds != visibilitySeconds || now - batch.receivedAt > 1_000
+        if !Mutation.polledTimeoutIsNotRenewed.isOn {
+            asked.mustRenew = batch.visibilitySeconds != visibilitySeconds || now - batch.receivedAt > 1_000
+        }
         asked.given = Array(batch.messages.prefix(limit))
         guard batch.messages.count > limit else { return }
         let taken = Set(batch.groups.prefix(limit))
         var left: [ReceivedMessage] = []
         var groups: [UInt64] = []
         for (message, group) in zip(batch.messages, batch.groups).dropFirst(limit) {
-            if taken.contains(group) {
+            if taken.contains(group), !Mutation.polledGroupIsSplit.isOn {
                 asked.released.insert(message, at: 0)
             } else {
                 left.append(message)
@@ -175,9 +177,10 @@ package struct PolledMessages: Sendable {
     /// What was kept for too long, to be made visible again in this order.
     package mutating func expire(now: Timestamp) -> [ReceivedMessage] {
         var old: [ReceivedMessage] = []
-        while let first = batches.first, first.until <= now {
+        while let first = batches.first, first.until <= now, !Mutation.polledMessagesNeverAge.isOn {
             batches.removeFirst()
-            old.append(contentsOf: first.messages.reversed())
+            let isForwards = Mutation.polledReleasedForwards.isOn
+            old.append(contentsOf: isForwards ? first.messages : first.messages.reversed())
         }
         return old
     }

@@ -39,7 +39,7 @@ package struct TokenBucket: Hashable, Sendable {
     /// - Returns: `nil` if it was there, else the milliseconds until it will be.
     package mutating func take(now: Timestamp) -> Int? {
         fill(now)
-        guard thousandths < 1_000 else {
+        guard thousandths < 1_000, !Mutation.quotaIsIgnored.isOn else {
             thousandths -= 1_000
             return nil
         }

@@ -110,6 +110,103 @@ package enum Mutation: Int, CaseIterable, Sendable {
     /// At its deadline an entry that may be stored is told to have failed.
     case lateIsRefused = 38
 
+    /// More requests leave than the quota allows.
+    case quotaIsIgnored = 39
+
+    // MARK: - The way to a shard, and receivers that wait
+
+    /// While messages of a slot are under way, others of it go to the pool's first shard.
+    case busySlotGoesElsewhere = 40
+    /// A slot whose messages were all answered counts as busy.
+    case slotTrafficNeverEnds = 41
+    /// A message that comes in wakes no receiver.
+    case wakeUpIsLost = 42
+    /// A message that becomes visible by itself wakes no receiver.
+    case visibleMessageWakesNobody = 43
+    /// A receiver that was answered looks again, and takes messages that nobody hears of.
+    case servedReceiverWaitsOn = 44
+    /// What was kept for a receiver is given out after its visibility timeout.
+    case keptMessagesNeverAge = 45
+
+    // MARK: - Messages of long polls at remote queues
+
+    /// What a poll brought is given out however long it lay.
+    case polledMessagesNeverAge = 46
+    /// What lay for a while is given out with what is left of its visibility timeout.
+    case polledTimeoutIsNotRenewed = 47
+    /// What a poll brought of one group goes to two receivers.
+    case polledGroupIsSplit = 48
+    /// What nobody took is made visible first message first.
+    case polledReleasedForwards = 49
+    /// What a poll brought wakes nobody.
+    case pollWakesNobody = 50
+
+    // MARK: - Answers of remote queues
+
+    /// A send whose answer was lost is told to have failed.
+    case lostAnswerIsFailure = 51
+    /// A message that is stored with another digest than that of what was sent counts as stored.
+    case digestIsIgnored = 52
+    /// A delete whose request failed is answered as done.
+    case failedDeleteRequestIsDone = 53
+    /// A delete whose handle has expired is answered as done.
+    case expiredDeleteIsDone = 54
+    /// An extension whose request failed is answered as done.
+    case failedExtensionIsDone = 55
+
+    // MARK: - The worker: order of a group
+
+    /// The next message begins before its predecessor's delete is answered.
+    case nextBeforeDelete = 56
+    /// A group whose visibility timeout ran out goes on.
+    case lapsedGroupGoesOn = 57
+    /// Visibility timeouts are never extended.
+    case extensionForgotten = 58
+    /// That an extension was refused for a message is overlooked.
+    case lostExtensionOverlooked = 59
+    /// A delete that came too late counts as done.
+    case lateDeleteCountsAsDone = 60
+    /// When a message comes again, what was held behind it is not dropped.
+    case followersOfRepeatedKept = 61
+    /// A group is given back first message first.
+    case releasedForwards = 62
+
+    // MARK: - The worker: ends of messages
+
+    /// A message counts as dead-lettered though the dead-letter queue did not take it.
+    case deadLetterUnstored = 63
+    /// A message is given up after its first failure.
+    case givenUpAtOnce = 64
+    /// A message is never given up.
+    case neverGivenUp = 65
+    /// A target's "not now" counts as delivery.
+    case failureIsDelivery = 66
+    /// A delivery that could not begin counts as delivery.
+    case unreachedIsDelivery = 67
+    /// A message that was delivered and whose delete failed is delivered again when it comes again.
+    case deliveredForgotten = 68
+    /// A delete that failed is not tried again.
+    case failedDeleteForgotten = 69
+    /// A batch of deletes leaves while the one before is under way.
+    case deletesOverlap = 70
+    /// A group whose head is done with never gets another turn.
+    case turnForgotten = 71
+    /// A message that failed is never tried again.
+    case retryForgotten = 72
+
+    // MARK: - The worker: targets
+
+    /// A message that may have arrived at one target goes to another.
+    case targetPinForgotten = 73
+    /// The same, only where its group was lost in between.
+    case unsettledForgotten = 74
+    /// A target that cannot be reached is tried with every message.
+    case breakerNeverOpens = 75
+    /// A target that answers again is not used again.
+    case breakerNeverCloses = 76
+    /// A target that failed three times is never probed.
+    case breakerNeverProbes = 77
+
     #if DEBUG
         /// The one that the environment asks for; 0 for none.
         private static let number: Int = {
