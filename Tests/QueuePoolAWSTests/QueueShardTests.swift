@@ -12,57 +12,6 @@ import Testing
 
 @testable import QueuePoolAWS
 
-/// A service that answers what it is told to, and keeps what it was asked.
-private final class ScriptedCaller: AWSCaller {
-    typealias Answer = @Sendable (_ action: String, _ body: [String: Any]) -> Result<HTTPResponse, AWSError>
-
-    private let answer: Answer
-    let requests = Mutex<[(action: String, body: [UInt8])]>([])
-
-    init(_ answer: @escaping Answer) { self.answer = answer }
-
-    func perform(_ request: AWSRequest) async throws(AWSError) -> HTTPResponse {
-        try await withCheckedContinuation { done in perform(request) { done.resume(returning: $0) } }.get()
-    }
-
-    func perform(_ request: AWSRequest, completion: @escaping @Sendable (Result<HTTPResponse, AWSError>) -> Void) {
-        let target = request.headers.first { $0.name == "X-Amz-Target" }?.value ?? ""
-        let action = target.replacingOccurrences(of: "AmazonSQS.", with: "")
-        requests.withLock { $0.append((action, request.body)) }
-        let body = (try? JSONSerialization.jsonObject(with: Data(request.body)) as? [String: Any]) ?? [:]
-        completion(answer(action, body ?? [:]))
-    }
-}
-
-private func ok(_ body: [String: Any]) -> Result<HTTPResponse, AWSError> {
-    let bytes = (try? JSONSerialization.data(withJSONObject: body)) ?? Data()
-    return .success(HTTPResponse(status: 200, headers: [], body: Array(bytes)))
-}
-
-private func refusal(_ code: String, _ status: Int = 400) -> Result<HTTPResponse, AWSError> {
-    .success(
-        HTTPResponse(status: status, headers: [], body: Array("{\"__type\":\"com.amazonaws.sqs#\(code)\"}".utf8)))
-}
-
-private func shard(_ caller: ScriptedCaller, clock: ManualClock = ManualClock()) -> QueueShard {
-    QueueShard(
-        name: "a-0000.fifo",
-        address: QueueAddress(endpoint: "http://127.0.0.1:1", region: "eu-central-1", queueURL: "http://q/0/x.fifo"),
-        attributes: QueueAttributes(), caller: caller, clock: clock)
-}
-
-private func message(_ group: String, _ body: String, attributes: [MessageAttribute] = []) -> OutgoingMessage {
-    let record = Array(body.utf8).withUnsafeBytes {
-        MessageRecord(
-            group: Array(group.utf8), deduplicationID: Array("d-\(body)".utf8), body: $0, attributes: attributes)
-    }
-    return OutgoingMessage(record: record, groupHash: XXHash64.hash(group))
-}
-
-private func md5(_ text: String) -> String { Array(text.utf8).withUnsafeBytes { MD5Digest(of: $0).hex } }
-
-private let uuid = "0f0e0d0c-0b0a-4908-8706-050403020100"
-
 @Suite("A shard that is a remote queue")
 struct QueueShardTests {
     private func send(_ shard: QueueShard, _ messages: [OutgoingMessage]) async -> EntryAnswers {
@@ -241,43 +190,5 @@ struct QueueShardTests {
         #expect(counts.backlog == 3)
         #expect(counts.oldestAgeMilliseconds == nil && counts.expired == nil)
         #expect(counts.movedToDeadLetter == nil && counts.duplicates == nil)
-    }
-
-    @Test("says that a visibility timeout was not changed because the service failed, not that the message is gone")
-    func failedVisibility() async {
-        let shard = shard(ScriptedCaller { _, _ in refusal("RequestThrottled") })
-        let handle = ReceiptHandle(
-            shard: shard.tag, sequence: SequenceNumber(rawValue: 0), receiveCount: 1, place: 0, remote: RemoteText("h"))
-        let decisions = await withCheckedContinuation { done in
-            shard.changeVisibility([(handle, 30)]) { done.resume(returning: $0) }
-        }
-        #expect(decisions == [.failed(.quotaExceeded(retryAfterMilliseconds: 1_000))])
-    }
-
-    @Test("deletes in requests of ten and answers in the handles' order")
-    func batches() async {
-        let caller = ScriptedCaller { _, body in
-            let ids = (body["Entries"] as? [[String: Any]] ?? []).compactMap { $0["Id"] as? String }
-            return ok([
-                "Successful": ids.filter { $0 != "13" }.reversed().map { ["Id": $0] },
-                "Failed": ids.contains("13")
-                    ? [["Id": "13", "Code": "ReceiptHandleIsInvalid", "SenderFault": true]] : [],
-            ])
-        }
-        let shard = shard(caller)
-        let handles = (0..<25).map {
-            ReceiptHandle(
-                shard: shard.tag, sequence: SequenceNumber(rawValue: 0), receiveCount: 1, place: 0,
-                remote: RemoteText("h\($0)"))
-        }
-        let outcomes = await withCheckedContinuation { done in shard.delete(handles) { done.resume(returning: $0) } }
-        #expect(caller.requests.withLock { $0.count } == 3)
-        for (place, outcome) in outcomes.enumerated() {
-            switch outcome {
-            case .deleted: #expect(place != 13)
-            case .expired: #expect(place == 13)
-            default: Issue.record("\(place): \(outcome)")
-            }
-        }
     }
 }

@@ -4,12 +4,10 @@
 
 import QueuePoolCore
 import QueuePoolCurl
-import QueuePoolJSON
 import QueuePoolSQS
 
-// The messages' side of the SQS protocol (AWS JSON 1.0), without a task a request. What an error means for the next
-// attempt is decided here, in one place: an answer that says so was not carried out; a 500 and a missing answer may have
-// been. Source: SQS API reference, "Common Errors" and the errors of each action; service model sqs/2012-11-05.
+// One remote queue, without a task a request. What is written, how answers are read and what an error means is the
+// client's of the SQS protocol (QueuePoolSQS); here it is signed and sent.
 
 /// One remote queue.
 package struct QueueAddress: Hashable, Sendable {
@@ -30,71 +28,52 @@ struct QueueClient: Sendable {
     let address: QueueAddress
     let caller: any AWSCaller
 
-    /// Performs an action; the members after `QueueUrl` are written by `write`.
-    func call(
-        _ action: SQSAction, timeoutMilliseconds: Int = 10_000, capacity: Int = 512,
-        _ write: (inout JSONWriter) -> Void,
+    /// Performs a request.
+    func perform(
+        _ request: ClientRequest, timeoutMilliseconds: Int = 10_000,
         completion: @escaping @Sendable (Result<[UInt8], AWSError>) -> Void
     ) {
-        var json = JSONWriter(capacity: capacity)
-        json.beginObject()
-        json.key("QueueUrl")
-        json.string(address.queueURL)
-        write(&json)
-        json.endObject()
         let request = AWSRequest(
             service: "sqs", region: address.region, url: address.endpoint + "/",
-            headers: [("Content-Type", SQSAction.contentType), ("X-Amz-Target", action.target)], body: json.take(),
-            timeoutMilliseconds: timeoutMilliseconds, isLongPoll: action == .receiveMessage)
+            headers: [("Content-Type", SQSAction.contentType), ("X-Amz-Target", request.action.target)],
+            body: request.body, timeoutMilliseconds: timeoutMilliseconds, isLongPoll: request.action == .receiveMessage)
         caller.perform(request) { result in completion(result.flatMap(QueueClient.answer)) }
     }
 
     private static func answer(_ response: HTTPResponse) -> Result<[UInt8], AWSError> {
         if response.status == 200 { return .success(response.body) }
-        let code =
-            response.header("x-amzn-query-error").map { String($0.prefix { $0 != ";" }) }
-            ?? type(response.body) ?? "HTTP\(response.status)"
-        return .failure(error(code: code, status: response.status))
-    }
-
-    /// Sorts the service's own codes.
-    static func error(code: String, status: Int) -> AWSError {
-        let name = code.split(whereSeparator: { $0 == "." || $0 == "#" }).last.map(String.init) ?? code
-        if throttles.contains(name) || status == 429 { return .throttled(code: name) }
-        if status == 503 || name == "ServiceUnavailable" { return .retryable(code: name) }
-        return status >= 500 ? .unknownOutcome(code: name) : .permanent(code: name, status: status)
-    }
-
-    private static let throttles: Set<String> = [
-        "RequestThrottled", "ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException",
-        "RequestThrottledException", "SlowDown", "OverLimit",
-    ]
-
-    /// The member `__type` of an error's body.
-    private static func type(_ body: [UInt8]) -> String? {
-        try? parse(body) { (json) throws(JSONFault) -> String? in
-            var found: String?
-            try json.beginObject()
-            while let key = try json.nextKey() {
-                if key.equals("__type") { found = try json.readString().text } else { try json.skipValue() }
-            }
-            return found
-        }
-    }
-
-    /// Reads a body.
-    static func parse<Value>(
-        _ body: [UInt8], _ read: (inout JSONReader) throws(JSONFault) -> Value
-    ) throws(JSONFault) -> Value {
-        let result: Result<Value, JSONFault> = body.withUnsafeBytes { bytes in
-            var json = JSONReader(bytes)
-            do throws(JSONFault) { return .success(try read(&json)) } catch { return .failure(error) }
-        }
-        return try result.get()
+        return .failure(
+            AWSError(
+                ServiceFault(
+                    status: response.status, queryError: response.header("x-amzn-query-error"), body: response.body)))
     }
 }
 
 extension AWSError {
+    /// Of a request as a whole.
+    init(_ fault: ServiceFault) { self.init(fault, fault.meaning) }
+
+    /// Of an entry with a receipt handle that is not lost.
+    init(ofHandle fault: ServiceFault) { self.init(fault, fault.meaningForHandle) }
+
+    private init(_ fault: ServiceFault, _ meaning: ServiceFault.Meaning) {
+        self =
+            switch meaning {
+            case .throttled: .throttled(code: fault.name)
+            case .retryable: .retryable(code: fault.name)
+            case .unknownOutcome: .unknownOutcome(code: fault.name)
+            case .permanent, .lostHandle: .permanent(code: fault.name, status: fault.status)
+            }
+    }
+
+    /// Whether the request never left; its completion may come within the call then.
+    var isOfUnsent: Bool {
+        switch self {
+        case .credentials, .cancelled: true
+        default: false
+        }
+    }
+
     /// As everything above the shard border sees it.
     var asShardError: ShardError {
         switch self {
