@@ -9,7 +9,7 @@ import DequeModule
 /// A scheduler on a virtual clock, whose effects a test reads as short texts.
 final class SchedulerStage {
     private var scheduler: GroupScheduler
-    private(set) var now = Timestamp(milliseconds: 1_000_000)
+    var now = Timestamp(milliseconds: 1_000_000)
     /// Since the last `told()`.
     private var effects: [GroupScheduler.Effect] = []
     private var latest: [String: WorkMessage] = [:]

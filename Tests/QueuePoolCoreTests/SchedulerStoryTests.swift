@@ -186,6 +186,7 @@ struct SchedulerStoryTests {
         var story = Story {
             $0.concurrency = 1
             $0.visibilityMilliseconds = 30_000
+            $0.standstillMilliseconds = 60_000
         }
         #expect(story.receive("a1", "b1", "b2") == ["deliver a1 #1"])
         _ = story.tick(after: 15_000)

@@ -61,7 +61,7 @@ extension GroupScheduler {
                 passedOver.append(key)
                 continue
             }
-            guard line.visibleAt > now else {
+            guard line.visibleAt > now || Mutation.lapsedGroupGoesOn.isOn else {
                 drop(key)
                 continue
             }
@@ -178,7 +178,8 @@ extension GroupScheduler {
 
     /// Deliveries by other workers count too: their outcomes are not known, but a message must not begin anew with each.
     private func isSpent(_ head: HeadState, _ message: WorkMessage, _ now: Timestamp) -> Bool {
-        head.attempts + head.earlierReceives(of: message) >= limits.maxAttempts
+        if Mutation.givenUpAtOnce.isOn || Mutation.neverGivenUp.isOn { return Mutation.givenUpAtOnce.isOn }
+        return head.attempts + head.earlierReceives(of: message) >= limits.maxAttempts
             && now - (message.firstReceivedAt ?? now) >= limits.retryMilliseconds
     }
 
@@ -199,13 +200,16 @@ extension GroupScheduler {
                 state.held < limits.heldPerShardMax, !state.areDeletesFailing
             else { continue }
             shards[shard].isReceiving = true
+            shards[shard].askedAt = now
+            shards[shard].answeredFrom = nil
             polls += 1
             effects.append(.receive(shard: shard))
         }
     }
 
     private mutating func flushDeletes(_ shard: Int, _ effects: inout [Effect]) {
-        guard shards[shard].deletesUnderWay.isEmpty, !shards[shard].deletes.isEmpty else { return }
+        guard shards[shard].deletesUnderWay.isEmpty || Mutation.deletesOverlap.isOn, !shards[shard].deletes.isEmpty
+        else { return }
         let batch = Array(shards[shard].deletes.prefix(QueueLimits.batchEntriesMax))
         shards[shard].deletes.removeFirst(batch.count)
         shards[shard].deletesUnderWay = batch
@@ -215,11 +219,11 @@ extension GroupScheduler {
     /// Retries that are due go back into the line; timeouts that are half over are begun anew.
     mutating func keep(_ key: GroupKey, _ line: HeldGroup, _ now: Timestamp, _ effects: inout [Effect]) {
         switch line.phase {
-        case .backingOff(let until) where until <= now: wake(key)
+        case .backingOff(let until) where until <= now && !Mutation.retryForgotten.isOn: wake(key)
         case .targetless where target(of: line.head, from: 0, now) != nil: wake(key)
         default: break
         }
-        guard !line.isExtending, !line.isLost, line.extendsFrom <= now,
+        guard !line.isExtending, !line.isLost, !Mutation.extensionForgotten.isOn, line.extendsFrom <= now,
             line.visibleAt - now <= limits.visibilityMilliseconds / 2
         else { return }
         lines[key]?.isExtending = true

@@ -63,6 +63,8 @@ package struct GroupScheduler: Sendable {
     /// What is held is being given back; begins when no receive is out any more, which could take it again.
     var isReleasing = false
     var isFinished = false
+    /// When it was last known to run.
+    private var runningAt = Timestamp.distantPast
 
     package private(set) var deliveredCount = 0
     /// Messages whose visibility timeout ran out while they were held: the queue delivers them again.
@@ -88,10 +90,15 @@ package struct GroupScheduler: Sendable {
 
     /// Time has passed: retries that are due, timeouts to be extended, shards to be asked.
     package mutating func tick(now: Timestamp) -> [Effect] {
+        noteRunning(now)
         var effects: [Effect] = []
         for key in lines.keys {
             guard let line = lines[key] else { continue }
-            if line.visibleAt <= now { drop(key) } else { keep(key, line, now, &effects) }
+            if line.visibleAt <= now, !Mutation.lapsedGroupGoesOn.isOn {
+                drop(key)
+            } else {
+                keep(key, line, now, &effects)
+            }
         }
         return effects + go(now)
     }
@@ -100,6 +107,9 @@ package struct GroupScheduler: Sendable {
     package mutating func received(
         _ messages: [WorkMessage], from shard: Int, visibleAt: Timestamp, now: Timestamp
     ) -> [Effect] {
+        noteRunning(now)
+        let oldest = shards[shard].answeredFrom.map { $0 + limits.visibilityMilliseconds } ?? visibleAt
+        let visibleAt = min(visibleAt, oldest)
         shards[shard].isReceiving = false
         shards[shard].failures = 0
         for var message in messages {
@@ -133,12 +143,17 @@ package struct GroupScheduler: Sendable {
             lines[key]?.head.attempts += 1
             settle(key, now, &effects)
         case .failed(let errorClass, let retryAfter):
+            if Mutation.failureIsDelivery.isOn {
+                settle(key, now, &effects)
+                break
+            }
             lines[key]?.head.noteFailure(errorClass, retryAfter)
             tryNextTarget(key, after: target, now, &effects)
+        case .unavailable where Mutation.unreachedIsDelivery.isOn: settle(key, now, &effects)
         case .unavailable, .ended:
             tryNextTarget(key, after: target, now, &effects)
         case .unknown(let errorClass):
-            lines[key]?.head.pinnedTarget = target
+            if !Mutation.targetPinForgotten.isOn { lines[key]?.head.pinnedTarget = target }
             lines[key]?.head.noteFailure(errorClass, nil)
             endAttempt(key, now, &effects)
         case .refused(let errorClass):
@@ -163,7 +178,7 @@ package struct GroupScheduler: Sendable {
         let key = GroupKey(shard: message.shard, group: message.group)
         guard lines[key]?.phase == .moving else { return go(now) }
         var effects: [Effect] = []
-        if isStored {
+        if isStored || Mutation.deadLetterUnstored.isOn {
             deadLetterCount += 1
             delete(key)
         } else {
@@ -193,9 +208,10 @@ package struct GroupScheduler: Sendable {
         // The queue delivers a lost message again before its followers: they must not overtake it here.
         for message in lost where isDeleting(message) {
             lapsedCount += 1
-            drop(GroupKey(shard: shard, group: message.group))
+            let key = GroupKey(shard: shard, group: message.group)
+            if Mutation.lateDeleteCountsAsDone.isOn { finishHead(key) } else { drop(key) }
         }
-        shards[shard].deletes.prepend(contentsOf: failed)
+        if !Mutation.failedDeleteForgotten.isOn { shards[shard].deletes.prepend(contentsOf: failed) }
         failedDeleteCount += failed.count
         let isFailing = shards[shard].judgeDeletes(
             failed: failed, isAnyAnswered: failed.count < underWay.count, isRequestLost: isRequestLost)
@@ -215,7 +231,8 @@ package struct GroupScheduler: Sendable {
             // A head whose delete is on its way may be gone because the delete came first: the delete's answer tells.
             let deleting = line.phase == .deleting ? line.messages.first?.handle : nil
             let held = Set(line.messages.map(\.handle))
-            if lost.contains(where: { held.contains($0.handle) && $0.handle != deleting }) {
+            let isKnown = !Mutation.lostExtensionOverlooked.isOn
+            if isKnown, lost.contains(where: { held.contains($0.handle) && $0.handle != deleting }) {
                 drop(key)
             } else {
                 lines[key]?.visibleAt = visibleAt
@@ -242,6 +259,18 @@ package struct GroupScheduler: Sendable {
         guard stopAt == nil else { return [] }
         stopAt = deadline
         return [.cancelReceives] + go(now)
+    }
+
+    /// A process that stood still (stopped, suspended, starved) read an answer later than it came. Since when its messages
+    /// are held nobody can tell: as early as when it was last known to run.
+    private mutating func noteRunning(_ now: Timestamp) {
+        if now - runningAt > limits.standstillMilliseconds {
+            for shard in shards.indices where shards[shard].isReceiving {
+                let from = max(runningAt, shards[shard].askedAt)
+                shards[shard].answeredFrom = min(shards[shard].answeredFrom ?? from, from)
+            }
+        }
+        runningAt = now
     }
 
     // MARK: - Chance -

@@ -143,6 +143,10 @@ private struct HeadStory: Sendable {
 /// What is known of one shard.
 struct ShardState: Sendable {
     var isReceiving = false
+    /// When the receive that is out, or the last one, left.
+    var askedAt = Timestamp.distantPast
+    /// Its answer may lie here unread since then, because the worker stood still; `nil`: it is read when it comes.
+    var answeredFrom: Timestamp?
     var notBefore = Timestamp.distantPast
     var failures = 0
     var deletes: Deque<WorkMessage> = []
