@@ -90,7 +90,7 @@ extension AWSError {
         switch self {
         case .throttled: .throttled
         case .retryable, .credentials: .retryable
-        case .unknownOutcome, .cancelled: .unknownOutcome
+        case .unknownOutcome, .cancelled: Mutation.lostAnswerIsFailure.isOn ? .retryable : .unknownOutcome
         case .permanent: .permanent(asShardError)
         }
     }

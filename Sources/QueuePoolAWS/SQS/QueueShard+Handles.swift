@@ -20,8 +20,8 @@ extension QueueShard {
                 outcomes.map { outcome in
                     switch outcome {
                     case .done: .deleted
-                    case .lost: .expired
-                    case .failed(let error): .failed(error)
+                    case .lost: Mutation.expiredDeleteIsDone.isOn ? .deleted : .expired
+                    case .failed(let error): Mutation.failedDeleteRequestIsDone.isOn ? .deleted : .failed(error)
                     }
                 })
         }
@@ -38,7 +38,7 @@ extension QueueShard {
                     switch outcome {
                     case .done: .changed
                     case .lost: .unavailable
-                    case .failed(let error): .failed(error)
+                    case .failed(let error): Mutation.failedExtensionIsDone.isOn ? .changed : .failed(error)
                     }
                 })
         }

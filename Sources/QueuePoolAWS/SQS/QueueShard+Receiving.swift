@@ -69,6 +69,7 @@ extension QueueShard {
             let (times, isClosed) = state.withLock { ($0.polled.pollEnded(end, now: now), $0.isClosed) }
             if isClosed { return release(state.withLock { $0.polled.takeAll() }) }
             if let oldAt = times.oldAt { clock.schedule(at: oldAt) { [weak self] in self?.dropOld() } }
+            if Mutation.pollWakesNobody.isOn { return }
             if times.wakeAt <= now {
                 notifyReady()
             } else {

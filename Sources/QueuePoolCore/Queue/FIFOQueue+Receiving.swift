@@ -120,7 +120,7 @@ extension FIFOQueue {
                 _ = holdSpent(place, &decision)
                 break
             }
-            if !Mutation.followersStayVisible.isOn || count == 0 { deliver(place, visibility, now) }
+            deliver(place, Mutation.followersStayVisible.isOn && count > 0 ? 0 : visibility, now)
             decision.received.append(receivedEntry(place))
             count += 1
             place = entries[place].next
