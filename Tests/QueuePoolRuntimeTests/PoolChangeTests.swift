@@ -33,20 +33,20 @@ struct PoolChangeTests {
     @Test func `takes over attributes and weights without touching shards`() throws {
         var next = try definition(version: 2)
         next.topology = try next.topology.weighting(ShardIndex(0), 200)
-        #expect(changes(try definition(), to: next) == [.update(next)])
+        #expect(changes(try definition(), to: next) == [.adopt(next)])
     }
 
     @Test func `opens only the shard that is new`() throws {
         var next = try definition(version: 2)
         next.topology = try next.topology.adding(name: "emails-0002.fifo")
-        #expect(changes(try definition(), to: next) == [.replaceShards(next)])
+        #expect(changes(try definition(), to: next) == [.adopt(next)])
         #expect(PoolChange.keptShards(from: try definition(), to: next) == [ShardIndex(0), ShardIndex(1)])
     }
 
     @Test func `opens anew a shard that moved to another address`() throws {
         var next = try definition(version: 2)
         next.addresses[ShardIndex(1)] = ShardAddress(region: "r", queueURL: "https://x/1/q.fifo")
-        #expect(changes(try definition(), to: next) == [.replaceShards(next)])
+        #expect(changes(try definition(), to: next) == [.adopt(next)])
         #expect(PoolChange.keptShards(from: try definition(), to: next) == [ShardIndex(0)])
     }
 
@@ -56,7 +56,7 @@ struct PoolChangeTests {
 
     @Test func `a pool made anew under its name keeps nothing`() throws {
         let next = try definition(version: 1, made: 2)
-        #expect(changes(try definition(version: 5), to: next) == [.replaceShards(next)])
+        #expect(changes(try definition(version: 5), to: next) == [.close(next.name), .open(next)])
         #expect(PoolChange.keptShards(from: try definition(version: 5), to: next).isEmpty)
     }
 }

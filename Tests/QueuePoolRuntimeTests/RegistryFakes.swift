@@ -129,6 +129,7 @@ final class FakeShardFactory: ShardFactory {
         var broken: Set<String> = []
         var nextTag: UInt64 = 1
         var onCounts: (@Sendable () -> Void)?
+        var onOpen: (@Sendable (FakeShard) -> Void)?
     }
 
     private let state = Mutex(State())
@@ -141,6 +142,8 @@ final class FakeShardFactory: ShardFactory {
     func letFail(_ name: String) { state.withLock { _ = $0.broken.insert(name) } }
     func repair() { state.withLock { $0.broken = [] } }
     func onCounts(_ body: (@Sendable () -> Void)?) { state.withLock { $0.onCounts = body } }
+    /// - Parameter body: called with each shard as it is opened.
+    func onOpen(_ body: (@Sendable (FakeShard) -> Void)?) { state.withLock { $0.onOpen = body } }
     /// Forgets the shards, as a test about memory must.
     func forget() { state.withLock { $0.open = [:] } }
 
@@ -151,6 +154,7 @@ final class FakeShardFactory: ShardFactory {
             let shard = FakeShard(name: name, tag: ShardTag(rawValue: state.nextTag), onCounts: state.onCounts)
             state.nextTag += 1
             state.open[name] = shard
+            state.onOpen?(shard)
             return shard
         }
     }
@@ -173,10 +177,13 @@ final class FakeShardFactory: ShardFactory {
     }
 }
 
-/// A shard that is always empty and answers sends when it is told to.
+/// A shard in memory that stores what it is sent when it is told to answer, and gives each message once.
 final class FakeShard: Shard {
     private struct State {
         var isClosed = false
+        var stored: [[UInt8]] = []
+        var given: Int64 = 0
+        var deleted: [ReceiptHandle] = []
         var ready: (@Sendable () -> Void)?
         var report: (@Sendable (ShardEvent) -> Void)?
         var sink: DeadLetterSink?
@@ -197,6 +204,7 @@ final class FakeShard: Shard {
     }
 
     var isClosed: Bool { state.withLock { $0.isClosed } }
+    var deleted: [ReceiptHandle] { state.withLock { $0.deleted } }
 
     func closed() async {
         await withCheckedContinuation { continuation in
@@ -206,6 +214,15 @@ final class FakeShard: Shard {
             }
             if isClosed { continuation.resume() }
         }
+    }
+
+    /// Stores a message, as another server's send does.
+    func put(_ bytes: [UInt8]) {
+        let ready = state.withLock { state in
+            state.stored.append(bytes)
+            return state.ready
+        }
+        ready?()
     }
 
     /// Answers what was sent so far.
@@ -221,14 +238,40 @@ final class FakeShard: Shard {
         let sequence = SequenceNumber(rawValue: 1)
         let receipt = SendReceipt(
             messageID: MessageID(shard: tag, sequence: sequence), sequence: sequence, isDuplicate: false)
-        let outcomes = batch.pull().map { _ in EntryOutcome.stored(receipt) }
-        state.withLock { $0.held.append { completion(.entries(outcomes)) } }
+        let messages = batch.pull()
+        let outcomes = messages.map { _ in EntryOutcome.stored(receipt) }
+        state.withLock { state in
+            state.held.append { [self] in
+                let ready = self.state.withLock { state in
+                    state.stored += messages.map(\.record.bytes)
+                    return state.ready
+                }
+                completion(.entries(outcomes))
+                ready?()
+            }
+        }
     }
     func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) { completion(.success([])) }
+    ) {
+        let (taken, first) = state.withLock { state in
+            let taken = Array(state.stored.prefix(command.limit))
+            state.stored.removeFirst(taken.count)
+            state.given += Int64(taken.count)
+            return (taken, state.given - Int64(taken.count) + 1)
+        }
+        let messages = zip(first..., taken).map { number, bytes in
+            let sequence = SequenceNumber(rawValue: number)
+            return ReceivedMessage(
+                handle: ReceiptHandle(shard: tag, sequence: sequence, receiveCount: 1, place: 0),
+                messageID: MessageID(shard: tag, sequence: sequence), receiveCount: 1,
+                firstReceivedAt: Timestamp(milliseconds: 0), storage: bytes, offset: 0, length: bytes.count)
+        }
+        completion(.success(messages))
+    }
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
-        completion(handles.map { _ in .notOurs })
+        state.withLock { $0.deleted += handles }
+        completion(handles.map { _ in .deleted })
     }
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],

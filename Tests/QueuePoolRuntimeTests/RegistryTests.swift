@@ -133,6 +133,20 @@ struct RegistryTests {
         #expect(stage.store.stored("emails.fifo") == nil)
     }
 
+    @Test func `a deletion that another server finished is not done to the pool that was made anew`() throws {
+        let registry = stage.registry()
+        let pool = try registry.create(try stage.name(), shards: 1, attributes: "")
+        stage.store.letRemovalsFail()
+        #expect(throws: RegistryError.self) { try registry.remove(pool) }
+        stage.store.letRemovalsFail(false)
+        let removals = stage.shards.removed.count
+        stage.store.put(try stage.definition(shards: 1))
+        try registry.refresh()
+        _ = try registry.create(try stage.name("other.fifo"), shards: 1, attributes: "")
+        #expect(stage.shards.removed.count == removals && stage.shards.files.contains("emails-0000.fifo"))
+        #expect(registry.pool("emails.fifo") != nil && stage.store.stored("emails.fifo") != nil)
+    }
+
     @Test func `shards that no pool names are removed at the start, those of pools never`() throws {
         stage.store.put(try stage.definition("a.fifo"))
         stage.store.put(try stage.definition("b.fifo", shards: 1))

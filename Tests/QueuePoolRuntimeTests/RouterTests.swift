@@ -83,6 +83,81 @@ import Testing
         #expect(seen.withLock { $0 } == [0])
     }
 
+    @Test func `goes by another topology from the moment that it is told of it`() throws {
+        let group = UInt64(7)
+        let old = try #require(topology.shards.firstIndex { $0.index == topology.shard(ofGroupHash: group) })
+        let next = try topology.removing(topology.shards[old].index)
+        doubles[old].hold()
+        let told = Mutex<[String]>([])
+        func send(_ body: UInt8) {
+            var request = SendRequest()
+            request.add(message(body, group: group), at: 0) { _, shard in told.withLock { $0.append(shard.name) } }
+            router.send(request)
+        }
+        send(1)
+        let leaving = router.shard(ofGroupHash: group)
+        let staying = topology.shards.filter { $0.index != leaving.index }.compactMap { entry in
+            (0..<10_000).lazy.map(router.shard(ofGroupHash:)).first { $0.index == entry.index }
+        }
+        router.adopt(next, shards: staying)
+        send(2)
+        clock.advance(milliseconds: 0)
+        let new = router.shard(ofGroupHash: group)
+        #expect(new.index == next.shard(ofGroupHash: group) && router.topology == next)
+        #expect(told.withLock { $0 } == [new.name] && leaving.underWay == 1 && new.underWay == 0)
+        doubles[old].release()
+        clock.advance(milliseconds: 0)
+        #expect(told.withLock { $0 } == [new.name, leaving.name] && leaving.underWay == 0)
+        #expect(doubles[old].stored == [[1]] && router.traffic.total == 0)
+    }
+
+    @Test func `refuses what a fence holds, so that another try is worth while, and sends the rest`() {
+        let told = Mutex<[Int: ShardError?]>([:])
+        let order = RequestOrder()
+        func send(_ groups: [UInt64], from first: Int) {
+            var request = SendRequest(order: order)
+            for (position, group) in zip(first..., groups) {
+                request.add(message(UInt8(position), group: group), at: position) { result, _ in
+                    told.withLock { $0[position] = .some(result.failure) }
+                }
+            }
+            router.send(request)
+            clock.advance(milliseconds: 0)
+        }
+        let fenced = [Slot(groupHash: 5)]
+        router.fence(fenced)
+        send([5, 6, 5], from: 0)
+        send([5], from: 3)
+        #expect(router.isQuiet(fenced))
+        router.unfence(fenced)
+        // The same request goes on: what follows a refused entry of its group is refused (I2).
+        send([5, 6], from: 4)
+        let reasons = told.withLock { $0 }
+        let refusals = [0, 2, 3, 4].map { reasons[$0].flatMap { $0 } }
+        #expect(refusals.allSatisfy { $0?.isRetryable == true } && refusals[0]?.reason == "unavailable")
+        #expect(refusals.dropFirst().allSatisfy { $0?.root == refusals[0] })
+        #expect([1, 5].allSatisfy { reasons[$0] == .some(nil) })
+        #expect(doubles.flatMap(\.stored).count == 2 && router.traffic.total == 0)
+        #expect(!router.isQuiet(fenced))
+    }
+
+    @Test func `is quiet on fenced slots when what passed before is answered, also after another topology`() throws {
+        for double in doubles { double.hold() }
+        var request = SendRequest()
+        for number in 0..<8 { request.add(message(UInt8(number), group: UInt64(number)), at: number) { _, _ in } }
+        router.send(request)
+        let slots = (UInt64(0)..<4).map(Slot.init(groupHash:))
+        router.fence(slots)
+        let shards = topology.shards.compactMap { entry in
+            (0..<10_000).lazy.map(router.shard(ofGroupHash:)).first { $0.index == entry.index }
+        }
+        router.adopt(try topology.weighting(topology.shards[0].index, 500), shards: shards)
+        #expect(!router.isQuiet(slots))
+        for double in doubles { double.release() }
+        clock.advance(milliseconds: 0)
+        #expect(router.isQuiet(slots) && shards.allSatisfy { $0.underWay == 0 })
+    }
+
     @Test func `tells the entries after one that the door refused`() {
         let told = Mutex<[ShardError?]>([])
         var request = SendRequest()

@@ -2,20 +2,39 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 package import QueuePoolCore
 import Synchronization
 
-// A pool at work: its topology, its router, its shards, and the doors through which everybody receives and deletes.
+// A pool at work: its topology, its router, its shards, and the doors through which everybody receives and deletes. It lives
+// as long as its name. A new topology is something that happens to it: who waits here waits on, and a shard that is in both
+// topologies notices nothing.
 
 /// One logical FIFO queue over N shards.
 package final class Pool: Sendable {
+    /// A shard that the topology names no more and that is not closed yet.
+    package struct Leaving: Sendable {
+        package let shard: PoolShard
+        let backend: PoolBackend
+        let address: ShardAddress?
+        /// Its end has begun: it does not come back.
+        var isClosing = false
+
+        /// Whether a definition names this very queue.
+        func isNamed(by definition: PoolDefinition) -> Bool {
+            backend == definition.backend && address == definition.addresses[shard.index]
+                && definition.topology.shards.contains { $0.index == shard.index && $0.name == shard.name }
+        }
+    }
+
     /// What a pool is right now; replaced as a whole.
     package struct Snapshot: Sendable {
         package var definition: PoolDefinition
         package var attributes: QueueAttributes
         /// Requests a second for each action and shard; `nil` is no limit.
-        package let quota: Int?
-        package let shards: [PoolShard]
+        package fileprivate(set) var quota: Int?
+        package fileprivate(set) var shards: [PoolShard]
+        package fileprivate(set) var leaving: [Leaving] = []
 
         fileprivate init(
             _ definition: PoolDefinition, _ attributes: QueueAttributes, _ quota: Int?, _ shards: [PoolShard]
@@ -34,12 +53,17 @@ package final class Pool: Sendable {
     /// The way of every send.
     package let router: Router
     private let state: Mutex<Snapshot>
-    private let turn = Atomic(0)
-    private let clock: any Clock
+    let turn = Atomic(0)
+    let clock: any Clock
+    /// Where receivers wait.
     package let hub: LongPollHub
-    private let watch: ShardWatch
-    private let attempts = Mutex(AttemptShards())
+    let watch: ShardWatch
+    let attempts = Mutex(AttemptShards())
+    /// Shards that left and are being closed.
+    let closings = DispatchGroup()
 
+    /// A pool over open shards.
+    /// - Parameter shards: all those that the topology names.
     package init(
         definition: PoolDefinition, attributes: QueueAttributes, quota: Int? = nil, shards: [PoolShard],
         clock: any Clock
@@ -48,14 +72,20 @@ package final class Pool: Sendable {
         router = Router(topology: definition.topology, shards: shards)
         state = Mutex(Snapshot(definition, attributes, quota, shards))
         self.clock = clock
-        let byIndex = Dictionary(uniqueKeysWithValues: shards.map { ($0.index, $0.shard) })
-        hub = LongPollHub(clock: clock, shards: shards.map(\.index)) { byIndex[$0]?.nextVisibleAt() }
+        hub = LongPollHub(clock: clock, shards: shards.map(\.index), nextVisibleAt: Pool.visibility(of: shards))
         let hub = self.hub
         watch = ShardWatch(clock: clock, shards: shards) { hub.wake($0) }
-        for shard in shards {
-            // Weakly: the hub asks the shards, and both would hold each other for ever.
-            shard.shard.onReady { [weak hub, index = shard.index] in hub?.wake(index) }
-        }
+        for shard in shards { listen(to: shard) }
+    }
+
+    private static func visibility(of shards: [PoolShard]) -> @Sendable (ShardIndex) -> Timestamp? {
+        let byIndex = Dictionary(shards.map { ($0.index, $0.shard) }) { first, _ in first }
+        return { byIndex[$0]?.nextVisibleAt() }
+    }
+
+    private func listen(to shard: PoolShard) {
+        // Weakly: the hub asks the shards, and both would hold each other for ever.
+        shard.shard.onReady { [weak hub, index = shard.index] in hub?.wake(index) }
     }
 
     package var snapshot: Snapshot { state.withLock { $0 } }
@@ -65,6 +95,8 @@ package final class Pool: Sendable {
     /// Whether requests over the quota are refused at once, as one SQS queue refuses them, instead of waiting.
     package var isThrottledAtOnce: Bool { state.withLock { $0.quota != nil && $0.isSingle } }
 
+    // MARK: - Changes
+
     /// Takes over new attributes or tags, also in the shards.
     package func update(_ definition: PoolDefinition, _ attributes: QueueAttributes) {
         let shards = state.withLock { state in
@@ -73,6 +105,80 @@ package final class Pool: Sendable {
             return state.shards
         }
         for shard in shards { shard.shard.setAttributes(attributes) }
+    }
+
+    /// Takes over a new topology. Sends go by it from now on; receivers that wait see messages of new shards; those that wait
+    /// at one shard that is not in it are answered. One change at a time.
+    /// - Parameter shards: all those that the topology names. The ones that are here already stay as they are.
+    /// - Returns: those that left. They are to be closed when `beginClosing` says so.
+    package func adopt(
+        _ definition: PoolDefinition, _ attributes: QueueAttributes, quota: Int?, shards: [PoolShard]
+    ) -> [PoolShard] {
+        let before = snapshot
+        let stay = Set(shards.map(ObjectIdentifier.init))
+        let known = Set((before.shards + before.leaving.map(\.shard)).map(ObjectIdentifier.init))
+        let here = Set(before.shards.map(ObjectIdentifier.init))
+        let gone = before.shards.filter { !stay.contains(ObjectIdentifier($0)) }
+        let leaving = gone.map {
+            Leaving(
+                shard: $0, backend: before.definition.backend, address: before.definition.addresses[$0.index])
+        }
+        // Who receives knows a shard before anything is sent to it.
+        watch.adopt(shards)
+        hub.adopt(shards.map(\.index), nextVisibleAt: Pool.visibility(of: shards))
+        state.withLock { state in
+            state.definition = definition
+            state.attributes = attributes
+            state.quota = quota
+            state.shards = shards
+            state.leaving = state.leaving.filter { !stay.contains(ObjectIdentifier($0.shard)) } + leaving
+        }
+        router.adopt(definition.topology, shards: shards)
+        for shard in shards {
+            shard.shard.setAttributes(attributes)
+            if !known.contains(ObjectIdentifier(shard)) { listen(to: shard) }
+        }
+        for shard in gone { hub.leave(shard.index) }
+        // What they held before anybody listened woke nobody.
+        for shard in shards where !here.contains(ObjectIdentifier(shard)) { hub.wake(shard.index) }
+        return gone
+    }
+
+    /// Decides whether a shard that left is closed now: when nothing is under way to it any more.
+    /// - Returns: whether the caller closes it, and calls `closed` then; `nil` if it is not leaving, or others close it.
+    func beginClosing(_ shard: PoolShard) -> Bool? {
+        state.withLock { state in
+            guard let place = state.leaving.firstIndex(where: { $0.shard === shard }), !state.leaving[place].isClosing
+            else { return nil }
+            // A router counts what it sends under its lock, and names this shard no more: it stays at nothing.
+            guard shard.underWay == 0, shard.sender.waitingEntries == 0 else { return false }
+            state.leaving[place].isClosing = true
+            closings.enter()
+            return true
+        }
+    }
+
+    /// A shard that left is closed.
+    func closed(_ shard: PoolShard) {
+        state.withLock { $0.leaving.removeAll { $0.shard === shard } }
+        closings.leave()
+    }
+
+    /// All that is open, to be closed by the caller; for the pool's end.
+    func beginClosingAll() -> [PoolShard] {
+        state.withLock { state in
+            let leaving = state.leaving.filter { !$0.isClosing }.map(\.shard)
+            for place in state.leaving.indices { state.leaving[place].isClosing = true }
+            return state.shards + leaving
+        }
+    }
+
+    /// The shard that gave a receipt handle.
+    package func shard(of handle: ReceiptHandle) -> PoolShard? {
+        state.withLock { state in
+            state.shards.first { $0.shard.tag == handle.shard }
+                ?? state.leaving.first { $0.shard.shard.tag == handle.shard && !$0.isClosing }?.shard
+        }
     }
 
     // MARK: - Sending
@@ -100,202 +206,5 @@ package final class Pool: Sendable {
             request.add(message, at: positions?[place] ?? place) { result, _ in gathering.put(result, at: place) }
         }
         router.send(request)
-    }
-
-    // MARK: - Receiving
-
-    /// Receives from all shards in turn, or from one, waiting until `deadline` for the first message.
-    /// - Parameters:
-    ///   - shard: `nil` for the whole pool.
-    ///   - isAbandoned: whether the caller is gone; messages are not taken for it then.
-    /// - Returns: the name of a receiver that waits, for `hub.abandoned`; `nil` for one that does not wait.
-    @discardableResult
-    package func receive(
-        _ command: ReceiveCommand, from shard: PoolShard? = nil, waitSeconds: Int,
-        isAbandoned: @escaping @Sendable () -> Bool,
-        completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) -> WaiterID? {
-        let snapshot = self.snapshot
-        let now = clock.now()
-        let deadline = now + Int64(waitSeconds) * 1_000
-        // What a repeatable receive of several shards is called by, and whom a repeat of one has to ask.
-        let attempt = shard == nil && !snapshot.isSingle ? command.attemptID : nil
-        let replayed = attempt.flatMap { repeated(attempt: $0, snapshot, now: now) }
-        let shards = shard.map { [$0] } ?? replayed ?? snapshot.shards
-        let search = ReceiveRound.Search(
-            shards: shards, start: replayed == nil ? start(command, shards.count) : 0, command: command,
-            visibilitySeconds: command.visibilitySeconds ?? snapshot.attributes.visibilityTimeoutSeconds,
-            startedAt: now,
-            passesOver: shards.count > 1 && replayed == nil)
-        let isFar = shards.contains { $0.shard.traits.pollsRemotely }
-        let look: LongPollHub.Attempt = { [self] look, done in
-            if isAbandoned() {
-                done(true)
-                return completion(.success([]))
-            }
-            var search = search
-            if !look.isFirst {
-                search.startedAt = clock.now()
-                search.passesOver = true
-                search.triesIll = !look.isLast
-            }
-            let round = Pool.round(&search, look, isFar: isFar, deadline: deadline, waitSeconds: waitSeconds)
-            ReceiveRound(round, search, watch: watch, clock: clock) { [self] answer in
-                // Only a look at all shards can tell that all fail.
-                let isFailure = answer.failure != nil && (look.isFirst || look.isLast)
-                if answer.messages.isEmpty, !isFailure, !look.isLast {
-                    done(false)
-                    for retry in answer.retries { hub.wake(retry.shard, at: retry.at) }
-                    return
-                }
-                // Next in line first: the answer may take this thread a while.
-                done(true)
-                if !answer.messages.isEmpty {
-                    hub.rearm()
-                    if let attempt { remember(attempt, answer.contributors) }
-                }
-                completion(answer.failure.map { .failure($0) } ?? .success(answer.messages))
-            }.run()
-        }
-        if waitSeconds == 0 {
-            look(LongPollHub.Look(shard: nil, isLast: true, isFirst: true)) { _ in }
-            return nil
-        } else {
-            return hub.poll(of: shard?.index, until: deadline, isAbandoned: isAbandoned, look)
-        }
-    }
-
-    /// How a look asks. One for a shard that was woken begins there, and may end there.
-    private static func round(
-        _ search: inout ReceiveRound.Search, _ look: LongPollHub.Look, isFar: Bool, deadline: Timestamp,
-        waitSeconds: Int
-    ) -> LookRound {
-        var count = search.shards.count
-        let woken = look.shard.flatMap { shard in search.shards.firstIndex { $0.index == shard } }
-        if let woken {
-            search.start = woken
-            if isFar { count = 1 }
-        }
-        let seconds = max(1, Int((deadline - search.startedAt + 999) / 1_000))
-        let kind: LookRound.Kind =
-            switch (isFar, look.isFirst, look.isLast) {
-            case (false, _, _): woken == nil ? .near : .nearWoken
-            case (true, true, true): .farNow
-            case (true, true, false): .farFirst(seconds: seconds)
-            case (true, false, true): .farLast
-            case (true, false, false): .farWaiting(seconds: seconds)
-            }
-        return LookRound(
-            count: count, limit: search.command.limit, kind: kind, endsUnanswered: waitSeconds > 0)
-    }
-
-    /// The shards that answered the receive that is repeated, in their order.
-    private func repeated(attempt: String, _ snapshot: Snapshot, now: Timestamp) -> [PoolShard]? {
-        guard let indices = attempts.withLock({ $0.shards(of: attempt, now: now) }) else { return nil }
-        let shards = indices.compactMap { index in snapshot.shards.first { $0.index == index } }
-        return shards.isEmpty ? nil : shards
-    }
-
-    private func remember(_ attempt: String, _ shards: [ShardIndex]) {
-        let now = clock.now()
-        attempts.withLock { $0.remember(attempt, shards, now: now) }
-    }
-
-    /// Where a look begins: in turn, or, for a repeatable receive, always at the same shard.
-    private func start(_ command: ReceiveCommand, _ count: Int) -> Int {
-        guard count > 1 else { return 0 }
-        if let id = command.attemptID { return Int(XXHash64.hash(id) % UInt64(count)) }
-        return (turn.wrappingAdd(1, ordering: .relaxed).oldValue & Int.max) % count
-    }
-
-    // MARK: - Deleting
-
-    /// The shard that gave a receipt handle.
-    package func shard(of handle: ReceiptHandle) -> PoolShard? {
-        state.withLock { state in state.shards.first { $0.shard.tag == handle.shard } }
-    }
-
-    /// Deletes by receipt handles; one outcome for each, in order.
-    /// - Parameter shard: handles of other shards are not accepted; `nil` for the whole pool.
-    package func delete(
-        _ handles: [ReceiptHandle], in shard: PoolShard? = nil,
-        completion: @escaping @Sendable ([DeleteOutcome]) -> Void
-    ) {
-        split(handles, in: shard, action: .delete, refused: { .failed($0) }, foreign: .notOurs, completion) {
-            $0.delete($1, completion: $2)
-        }
-    }
-
-    /// Changes visibility timeouts; one outcome for each, in order. A failure is a quota that is spent.
-    package func changeVisibility(
-        _ changes: [(handle: ReceiptHandle, seconds: Int)], in shard: PoolShard? = nil,
-        completion: @escaping @Sendable ([Result<VisibilityDecision, ShardError>]) -> Void
-    ) {
-        let seconds = changes.map(\.seconds)
-        let handles = changes.map(\.handle)
-        let byHandle = Dictionary(zip(handles, seconds)) { _, last in last }
-        split(
-            handles, in: shard, action: .changeVisibility, refused: { .failure($0) }, foreign: .success(.notOurs),
-            completion
-        ) { shard, handles, done in
-            shard.changeVisibility(handles.map { ($0, byHandle[$0] ?? 0) }) { [hub] decisions in
-                hub.rearm()
-                done(decisions.map { .success($0) })
-            }
-        }
-    }
-
-    /// Hands each shard its own handles, counts one request for each, and puts the answers in order.
-    private func split<Outcome: Sendable>(
-        _ handles: [ReceiptHandle], in only: PoolShard?, action: QuotaAction,
-        refused: @escaping @Sendable (ShardError) -> Outcome, foreign: Outcome,
-        _ completion: @escaping @Sendable ([Outcome]) -> Void,
-        _ perform: (any Shard, [ReceiptHandle], @escaping @Sendable ([Outcome]) -> Void) -> Void
-    ) {
-        let gathering = Gathering<Outcome>(count: handles.count, completion)
-        var parts: [(shard: PoolShard, handles: [ReceiptHandle], positions: [Int])] = []
-        for (position, handle) in handles.enumerated() {
-            guard let owner = shard(of: handle), only == nil || owner === only else {
-                gathering.put(foreign, at: position)
-                continue
-            }
-            if let place = parts.firstIndex(where: { $0.shard === owner }) {
-                parts[place].handles.append(handle)
-                parts[place].positions.append(position)
-            } else {
-                parts.append((owner, [handle], [position]))
-            }
-        }
-        for part in parts {
-            let positions = part.positions
-            if let wait = part.shard.takeToken(action) {
-                let outcome = refused(.quotaExceeded(retryAfterMilliseconds: wait))
-                for position in positions { gathering.put(outcome, at: position) }
-                continue
-            }
-            perform(part.shard.shard, part.handles) { outcomes in
-                for (outcome, position) in zip(outcomes, positions) { gathering.put(outcome, at: position) }
-            }
-        }
-    }
-
-    // MARK: - All of it
-
-    /// Removes every message and the deduplication memory.
-    package func purge(_ only: PoolShard? = nil, completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
-        let shards = only.map { [$0] } ?? snapshot.shards
-        let gathering = Gathering<Result<Int, ShardError>>(count: shards.count) { results in
-            var total = 0
-            for result in results {
-                switch result {
-                case .success(let count): total += count
-                case .failure(let error): return completion(.failure(error))
-                }
-            }
-            completion(.success(total))
-        }
-        for (position, shard) in shards.enumerated() {
-            shard.shard.purge { gathering.put($0, at: position) }
-        }
     }
 }

@@ -7,9 +7,8 @@ package import QueuePoolCore
 /// What a server does about one pool when the control store says something else than the server holds.
 package enum PoolChange: Hashable, Sendable {
     case open(PoolDefinition)
-    /// Attributes, tags or the slot table; the shards are the same.
-    case update(PoolDefinition)
-    case replaceShards(PoolDefinition)
+    /// Attributes, tags or the topology.
+    case adopt(PoolDefinition)
     case close(PoolName)
 
     /// Removals first, so that a name that was given to another pool is free. A pool that is being deleted is no pool.
@@ -18,17 +17,15 @@ package enum PoolChange: Hashable, Sendable {
         let stored = stored.filter { !$0.isDeleting }
         let names = Set(stored.map(\.name.text))
         let gone = held.values.filter { !names.contains($0.name.text) }.map(\.name).sorted { $0.text < $1.text }
-        return gone.map { .close($0) }
+        // Removed and made again between two looks: nothing of the old one is of use, and its shards have the names.
+        let anew = stored.filter { held[$0.name.text].map(\.createdAt) ?? $0.createdAt != $0.createdAt }
+        return gone.map { .close($0) } + anew.map { .close($0.name) }
             + stored.compactMap { definition in
-                guard let current = held[definition.name.text] else { return .open(definition) }
-                // Removed and made again between two looks: nothing of the old one is of use.
-                if definition.createdAt != current.createdAt { return .replaceShards(definition) }
+                guard let current = held[definition.name.text], current.createdAt == definition.createdAt else {
+                    return .open(definition)
+                }
                 // Never back: what is held may be this server's own later write.
-                guard definition.version > current.version else { return nil }
-                let isSame =
-                    keptShards(from: current, to: definition).count == definition.topology.shards.count
-                    && current.topology.shards.count == definition.topology.shards.count
-                return isSame ? .update(definition) : .replaceShards(definition)
+                return definition.version > current.version ? .adopt(definition) : nil
             }
     }
 

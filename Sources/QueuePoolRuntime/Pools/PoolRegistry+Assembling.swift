@@ -11,30 +11,37 @@ import Synchronization
 extension PoolRegistry {
     func factory(of definition: PoolDefinition) -> (any ShardFactory)? { factories[definition.backend] }
 
-    /// - Parameter held: shards that are open already and stay as they are.
-    func assemble(
-        _ definition: PoolDefinition, held: [ShardIndex: PoolShard] = [:]
-    ) throws(RegistryError) -> Pool {
+    func assemble(_ definition: PoolDefinition) throws(RegistryError) -> Pool {
         let attributes = meaning(definition.attributes)
-        let opened = try open(definition, attributes, except: held)
-        let shards = definition.topology.shards.compactMap { entry in
-            held[entry.index] ?? opened[entry.index].map { poolShard(entry, $0, definition) }
-        }
+        let shards = try openShards(of: definition, attributes, except: [:])
         let pool = Pool(
             definition: definition, attributes: attributes, quota: definition.quota ?? options.quota, shards: shards,
             clock: clock)
-        for shard in shards {
-            shard.shard.setDeadLetterSink(sink(for: pool))
-            // By name: a shard that held its own PoolShard would never be freed.
-            shard.shard.onEvent { [report, weak pool, name = shard.name] event in
-                guard let pool else { return }
-                report(
-                    PoolEvent(
-                        pool: pool.name.text, epoch: pool.snapshot.topology.epoch,
-                        kind: .shard(name: name, event)))
-            }
-        }
+        for shard in shards { connect(shard, to: pool) }
         return pool
+    }
+
+    /// - Parameter held: shards that are open already and stay as they are.
+    /// - Returns: all that the topology names, in its order.
+    func openShards(
+        of definition: PoolDefinition, _ attributes: QueueAttributes, except held: [ShardIndex: PoolShard]
+    ) throws(RegistryError) -> [PoolShard] {
+        let opened = try open(definition, attributes, except: held)
+        return definition.topology.shards.compactMap { entry in
+            held[entry.index] ?? opened[entry.index].map { poolShard(entry, $0, definition) }
+        }
+    }
+
+    /// Sets where a shard's dead letters and its events go.
+    func connect(_ shard: PoolShard, to pool: Pool) {
+        shard.shard.setDeadLetterSink(sink(for: pool))
+        // By name: a shard that held its own PoolShard would never be freed.
+        shard.shard.onEvent { [report, weak pool, name = shard.name] event in
+            guard let pool else { return }
+            report(
+                PoolEvent(
+                    pool: pool.name.text, epoch: pool.snapshot.topology.epoch, kind: .shard(name: name, event)))
+        }
     }
 
     /// All of them, or none if one cannot be opened.
@@ -99,31 +106,39 @@ extension PoolRegistry {
         }
     }
 
-    /// - Parameters:
-    ///   - old: a pool of the same name, which this one follows: a name that both have is found at every moment.
-    ///   - kind: how the pool came to be here; `nil` for one that was in the control store.
-    func install(_ pool: Pool, replacing old: Pool? = nil, as kind: PoolEvent.Kind? = nil) {
+    /// - Parameter kind: how the pool came to be here; `nil` for one that was in the control store.
+    func install(_ pool: Pool, as kind: PoolEvent.Kind? = nil) {
         let shards = pool.snapshot.shards
         report(kind ?? .opened(shards: shards.count, messages: PoolRegistry.messages(of: pool)), of: pool)
         state.withLock { state in
-            if let old { PoolRegistry.forget(old, &state) }
             state.pools[pool.name.text] = pool
-            state.targets[pool.name.text] = QueueTarget(pool: pool, shard: nil)
-            for shard in shards {
-                state.targets[shard.name] = QueueTarget(pool: pool, shard: shard)
-                state.poolsByTag[shard.shard.tag] = pool
-            }
+            PoolRegistry.name(pool, shards, &state)
         }
     }
 
-    func uninstall(_ pool: Pool) { state.withLock { PoolRegistry.forget(pool, &$0) } }
+    /// The names of a pool that has other shards now; one that both have is found at every moment.
+    func rename(_ pool: Pool, without gone: [PoolShard]) {
+        let shards = pool.snapshot.shards
+        state.withLock { state in
+            for shard in gone { state.targets[shard.name] = nil }
+            PoolRegistry.name(pool, shards, &state)
+        }
+    }
 
-    private static func forget(_ pool: Pool, _ state: inout State) {
-        state.pools[pool.name.text] = nil
-        state.targets[pool.name.text] = nil
-        for shard in pool.snapshot.shards {
-            state.targets[shard.name] = nil
-            state.poolsByTag[shard.shard.tag] = nil
+    func uninstall(_ pool: Pool) {
+        state.withLock { state in
+            state.pools[pool.name.text] = nil
+            state.targets = state.targets.filter { $0.value.pool !== pool }
+            state.poolsByTag = state.poolsByTag.filter { $0.value !== pool }
+        }
+    }
+
+    /// Ids that a shard gave stay the pool's when the shard leaves: dead letters are known by them.
+    private static func name(_ pool: Pool, _ shards: [PoolShard], _ state: inout State) {
+        state.targets[pool.name.text] = QueueTarget(pool: pool, shard: nil)
+        for shard in shards {
+            state.targets[shard.name] = QueueTarget(pool: pool, shard: shard)
+            state.poolsByTag[shard.shard.tag] = pool
         }
     }
 }

@@ -47,6 +47,13 @@ extension PoolRegistry {
         for change in PoolChange.changes(from: held, to: definitions) {
             do throws(RegistryError) { try apply(change) } catch { failure = error }
         }
+        let found = Dictionary(definitions.map { ($0.name.text, $0) }) { first, _ in first }
+        state.withLock { state in
+            // What another server finished is finished.
+            state.unfinished = state.unfinished.filter { name, begun in
+                found[name].map { PoolRegistry.isUnfinished(begun, $0) } ?? false
+            }
+        }
         for definition in definitions where definition.isDeleting {
             do throws(RegistryError) { try finishDeletion(of: definition) } catch { failure = error }
         }
@@ -65,39 +72,45 @@ extension PoolRegistry {
     func apply(_ change: PoolChange) throws(RegistryError) {
         switch change {
         case .open(let definition): install(try assemble(definition))
-        case .update(let definition): pool(definition.name.text)?.update(definition, meaning(definition.attributes))
-        case .replaceShards(let definition): try replaceShards(definition)
+        case .adopt(let definition): try adopt(definition)
         case .close(let name): if let pool = pool(name.text) { retire(pool, as: .closed) }
         }
     }
 
-    /// Shards that stay keep everything that waits for them; waiting receives answer empty and come back.
-    func replaceShards(_ definition: PoolDefinition) throws(RegistryError) {
-        guard let old = pool(definition.name.text) else { return }
-        let before = old.snapshot
+    /// Gives a pool what is stored of it now. Shards that stay are not touched, and who waits for the pool waits on.
+    func adopt(_ definition: PoolDefinition) throws(RegistryError) {
+        guard let pool = pool(definition.name.text) else { return }
+        let before = pool.snapshot
+        let attributes = meaning(definition.attributes)
         let kept = PoolChange.keptShards(from: before.definition, to: definition)
-        let held = before.shards.filter { kept.contains($0.index) }
-        let pool = try assemble(
-            definition, held: Dictionary(held.map { ($0.index, $0) }) { first, _ in first })
-        for shard in pool.snapshot.shards { shard.shard.setAttributes(meaning(definition.attributes)) }
-        install(pool, replacing: old)
-        let gone = before.shards.filter { !kept.contains($0.index) }
-        state.withLock { $0.retired += gone }
-        old.hub.close()
-        for shard in gone { closeWhenIdle(shard) }
+        var held: [ShardIndex: PoolShard] = [:]
+        for shard in before.shards where kept.contains(shard.index) { held[shard.index] = shard }
+        for leaving in before.leaving where leaving.isNamed(by: definition) {
+            // A second one beside it would write to the same file.
+            if leaving.isClosing { throw .shard(name: leaving.shard.name, reason: "it is being closed") }
+            held[leaving.shard.index] = leaving.shard
+        }
+        let shards = try openShards(of: definition, attributes, except: held)
+        for shard in shards where held[shard.index] == nil { connect(shard, to: pool) }
+        let gone = pool.adopt(definition, attributes, quota: definition.quota ?? options.quota, shards: shards)
+        if before.shards.map(ObjectIdentifier.init) != shards.map(ObjectIdentifier.init) {
+            report(.opened(shards: shards.count, messages: PoolRegistry.messages(of: pool)), of: pool)
+        }
+        rename(pool, without: gone)
+        for shard in gone { closeWhenIdle(shard, of: pool) }
     }
 
     private static let idleCheckMilliseconds: Int64 = 100
 
-    /// Closes a shard that the pool has no more, once nothing waits for it; what is under way then, closing finishes. Not
-    /// on the queue of changes, which a shard that answers late must not hold up.
-    private func closeWhenIdle(_ shard: PoolShard) {
-        clock.schedule(at: clock.now() + PoolRegistry.idleCheckMilliseconds) { [weak self] in
-            guard let self, !self.state.withLock({ $0.isClosed }) else { return }
-            guard shard.sender.waitingEntries == 0 else { return self.closeWhenIdle(shard) }
+    /// Closes a shard that the pool has no more, once nothing is under way to it. Not on the queue of changes, which a shard
+    /// that answers late must not hold up.
+    private func closeWhenIdle(_ shard: PoolShard, of pool: Pool) {
+        clock.schedule(afterMilliseconds: PoolRegistry.idleCheckMilliseconds) { [weak self] in
+            guard let self, let mayClose = pool.beginClosing(shard) else { return }
+            guard mayClose else { return self.closeWhenIdle(shard, of: pool) }
             DispatchQueue.global().async {
                 shard.shard.close()
-                self.state.withLock { $0.retired.removeAll { $0 === shard } }
+                pool.closed(shard)
             }
         }
     }

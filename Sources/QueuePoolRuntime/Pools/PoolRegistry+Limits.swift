@@ -47,7 +47,7 @@ extension PoolRegistry {
     /// What may be made yet; negative numbers say how far the pools are above the limits.
     package var room: PoolRoom {
         state.withLock { state in
-            let shards = state.pools.values.reduce(state.retired.count) { $0 + $1.snapshot.shards.count }
+            let shards = state.pools.values.map(\.snapshot).reduce(0) { $0 + $1.shards.count + $1.leaving.count }
             return PoolRoom(pools: options.poolsMax - state.pools.count, shards: options.shardsMax - shards)
         }
     }

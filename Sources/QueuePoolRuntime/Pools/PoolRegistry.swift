@@ -68,8 +68,6 @@ package final class PoolRegistry: Sendable {
         var isClosed = false
         /// The control store's revision when the pools were last compared with it; `nil` before that.
         var revision: Int?
-        /// Shards that a later topology has no more; they may still finish what they accepted.
-        var retired: [PoolShard] = []
         /// Deletions that were accepted and could not be finished, by the pools' names.
         var unfinished: [String: PoolDefinition] = [:]
         /// Names under which the control store has something that cannot be read.
@@ -225,9 +223,8 @@ package final class PoolRegistry: Sendable {
     }
 
     private func stored(_ pool: Pool) throws(RegistryError) -> PoolDefinition {
-        let found: PoolDefinition?
-        do throws(ControlStoreError) { found = try store.pool(pool.name) } catch { throw .store(error) }
-        guard let found, !found.isDeleting, found.createdAt == pool.snapshot.definition.createdAt else {
+        guard let found = try found(pool.name), !found.isDeleting, found.createdAt == pool.snapshot.definition.createdAt
+        else {
             throw .noSuchPool
         }
         return found
@@ -256,7 +253,9 @@ package final class PoolRegistry: Sendable {
         uninstall(pool)
         report(kind, of: pool)
         pool.hub.close()
-        for shard in pool.snapshot.shards { shard.shard.close() }
+        for shard in pool.beginClosingAll() { shard.shard.close() }
+        // A pool that is made anew under the name would open their files.
+        pool.closings.wait()
     }
 
     /// What could not be finished is tried again by the next look at the control store, creation or start.
@@ -278,11 +277,25 @@ package final class PoolRegistry: Sendable {
         state.withLock { $0.unfinished[definition.name.text] = nil }
     }
 
+    /// Whether what is stored is the pool whose deletion was begun, and not one that was made anew under its name after
+    /// another server had finished: that one's shards have the same names.
+    static func isUnfinished(_ definition: PoolDefinition, _ found: PoolDefinition) -> Bool {
+        found.isDeleting && found.createdAt == definition.createdAt
+    }
+
+    private func found(_ name: PoolName) throws(RegistryError) -> PoolDefinition? {
+        do throws(ControlStoreError) { return try store.pool(name) } catch { throw .store(error) }
+    }
+
     private func finishDeletions(alsoOf name: PoolName) throws(RegistryError) {
-        for definition in state.withLock({ Array($0.unfinished.values) }) { try finishDeletion(of: definition) }
-        let found: PoolDefinition?
-        do throws(ControlStoreError) { found = try store.pool(name) } catch { throw .store(error) }
-        guard let found else { return }
+        for definition in state.withLock({ Array($0.unfinished.values) }) {
+            if let found = try found(definition.name), PoolRegistry.isUnfinished(definition, found) {
+                try finishDeletion(of: found)
+            } else {
+                state.withLock { $0.unfinished[definition.name.text] = nil }
+            }
+        }
+        guard let found = try found(name) else { return }
         // The name is not free until the pool's owner has removed its messages.
         guard isOurs(found) else { throw .nameTaken(name.text) }
         if found.isDeleting { try finishDeletion(of: found) }
@@ -298,8 +311,9 @@ package final class PoolRegistry: Sendable {
                 return Array(state.pools.values)
             }
             for pool in pools { pool.hub.close() }
-            let shards = pools.flatMap { $0.snapshot.shards } + state.withLock { $0.retired }
+            let shards = pools.flatMap { $0.beginClosingAll() }
             DispatchQueue.concurrentPerform(iterations: shards.count) { shards[$0].shard.close() }
+            for pool in pools { pool.closings.wait() }
         }
     }
 

@@ -20,6 +20,7 @@ package final class PoolShard: Sendable {
     package let sender: ShardSender
     private let buckets: Mutex<[TokenBucket]>
     private let clock: any Clock
+    private let underWayCount = Atomic(0)
 
     /// - Parameter seed: of the random delays after failures; different for each shard and process.
     package init(
@@ -35,6 +36,20 @@ package final class PoolShard: Sendable {
             shard: shard, limits: limits, quota: quota, clock: clock, budget: budget, seed: seed)
         buckets = Mutex(
             quota.map { rate in QuotaAction.allCases.map { _ in TokenBucket(rate: rate, now: now) } } ?? [])
+    }
+
+    /// Messages that a router sent here and that are not answered yet. By shard and not by slot: the slots of a shard that
+    /// left carry the messages of their new shards.
+    package var underWay: Int { underWayCount.load(ordering: .acquiring) }
+
+    /// A message is on its way here.
+    func began() { underWayCount.wrappingAdd(1, ordering: .relaxed) }
+
+    /// A message is answered.
+    func ended() {
+        // Whoever sees the last one end must also see what it did.
+        let left = underWayCount.wrappingSubtract(1, ordering: .releasing).newValue
+        assert(left >= 0, "a message was answered twice")
     }
 
     /// Takes a token for one request.

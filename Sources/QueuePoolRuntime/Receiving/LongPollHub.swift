@@ -32,13 +32,13 @@ package final class LongPollHub: Sendable {
     private struct State {
         var line = PollLine()
         var receivers: [WaiterID: Receiver] = [:]
+        var shards: [ShardIndex]
+        var nextVisibleAt: @Sendable (ShardIndex) -> Timestamp?
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let numbers = Atomic(0)
     private let clock: any Clock
-    private let shards: [ShardIndex]
-    private let nextVisibleAt: @Sendable (ShardIndex) -> Timestamp?
 
     /// - Parameter nextVisibleAt: when a message of a shard may next become visible by itself; later than now.
     package init(
@@ -46,8 +46,26 @@ package final class LongPollHub: Sendable {
         nextVisibleAt: @escaping @Sendable (ShardIndex) -> Timestamp?
     ) {
         self.clock = clock
-        self.shards = shards
-        self.nextVisibleAt = nextVisibleAt
+        state = Mutex(State(shards: shards, nextVisibleAt: nextVisibleAt))
+    }
+
+    /// There are other shards from now on; who waits, waits on.
+    package func adopt(
+        _ shards: [ShardIndex], nextVisibleAt: @escaping @Sendable (ShardIndex) -> Timestamp?
+    ) {
+        state.withLock { state in
+            state.shards = shards
+            state.nextVisibleAt = nextVisibleAt
+        }
+    }
+
+    /// A shard is gone: those that wait for it alone look a last time. One that comes later does so too, if `adopt` said
+    /// that the shard is gone.
+    package func leave(_ shard: ShardIndex) {
+        let receivers = state.withLock { state in
+            state.receivers.compactMap { $0.value.shard == shard ? $0.key : nil }.sorted()
+        }
+        for receiver in receivers { handle(.abandoned(receiver)) }
     }
 
     /// Receivers that wait.
@@ -66,11 +84,11 @@ package final class LongPollHub: Sendable {
         let (ticket, isClosed) = state.withLock { ($0.line.ticket(of: shard, now: now), $0.line.isClosed) }
         let isLast = isClosed || now >= deadline
         attempt(Look(shard: nil, isLast: isLast, isFirst: true)) { [self] isServed in
-            guard !isServed, !isLast else { return }
+            guard !isServed || Mutation.servedReceiverWaitsOn.isOn, !isLast else { return }
             state.withLock { $0.receivers[id] = Receiver(shard: shard, attempt: attempt) }
             handle(.arrive(id, shard: shard, deadline: deadline, ticket))
             // Told before it arrived, the line knew nothing of it.
-            if isAbandoned() { handle(.abandoned(id)) }
+            if isAbandoned() || isGone(shard) { handle(.abandoned(id)) }
             watch(shard)
         }
         return id
@@ -93,9 +111,15 @@ package final class LongPollHub: Sendable {
 
     /// Tells the line when messages become visible by themselves.
     private func watch(_ shard: ShardIndex?) {
+        let (shards, nextVisibleAt) = state.withLock { ($0.shards, $0.nextVisibleAt) }
         for shard in shard.map({ [$0] }) ?? shards {
             if let at = nextVisibleAt(shard) { handle(.visible(shard, at: at)) }
         }
+    }
+
+    private func isGone(_ shard: ShardIndex?) -> Bool {
+        guard let shard else { return false }
+        return state.withLock { !$0.shards.contains(shard) }
     }
 
     private func handle(_ event: PollLine.Event) {

@@ -13,20 +13,48 @@ final class ShardWatch: Sendable {
     private struct State {
         var health = ShardHealth()
         var kept = KeptMessages()
+        var shards: [ShardIndex: any Shard]
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let hasIll = Atomic(false)
     private let hasKept = Atomic(false)
     private let clock: any Clock
-    private let shards: [ShardIndex: any Shard]
     /// Messages of a shard can be had here.
     private let wake: @Sendable (ShardIndex) -> Void
 
     init(clock: any Clock, shards: [PoolShard], wake: @escaping @Sendable (ShardIndex) -> Void) {
         self.clock = clock
-        self.shards = Dictionary(shards.map { ($0.index, $0.shard) }) { first, _ in first }
+        state = Mutex(State(shards: ShardWatch.byIndex(shards)))
         self.wake = wake
+    }
+
+    private static func byIndex(_ shards: [PoolShard]) -> [ShardIndex: any Shard] {
+        Dictionary(shards.map { ($0.index, $0.shard) }) { first, _ in first }
+    }
+
+    /// There are other shards from now on. What is known of those that stay is kept, the others are forgotten.
+    func adopt(_ shards: [PoolShard]) {
+        let now = clock.now()
+        let next = ShardWatch.byIndex(shards)
+        let released = state.withLock { state in
+            var released: [(shard: any Shard, messages: [ReceivedMessage])] = []
+            for (index, shard) in state.shards where next[index] !== shard {
+                state.health.answered(index)
+                while let given = state.kept.take(of: index, limit: .max, visibilitySeconds: 0, now: now) {
+                    released.append((shard, given.messages.reversed()))
+                }
+            }
+            state.shards = next
+            note(state)
+            return released
+        }
+        for (shard, messages) in released { giveBack(messages, to: shard) }
+    }
+
+    private func note(_ state: State) {
+        hasIll.store(!state.health.isEveryoneWell, ordering: .releasing)
+        hasKept.store(!state.kept.isEmpty, ordering: .releasing)
     }
 
     // MARK: - Health
@@ -45,13 +73,13 @@ final class ShardWatch: Sendable {
 
     func answered(_ shard: ShardIndex) {
         guard hasIll.load(ordering: .acquiring) else { return }
-        change { $0.answered(shard) }
+        change(shard) { $0.answered(shard) }
     }
 
     /// - Returns: when the shard is worth another look.
     func failed(_ shard: ShardIndex, _ error: ShardError) -> Timestamp {
         let now = clock.now()
-        return change { health in
+        return change(shard) { health in
             health.failed(shard, error, now: now)
             return health.retryAt(of: shard) ?? now
         }
@@ -59,12 +87,14 @@ final class ShardWatch: Sendable {
 
     func overdue(_ shard: ShardIndex) {
         let now = clock.now()
-        change { $0.overdue(shard, now: now) }
+        change(shard) { $0.overdue(shard, now: now) }
     }
 
-    private func change<R: Sendable>(_ body: (inout ShardHealth) -> R) -> R {
+    private func change<R: Sendable>(_ shard: ShardIndex, _ body: (inout ShardHealth) -> R) -> R {
         state.withLock { state in
             let result = body(&state.health)
+            // An answer that came late: nobody asks that shard again, so nothing would make it well.
+            if state.shards[shard] == nil { state.health.answered(shard) }
             hasIll.store(!state.health.isEveryoneWell, ordering: .releasing)
             return result
         }
@@ -75,7 +105,9 @@ final class ShardWatch: Sendable {
     /// Messages that a shard gave when who asked had gone on.
     func keep(_ messages: [ReceivedMessage], of shard: ShardIndex, visibilitySeconds: Int, askedAt: Timestamp) {
         let now = clock.now()
-        let until = state.withLock { state in
+        let until = state.withLock { state -> Timestamp? in
+            // Those of a shard that left are not given to who asks another; they come back when their time is over.
+            guard state.shards[shard]?.tag == messages.first?.handle.shard else { return nil }
             let until = state.kept.keep(
                 messages, of: shard, visibilitySeconds: visibilitySeconds, askedAt: askedAt, now: now)
             hasKept.store(!state.kept.isEmpty, ordering: .releasing)
@@ -115,10 +147,10 @@ final class ShardWatch: Sendable {
 
     private func expire() {
         let now = clock.now()
-        let old = state.withLock { state in
+        let (old, shards) = state.withLock { state in
             let old = state.kept.expire(now: now)
             hasKept.store(!state.kept.isEmpty, ordering: .releasing)
-            return old
+            return (old, state.shards)
         }
         for (shard, messages) in old { shards[shard].map { giveBack(messages, to: $0) } }
     }
