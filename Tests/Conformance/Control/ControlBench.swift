@@ -8,6 +8,7 @@ import QueuePoolCore
 import QueuePoolCurl
 import QueuePoolEmbedded
 import QueuePoolRuntime
+import QueuePoolTestSupport
 import Synchronization
 import Testing
 
@@ -15,14 +16,16 @@ import Testing
 enum ControlSubject: CaseIterable, Sendable, CustomTestStringConvertible {
     case sqlite
     case dynamoDB
+    case simulated
 
     /// All, unless the environment says that the service that stands for DynamoDB is to be left out.
-    static var tested: [ControlSubject] { Moto.isLeftOut ? [.sqlite] : allCases }
+    static var tested: [ControlSubject] { Moto.isLeftOut ? [.sqlite, .simulated] : allCases }
 
     var testDescription: String {
         switch self {
         case .sqlite: "SQLite"
         case .dynamoDB: "DynamoDB, for which moto stands"
+        case .simulated: "the simulation's"
         }
     }
 
@@ -30,6 +33,7 @@ enum ControlSubject: CaseIterable, Sendable, CustomTestStringConvertible {
         switch self {
         case .sqlite: try SQLiteStage()
         case .dynamoDB: try DynamoDBStage()
+        case .simulated: SimulatedStage()
         }
     }
 }
@@ -55,6 +59,13 @@ private final class SQLiteStage: ControlStage {
         defer { database.close() }
         try database.execute("UPDATE pools SET slots = x'0102' WHERE name = '\(pool.text)'")
     }
+}
+
+private struct SimulatedStage: ControlStage {
+    private let store = SimulatedControlStore()
+
+    func open() throws -> any ControlStore { store }
+    func damage(_ pool: PoolName) throws { store.spoil(pool) }
 }
 
 private final class DynamoDBStage: ControlStage {

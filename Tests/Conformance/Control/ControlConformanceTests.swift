@@ -26,7 +26,7 @@ import Testing
     }
 
     // Not over moto, where two were seen to win; DynamoDB promises that one does.
-    @Test(arguments: [ControlSubject.sqlite])
+    @Test(arguments: [ControlSubject.sqlite, .simulated])
     func `lets one of many win who write at one time`(subject: ControlSubject) async throws {
         try await keep(ControlRules.races, subject)
     }
