@@ -81,6 +81,7 @@ final class SimulatedWorker: @unchecked Sendable {
             case .failure: handle { $0.receiveFailed(from: shard, now: $1) }
             case .success(let messages):
                 let mine = messages.map { SimulatedWorker.message($0, shard) }
+                world.note("received", mine, of: self)
                 handle {
                     $0.received(mine, from: shard, visibleAt: $1 + Int64(visibility) * 1_000, now: $1)
                 }
@@ -139,12 +140,14 @@ final class SimulatedWorker: @unchecked Sendable {
         let router = router()
         let began = host.now()
         let changes = SimulatedWorker.handles(messages).map { (handle: $0, seconds: seconds) }
+        world.note(isExtension ? "extends" : "releases", messages, of: self)
         world.wire.call(from: host, to: router.host, timeout: SimulatedWorker.timeoutMilliseconds) { reply in
             router.changeVisibility(changes, in: shard, reply)
         } late: { [self] in
             if isExtension { handle { $0.extensionFailed(shard: shard, messages, now: $1) } }
         } done: { [self] (results: [Result<VisibilityDecision, ShardError>]) in
             guard isExtension else { return }
+            world.note("extended", messages, of: self)
             var lost: [WorkMessage] = []
             var failed: Set<String> = []
             for (message, result) in zip(messages, results) {

@@ -73,13 +73,24 @@ extension World {
     /// A target has the message.
     func handed(_ message: WorkMessage, by worker: SimulatedWorker) {
         let number = World.number(message)
+        // A server that was killed has forgotten who holds what. What a worker still holds from before comes again at once,
+        // to anybody; order holds among what was received since.
+        if let at = receivedAt[message.handle], at < openedAt {
+            staleHands[number] = message.id
+            return note("stale", number, worker.host.number)
+        }
         note("handed", number, worker.host.number)
-        checker.handed(
-            message: number, messageID: World.number(MessageID(message.id)), worker: worker.host.number, now: time.now)
+        tellHanded(number, message.id, by: worker.host.number)
+    }
+
+    private func tellHanded(_ number: Int, _ id: String, by worker: Int) {
+        staleHands[number] = nil
+        checker.handed(message: number, messageID: World.number(MessageID(id)), worker: worker, now: time.now)
     }
 
     /// A queue gave messages out: whoever had one before has it no more.
     func received(_ messages: [ReceivedMessage]) {
+        if !plan.isRemote { for message in messages { receivedAt[message.handle.text] = time.now } }
         for message in messages where message.receiveCount > 1 || isAnyRouterRestarted {
             checker.lapsed(message: message.withView { Int(String(decoding: $0.body, as: UTF8.self)) ?? -1 })
         }
@@ -96,6 +107,8 @@ extension World {
 
     func deleted(_ message: Int) {
         note("deleted", message, 0)
+        // Held from before, and received again while it was delivered: that delivery counts.
+        if let id = staleHands[message], !finished.contains(message) { tellHanded(message, id, by: -1) }
         finish(message) { checker.deleted(message: $0, now: time.now) }
     }
 
@@ -136,6 +149,11 @@ extension World {
             let what = "\(line.what)" == "fault" ? Fault.Kind.allCases[line.a].rawValue : "message \(line.a)"
             return "\(line.time - SimulatedTime.start) ms \(line.what) \(what) \(line.b)"
         }.joined(separator: "\n")
+    }
+
+    /// What a worker does with what it holds.
+    func note(_ what: StaticString, _ messages: [WorkMessage], of worker: SimulatedWorker) {
+        for message in messages { note(what, World.number(message), worker.host.number) }
     }
 
     func note(_ what: StaticString, _ message: Int, _ more: Int) {

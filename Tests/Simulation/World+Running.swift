@@ -126,6 +126,7 @@ extension World {
         guard !router.host.isAlive else { return }
         router.host.start(offset: clockOffset())
         if router.start() {
+            openedAt = time.now
             if machine != nil { noteRemovals(queuedMessages) }
             return
         }

@@ -41,6 +41,11 @@ final class World: @unchecked Sendable {
     var finished: Set<Int> = []
     /// A router that restarts has forgotten who holds what.
     var isAnyRouterRestarted = false
+    /// When embedded shards gave out a handle, and when they were opened.
+    var receivedAt: [String: Timestamp] = [:]
+    var openedAt = Timestamp.distantPast
+    /// Ids of messages that a worker handed on which it held from before the shards were opened.
+    var staleHands: [Int: String] = [:]
     /// Messages whose deletion was asked for.
     var asked: Set<Int> = []
 

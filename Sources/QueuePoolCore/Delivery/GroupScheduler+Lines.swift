@@ -28,8 +28,9 @@ extension GroupScheduler {
     }
 
     /// Takes a received message in.
-    mutating func take(_ message: WorkMessage, visibleAt: Timestamp) {
+    mutating func take(_ message: WorkMessage, visibleAt: Timestamp, now: Timestamp) {
         let key = GroupKey(shard: message.shard, group: message.group)
+        if let line = lines[key], line.visibleAt <= now, line.phase != .deleting { drop(key) }
         if let line = lines[key], line.messages.contains(where: { $0.id == message.id }) {
             // What is held and comes again was lost without our seeing it: nothing behind it may be begun.
             if !line.isLost { lapsedCount += line.messages.count }
@@ -53,10 +54,11 @@ extension GroupScheduler {
             return
         }
         change(key) { $0.append(message) }
-        // Its former delivery still runs: what comes again waits behind it.
+        // Its former delivery still runs: what comes waits behind it.
         if line.isLost {
             lines[key]?.visibleAt = visibleAt
             lines[key]?.isLost = false
+            lines[key]?.isHeadGone = true
             lines[key]?.mayFollowersBeTried = true
         }
     }

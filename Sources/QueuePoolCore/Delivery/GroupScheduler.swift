@@ -115,7 +115,7 @@ package struct GroupScheduler: Sendable {
         for var message in messages {
             message.firstReceivedAt = message.firstReceivedAt ?? now
             meanMessageBytes = (meanMessageBytes * 15 + message.byteCount) / 16
-            take(message, visibleAt: visibleAt)
+            take(message, visibleAt: visibleAt, now: now)
         }
         return go(now)
     }
@@ -137,6 +137,11 @@ package struct GroupScheduler: Sendable {
         let key = GroupKey(shard: message.shard, group: message.group)
         guard let line = lines[key], line.isDelivering, let head = line.messages.first, head.id == message.id
         else { return effects + go(now) }
+        if line.isHeadGone {
+            if outcome == .delivered { deliveredCount += 1 }
+            finishHead(key)
+            return effects + go(now)
+        }
         switch outcome {
         case .delivered:
             deliveredCount += 1
@@ -178,7 +183,10 @@ package struct GroupScheduler: Sendable {
         let key = GroupKey(shard: message.shard, group: message.group)
         guard lines[key]?.phase == .moving else { return go(now) }
         var effects: [Effect] = []
-        if isStored || Mutation.deadLetterUnstored.isOn {
+        if lines[key]?.isHeadGone == true {
+            if isStored { deadLetterCount += 1 }
+            finishHead(key)
+        } else if isStored || Mutation.deadLetterUnstored.isOn {
             deadLetterCount += 1
             delete(key)
         } else {

@@ -32,6 +32,9 @@ struct HeldGroup: Sendable {
     var extendsFrom = Timestamp.distantPast
     /// The head is being worked on, but it is not ours any more: its outcome counts, its followers are gone.
     var isLost = false
+    /// The head is being worked on and is gone from the queue: somebody else finished it, else what came behind it would not
+    /// have come. Whatever its outcome, it is done with.
+    var isHeadGone = false
     /// Messages came behind a head that was not ours any more: others may have tried them before.
     var mayFollowersBeTried = false
     var head = HeadState()
@@ -62,6 +65,7 @@ struct HeldGroup: Sendable {
         head = HeadState()
         head.isUntried = !mayFollowersBeTried
         phase = .waiting
+        isHeadGone = false
     }
 
     mutating func removeFollowers() -> [WorkMessage] {
@@ -76,6 +80,7 @@ struct HeldGroup: Sendable {
         messages[0].handle = handle
         self.visibleAt = visibleAt
         isLost = false
+        isHeadGone = false
         isExtending = false
         // Somebody else may have held it meanwhile.
         head.isUntried = false

@@ -203,6 +203,8 @@ enum BorderRules {
         bench.check(none.receipts == .success([]) || none == sent, "a closed shard says of no batch \(none)")
         let deleted: [DeleteOutcome] = await bench.book.wait("delete") {
             shard.delete(held.suffix(1).map(\.handle), completion: $0)
+        } after: {
+            bench.stage.clock.advance(milliseconds: 0)
         }
         bench.check(deleted.count == 1 && deleted[0].isClosed, "a closed shard says of a delete \(deleted)")
         bench.check(await bench.purge() == .failure(.closed), "a closed shard takes a purge")

@@ -229,7 +229,11 @@ final class ShardBench: Sendable {
 
     func delete(_ deliveries: [Delivery], from other: (any Shard)? = nil) async -> [DeleteOutcome] {
         let shard = other ?? shard
-        return await book.wait("delete") { shard.delete(deliveries.map(\.handle), completion: $0) }
+        return await book.wait("delete") {
+            shard.delete(deliveries.map(\.handle), completion: $0)
+        } after: {
+            stage.clock.advance(milliseconds: 0)
+        }
     }
 
     @discardableResult
@@ -242,6 +246,8 @@ final class ShardBench: Sendable {
         let shard = shard
         return await book.wait("changeVisibility") {
             shard.changeVisibility(deliveries.map { ($0.handle, seconds) }, completion: $0)
+        } after: {
+            stage.clock.advance(milliseconds: 0)
         }
     }
 
