@@ -108,7 +108,10 @@ extension World {
     func deleted(_ message: Int) {
         note("deleted", message, 0)
         // Held from before, and received again while it was delivered: that delivery counts.
-        if let id = staleHands[message], !finished.contains(message) { tellHanded(message, id, by: -1) }
+        if let id = staleHands[message], !finished.contains(message) {
+            checker.lapsed(message: message)
+            tellHanded(message, id, by: -1)
+        }
         finish(message) { checker.deleted(message: $0, now: time.now) }
     }
 
