@@ -122,7 +122,7 @@ let package = Package(
                 "QueuePoolTestSupport", "QueuePoolChecking", "QueuePoolCore", "QueuePoolEmbedded", "QueuePoolRuntime",
                 "QueuePoolAWS", "QueuePoolCurl", "QueuePoolJSON", "QueuePoolSQS", deque, heap,
             ],
-            path: "Tests/Simulation", swiftSettings: settings),
+            path: "Tests/Simulation", exclude: ["Mutations/mutations.md"], swiftSettings: settings),
         .target(name: "CFaultyVFS", dependencies: ["CQueuePoolSQLite"], path: "Tests/Support/CFaultyVFS"),
         .target(
             name: "QueuePoolTestSupport", dependencies: ["QueuePoolCore"], path: "Tests/Support/QueuePoolTestSupport",
