@@ -21,6 +21,7 @@ extension PromiseChecker {
             if !messages[index].isAccepted, !messages[index].isInDoubt, messages[index].openTries == 0 {
                 counts.handedThoughRefused += 1
             }
+            judgeRefusals(index, now: now)
         } else {
             counts.handedAgain += 1
             if isCopy { beganAnew(index) } else { judgeRepetition(index, worker: worker, now: now) }

@@ -85,7 +85,17 @@ extension PromiseChecker {
     package mutating func refused(request: Int, entry: Int, isUnknown: Bool, now: Timestamp) {
         guard let answered = answer(.refused, request, entry, now: now) else { return }
         if isUnknown { messages[answered.message].isInDoubt = true }
+        judgeRefusals(answered.message, now: now)
         if answered.isLast { judgeFailures(request, now: now) }
+    }
+
+    /// A message that was refused for good, in every try, and handed all the same.
+    mutating func judgeRefusals(_ index: Int, now: Timestamp) {
+        let message = messages[index]
+        guard refusalsAreFinal, message.handedAs > 0 || message.isFinished, !message.isAccepted, !message.isInDoubt,
+            message.openTries == 0
+        else { return }
+        report(.authenticity, at: index, now: now, "was refused in every try, and handed all the same")
     }
 
     /// Takes an answer in; `nil` if nobody waits for it, which is reported.

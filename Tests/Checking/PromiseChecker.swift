@@ -61,8 +61,14 @@ package struct PromiseChecker: Sendable {
     var lives: [Int: Int] = [:]
     var faultsStoppedAt: Timestamp?
 
-    /// - Parameter deduplicationMilliseconds: how long a deduplication id is remembered.
-    package init(deduplicationMilliseconds: Int64 = 300_000) {
+    /// Whether an error that is not of an unknown outcome promises that nothing was stored.
+    let refusalsAreFinal: Bool
+
+    /// - Parameters:
+    ///   - deduplicationMilliseconds: how long a deduplication id is remembered.
+    ///   - refusalsAreFinal: whether a message whose every try was refused must not be handed.
+    package init(deduplicationMilliseconds: Int64 = 300_000, refusalsAreFinal: Bool = false) {
+        self.refusalsAreFinal = refusalsAreFinal
         self.deduplicationMilliseconds = deduplicationMilliseconds
     }
 
@@ -71,6 +77,16 @@ package struct PromiseChecker: Sendable {
 
     /// From here on nothing excuses what does not move.
     package mutating func faultsStopped(now: Timestamp) { faultsStoppedAt = now }
+
+    /// Notes a promise that somebody else saw broken.
+    /// - Parameter message: -1 for none.
+    package mutating func broke(_ promise: Promise, message: Int, now: Timestamp, _ text: String) {
+        if let index = indexOfMessage[message] {
+            report(promise, at: index, now: now, text)
+        } else {
+            report(promise, message, group: -1, now: now, text)
+        }
+    }
 
     /// Notes a broken promise. The text is made only if it will be kept.
     mutating func report(

@@ -63,6 +63,21 @@ import Testing
         #expect(story.checker.counts.handedThoughRefused == 1)
     }
 
+    @Test(arguments: [false, true])
+    func `where a refusal is final, what was refused in every try must not be handed`(isHandedFirst: Bool) {
+        let now = Timestamp(milliseconds: 1_000)
+        var checker = PromiseChecker(refusalsAreFinal: true)
+        checker.began(request: 1, entries: [(message: 1, group: 0), (message: 2, group: 1)], now: now)
+        if isHandedFirst { checker.handed(message: 1, messageID: 1, worker: 0, now: now) }
+        #expect(checker.violations.isEmpty)
+        checker.refused(request: 1, entry: 0, isUnknown: false, now: now)
+        checker.refused(request: 1, entry: 1, isUnknown: true, now: now)
+        if !isHandedFirst { checker.handed(message: 1, messageID: 1, worker: 0, now: now) }
+        checker.handed(message: 2, messageID: 2, worker: 0, now: now)
+        #expect(checker.violations.map(\.promise) == [.authenticity])
+        #expect(checker.violations.map(\.message) == [1])
+    }
+
     @Test func `a message that was handed and then vanished is lost silently`() {
         var story = Story()
         story.send(1)

@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolChecking
 import QueuePoolCore
 import QueuePoolRuntime
 
@@ -13,13 +14,23 @@ final class SimulatedRouter: @unchecked Sendable {
     private let openShards: (Host) -> [any Shard]?
     /// Called for what receivers get.
     private let onReceived: ([ReceivedMessage]) -> Void
+    /// Called for what senders bring.
+    private let onSent: ([OutgoingMessage]) -> Void
+    /// Called for a promise that is broken here.
+    private let onBroken: (Promise, String) -> Void
+    private static let answerMilliseconds: Int64 = 60_000
+    private var requestCount = 0
+    private var unanswered: Set<Int> = []
     private(set) var pool: Pool?
     private var shards: [PoolShard] = []
 
     init(
         _ host: Host, _ plan: WorldPlan, openShards: @escaping (Host) -> [any Shard]?,
-        onReceived: @escaping ([ReceivedMessage]) -> Void
+        onReceived: @escaping ([ReceivedMessage]) -> Void, onSent: @escaping ([OutgoingMessage]) -> Void,
+        onBroken: @escaping (Promise, String) -> Void
     ) {
+        self.onSent = onSent
+        self.onBroken = onBroken
         self.host = host
         self.onReceived = onReceived
         self.plan = plan
@@ -29,7 +40,8 @@ final class SimulatedRouter: @unchecked Sendable {
     /// - Returns: whether it serves.
     func start() -> Bool {
         guard let opened = openShards(host) else { return false }
-        var limits = BatcherLimits(requestEntriesMax: plan.isRemote ? 10 : 256, requestBytesMax: 1 << 20)
+        let entriesMax = plan.isRemote ? 10 : plan.batchEntriesMax
+        var limits = BatcherLimits(requestEntriesMax: entriesMax, requestBytesMax: 1 << 20)
         limits.waitingEntriesMax = plan.waitingEntriesMax
         shards = opened.enumerated().map { place, shard in
             PoolShard(
@@ -45,6 +57,17 @@ final class SimulatedRouter: @unchecked Sendable {
         host.crash()
         pool = nil
         shards = []
+        unanswered = []
+    }
+
+    /// Whether every send is answered.
+    var isIdle: Bool { unanswered.isEmpty }
+
+    /// Nothing is sent any more: nothing counts as under way.
+    func judgeRest() {
+        if let count = pool?.router.traffic.total, count != 0 {
+            onBroken(.isolation, "\(count) messages count as under way, and none is")
+        }
     }
 
     // MARK: - Requests that arrived
@@ -52,7 +75,19 @@ final class SimulatedRouter: @unchecked Sendable {
     func send(
         _ messages: [OutgoingMessage], _ reply: @escaping @Sendable ([Result<SendReceipt, ShardError>]) -> Void
     ) {
-        pool?.send(messages, completion: reply)
+        guard let pool else { return }
+        onSent(messages)
+        requestCount += 1
+        let number = requestCount
+        unanswered.insert(number)
+        // Two deadlines of a send, and then some: whoever waits is told something.
+        host.schedule(afterMilliseconds: SimulatedRouter.answerMilliseconds) { [self] in
+            if unanswered.contains(number) { onBroken(.nothingLost, "a send was not answered for a minute") }
+        }
+        pool.send(messages) { [self] results in
+            unanswered.remove(number)
+            reply(results)
+        }
     }
 
     func receive(

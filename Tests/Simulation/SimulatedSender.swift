@@ -17,10 +17,6 @@ final class SimulatedSender: @unchecked Sendable {
         let group: Int
     }
 
-    private static let patienceMilliseconds: Int64 = 35_000
-    /// Tried no longer than this after the first try: beyond five minutes its id is forgotten.
-    private static let giveUpMilliseconds: Int64 = 200_000
-
     let host: Host
     private unowned let world: World
     private let groups: [Int]
@@ -46,8 +42,11 @@ final class SimulatedSender: @unchecked Sendable {
     /// One request, then a pause.
     private func go() {
         if left > 0, !world.isQuiet {
-            for _ in 0..<min(left, 1 + random.below(4)) {
-                let group = groups[random.below(groups.count)]
+            // A burst is of one group.
+            let isBurst = world.plan.burstMax > 4 && random.chance(40)
+            let only = isBurst ? groups[random.below(groups.count)] : nil
+            for _ in 0..<min(left, isBurst ? 3 + random.below(world.plan.burstMax) : 1 + random.below(4)) {
+                let group = only ?? groups[random.below(groups.count)]
                 lines[group, default: []].append(world.newMessage(in: group))
                 left -= 1
             }
@@ -60,7 +59,7 @@ final class SimulatedSender: @unchecked Sendable {
         var entries: [Entry] = []
         for group in groups where !busy.contains(group) && entries.count < 10 {
             guard let line = lines[group], !line.isEmpty else { continue }
-            for message in line.prefix(min(1 + random.below(4), 10 - entries.count)) {
+            for message in line.prefix(min(1 + random.below(world.plan.burstMax), 10 - entries.count)) {
                 entries.append(Entry(message: message, group: group))
             }
         }
@@ -73,7 +72,7 @@ final class SimulatedSender: @unchecked Sendable {
         let router = world.routers[random.below(world.routers.count)]
         let messages = entries.map { world.record(of: $0.message, group: $0.group) }
         let sent = entries
-        world.wire.call(from: host, to: router.host, timeout: SimulatedSender.patienceMilliseconds) { reply in
+        world.wire.call(from: host, to: router.host, timeout: world.plan.patienceMilliseconds) { reply in
             router.send(messages, reply)
         } late: { [self] in
             ended(request, sent, Array(repeating: .failure(.unknownOutcome), count: sent.count))
@@ -99,12 +98,14 @@ final class SimulatedSender: @unchecked Sendable {
             world.answered(request, place, entry.message, result)
             busy.remove(entry.group)
             let age = host.now() - (firstTries[entry.message] ?? host.now())
-            let isGivenUp = age > SimulatedSender.giveUpMilliseconds
-            if case .success = result {
-                lines[entry.group]?.removeAll { $0 == entry.message }
-            } else if isGivenUp {
-                lines[entry.group]?.removeAll { $0 == entry.message }
+            let isOver: Bool
+            switch result {
+            // Beyond five minutes from the first try its id is forgotten.
+            case .failure(.refused): isOver = true
+            case .failure: isOver = age > world.plan.giveUpMilliseconds
+            case .success: isOver = true
             }
+            if isOver { lines[entry.group]?.removeAll { $0 == entry.message } }
         }
     }
 }

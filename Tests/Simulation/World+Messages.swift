@@ -30,6 +30,10 @@ extension World {
         Int(String(decoding: message.body, as: UTF8.self)) ?? -1
     }
 
+    static func number(_ message: OutgoingMessage) -> Int {
+        message.record.withView { Int(String(decoding: $0.body, as: UTF8.self)) ?? -1 }
+    }
+
     private static func number(_ id: MessageID?) -> UInt64 { id.map { $0.high &* 31 &+ $0.low } ?? 0 }
 
     // MARK: - Sending
@@ -46,6 +50,10 @@ extension World {
         switch result {
         case .success(let receipt):
             note("accepted", message, request)
+            if service?.damaged.contains(message) == true {
+                checker.broke(
+                    .durable, message: message, now: time.now, "was accepted, and every answer told of another one")
+            }
             // SQS does not tell whether it knew the id; the world does.
             let isKnown = !accepted.insert(message).inserted
             if !finished.contains(message) { open.insert(message) }
@@ -85,6 +93,8 @@ extension World {
 
     private func tellHanded(_ number: Int, _ id: String, by worker: Int) {
         staleHands[number] = nil
+        // Also what nobody was told to be accepted comes to an end.
+        if !finished.contains(number) { open.insert(number) }
         checker.handed(message: number, messageID: World.number(MessageID(id)), worker: worker, now: time.now)
     }
 

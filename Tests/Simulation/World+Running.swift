@@ -17,7 +17,8 @@ extension World {
                 if !isQuiet { strike(fault) }
             }
         }
-        while time.steps < plan.steps, !isDone, step() {}
+        let troubleEnd = time.now + plan.troubleMilliseconds
+        while time.steps < plan.steps || time.now < troubleEnd, !isDone, step() {}
         calmDown()
         let end = time.now + World.quietMilliseconds
         while !isDone, let at = time.nextAt, at <= end, step() {}
@@ -31,11 +32,12 @@ extension World {
         return true
     }
 
-    private var isDone: Bool { open.isEmpty && senders.allSatisfy(\.isDone) }
+    private var isDone: Bool { open.isEmpty && senders.allSatisfy(\.isDone) && routers.allSatisfy(\.isIdle) }
 
     private func finish() {
         let queued = queuedMessages
         noteRemovals(queued)
+        if isDone { for router in routers { router.judgeRest() } }
         checker.finish(now: time.now, stillQueued: queued)
     }
 
@@ -74,7 +76,11 @@ extension World {
         case .diskIsSlow:
             machine?.slowness = Int64(fault.strength) * 20
             time.schedule(after: fault.length) { [self] in machine?.slowness = 0 }
-        case .routerPauses: router.host.pause(milliseconds: fault.length)
+        case .routerPauses:
+            // What a service gave to a router that stands still waits there, and its visibility timeout runs: nobody knows
+            // that an answer took more than half of one to be read.
+            let most = plan.isRemote ? Int64(plan.visibilitySeconds) * 250 : .max
+            router.host.pause(milliseconds: min(fault.length, most))
         case .routerIsCutOff: cutOff(router.host, fault)
         case .workerCrashes:
             guard worker.host.isAlive else { return }
@@ -92,6 +98,9 @@ extension World {
         case .queueThrottles: change(fault) { $0.throttled = fault.strength }
         case .queueIsUnavailable: change(fault) { $0.unavailable = fault.strength }
         case .queueFailsEntries: change(fault) { $0.failedEntries = fault.strength }
+        case .queueRefusesEntries: change(fault) { $0.refusedEntries = fault.strength }
+        case .queueDelaysSends: change(fault) { $0.delayedSends = fault.strength }
+        case .queueDamagesMessages: change(fault) { $0.damagedMessages = fault.strength }
         case .queueFails: change(fault) { $0.internalFailure = fault.strength }
         case .queueLosesRequests: change(fault) { $0.lostRequests = fault.strength }
         case .queueLosesAnswers: change(fault) { $0.lostAnswers = fault.strength }

@@ -26,7 +26,7 @@ final class World: @unchecked Sendable {
     private(set) var targets: [SimulatedTarget] = []
     private(set) var service: SimulatedService?
     private(set) var machine: Machine?
-    var checker = PromiseChecker()
+    var checker = PromiseChecker(refusalsAreFinal: true)
     var trace = Trace(capacity: 4_096)
     /// Faults have stopped and nothing new is sent.
     var isQuiet = false
@@ -63,7 +63,7 @@ final class World: @unchecked Sendable {
             workers.append(SimulatedWorker(host("worker", 16 + number), self, seed: random.next()))
         }
         for number in 0..<plan.senderCount {
-            let groups = (0..<plan.groupCount).filter { $0 % plan.senderCount == number }
+            let groups = (0..<plan.groupCount).filter { $0 % plan.senderCount == number || plan.sharesGroups }
             guard !groups.isEmpty else { continue }
             senders.append(
                 SimulatedSender(
@@ -82,6 +82,7 @@ final class World: @unchecked Sendable {
 
     private func makeService() -> SimulatedService {
         let service = SimulatedService(time, seed: random.next())
+        service.onBroken = { [unowned self] in checker.broke($0, message: $1, now: time.now, $2) }
         for entry in plan.definition.topology.shards {
             service.add(entry.name, plan.attributes).onDeleted = { [unowned self] in deleted($0) }
         }
@@ -94,6 +95,10 @@ final class World: @unchecked Sendable {
             openShards(host, seed: seed &+ UInt64(host.life))
         } onReceived: { [unowned self] in
             received($0)
+        } onSent: { [unowned self] in
+            service?.ledger.tookIn($0.map(World.number), router: routers[number].host)
+        } onBroken: { [unowned self] in
+            checker.broke($0, message: -1, now: time.now, $1)
         }
     }
 
@@ -106,7 +111,8 @@ final class World: @unchecked Sendable {
                 address: QueueAddress(
                     endpoint: "http://sqs", region: "eu-central-1", queueURL: "http://sqs/1/\(queue.name)"),
                 attributes: plan.attributes,
-                caller: SimulatedCaller(host, service, place: place, seed: seed &+ UInt64(place)), clock: host)
+                caller: SimulatedCaller(host, service, place: place, plan: plan, seed: seed &+ UInt64(place)),
+                clock: host)
         }
     }
 }

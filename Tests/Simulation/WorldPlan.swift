@@ -15,6 +15,15 @@ struct Fault: Hashable, Sendable, CustomStringConvertible {
         case queueThrottles, queueIsUnavailable, queueFailsEntries, queueFails, queueLosesRequests, queueLosesAnswers
         case queueIsSlow
         case powerFails, diskFailsWrite, diskFailsFlush, diskIsFull, diskIsSlow, processEndsInCommit
+        case queueRefusesEntries, queueDelaysSends, queueDamagesMessages
+
+        /// Whether it is drawn beside the others, so that what these draw stays as it is.
+        var isDrawnApart: Bool {
+            switch self {
+            case .queueRefusesEntries, .queueDelaysSends, .queueDamagesMessages: true
+            default: false
+            }
+        }
 
         /// Whether it strikes a queue of the service, which worlds with embedded shards have not.
         var isOfQueue: Bool { rawValue.hasPrefix("queue") }
@@ -56,6 +65,17 @@ struct WorldPlan: Sendable, CustomStringConvertible {
     let driftMax: Int
     var faults: [Fault]
     let definition: PoolDefinition
+    /// Entries of one group in a request.
+    let burstMax: Int
+    /// Whether every sender sends to every group.
+    let sharesGroups: Bool
+    /// How long a sender waits for an answer, and for how long after its first try it tries a message again.
+    let patienceMilliseconds: Int64
+    let giveUpMilliseconds: Int64
+    /// Faults go on for so long at least.
+    let troubleMilliseconds: Int64
+    /// Entries of a batch for an embedded shard.
+    let batchEntriesMax: Int
 
     init(seed: UInt64, steps: Int) {
         var random = SplitMix64(seed: seed)
@@ -72,15 +92,25 @@ struct WorldPlan: Sendable, CustomStringConvertible {
         visibilitySeconds = [3, 6, 15, 30][random.below(4)]
         maxAttempts = 2 + random.below(4)
         concurrency = [1, 4, 64][random.below(3)]
-        quota = random.chance(25) ? 20 + random.below(200) : nil
+        let largeQuota = random.chance(25) ? 20 + random.below(200) : nil
         waitingEntriesMax = random.chance(20) ? 5 + random.below(20) : 20_000
         driftMax = random.chance(50) ? 0 : 200
-        faults = WorldPlan.faults(&random, isRemote: isRemote)
+        var faults = WorldPlan.faults(&random, isRemote: isRemote)
         definition = WorldPlan.definition(shardCount: shardCount)
+        burstMax = random.chance(30) ? 5 + random.below(6) : 4
+        sharesGroups = random.chance(30)
+        patienceMilliseconds = random.chance(25) ? [1_000, 3_000, 8_000][random.below(3)] : 35_000
+        giveUpMilliseconds = random.chance(30) ? [0, 2_000, 20_000][random.below(3)] : 200_000
+        let isLong = isRemote && random.chance(30)
+        troubleMilliseconds = isLong ? 40_000 + Int64(random.below(60_000)) : 0
+        batchEntriesMax = random.chance(40) ? 1 + random.below(4) : 256
+        quota = random.chance(12) ? 2 + random.below(4) : largeQuota
+        if isRemote, !faults.isEmpty { faults += WorldPlan.sendFaults(&random, isLong: isLong) }
+        self.faults = faults.sorted { $0.at < $1.at }
     }
 
     private static func faults(_ random: inout SplitMix64, isRemote: Bool) -> [Fault] {
-        let kinds = Fault.Kind.allCases.filter { isRemote ? !$0.isOfDisk : !$0.isOfQueue }
+        let kinds = Fault.Kind.allCases.filter { !$0.isDrawnApart && (isRemote ? !$0.isOfDisk : !$0.isOfQueue) }
         // One world in eight has none: what fails there fails without anybody's fault.
         let count = random.chance(12) ? 0 : 1 + random.below(10)
         return (0..<count).map { _ in
@@ -91,12 +121,30 @@ struct WorldPlan: Sendable, CustomStringConvertible {
         }.sorted { $0.at < $1.at }
     }
 
+    /// What makes outcomes of sends unknown, late and final, together and for longer than a send may take.
+    private static func sendFaults(_ random: inout SplitMix64, isLong: Bool) -> [Fault] {
+        let kinds: [Fault.Kind] = [
+            .queueRefusesEntries, .queueDelaysSends, .queueDamagesMessages, .queueLosesAnswers, .queueLosesRequests,
+            .queueFailsEntries, .queueIsUnavailable,
+        ]
+        guard random.chance(50) else { return [] }
+        let subject = random.below(1_000)
+        return (0..<(1 + random.below(4))).map { _ in
+            Fault(
+                kind: kinds[random.below(kinds.count)], at: Int64(random.below(isLong ? 30_000 : 8_000)),
+                length: Int64(random.below(isLong ? 60_000 : 10_000)), subject: subject,
+                strength: 20 + random.below(81))
+        }
+    }
+
     var description: String {
         """
         seed \(seed), \(steps) steps, \(isRemote ? "queues of a service" : "embedded shards"): \(shardCount) shards, \
         \(routerCount) routers, \(senderCount) senders, \(workerCount) workers, \(targetCount) targets, \(groupCount) groups, \
         visibility \(visibilitySeconds) s, \(maxAttempts) attempts, concurrency \(concurrency), quota \(quota ?? 0), \
-        waiting at most \(waitingEntriesMax), drift \(driftMax)
+        waiting at most \(waitingEntriesMax), drift \(driftMax), bursts \(burstMax), \(sharesGroups ? "shared groups, " : "")\
+        patience \(patienceMilliseconds) ms, given up after \(giveUpMilliseconds) ms, trouble \(troubleMilliseconds) ms, \
+        batches of \(batchEntriesMax)
         """ + faults.map { "\n  " + $0.description }.joined()
     }
 

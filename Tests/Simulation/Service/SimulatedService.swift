@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolAWS
+import QueuePoolChecking
 import QueuePoolCore
 import QueuePoolCurl
 import QueuePoolJSON
@@ -19,6 +20,12 @@ struct QueueWeather: Hashable, Sendable {
     var internalFailure = 0
     /// Entries of a batch that fail alone.
     var failedEntries = 0
+    /// Entries of a batch that are refused for good.
+    var refusedEntries = 0
+    /// Sends that arrive late.
+    var delayedSends = 0
+    /// Messages that are stored otherwise than they were sent.
+    var damagedMessages = 0
     /// Never arrive.
     var lostRequests = 0
     /// Carried out, and the answer never arrives.
@@ -43,6 +50,12 @@ final class SimulatedService: @unchecked Sendable {
     var weather: [QueueWeather] = []
     private var waiters: [[Waiter]] = []
     private var random: SplitMix64
+    var ledger = SendLedger()
+    /// Messages that are stored otherwise than they were sent. A few: each holds its group up for minutes.
+    private(set) var damaged: Set<Int> = []
+    private static let damagedMax = 2
+    /// Called for a promise that a router breaks here, with the message or -1.
+    var onBroken: ((Promise, Int, String) -> Void)?
 
     init(_ time: SimulatedTime, seed: UInt64) {
         self.time = time
@@ -61,7 +74,10 @@ final class SimulatedService: @unchecked Sendable {
     // MARK: - Requests
 
     /// Takes a request at the door of the service; `reply` may be called later, or never.
-    func take(_ request: AWSRequest, place: Int, reply: @escaping (HTTPResponse) -> Void) {
+    /// - Parameter life: of the host that sent it, at that time.
+    func take(
+        _ request: AWSRequest, place: Int, from host: Host, life: Int, reply: @escaping (HTTPResponse) -> Void
+    ) {
         let weather = weather[place]
         if random.chance(weather.lostRequests) { return }
         let reply: (HTTPResponse) -> Void = { [self] response in
@@ -69,17 +85,22 @@ final class SimulatedService: @unchecked Sendable {
         }
         if random.chance(weather.throttled) { return reply(SimulatedService.refusal(400, "RequestThrottled")) }
         if random.chance(weather.unavailable) { return reply(SimulatedService.refusal(503, "ServiceUnavailable")) }
-        guard random.chance(weather.internalFailure) else { return perform(request, place, reply) }
-        if random.chance(50) { perform(request, place) { _ in } }
+        guard random.chance(weather.internalFailure) else { return perform(request, place, host, life, reply) }
+        if random.chance(50) { perform(request, place, host, life) { _ in } }
         reply(SimulatedService.refusal(500, "InternalFailure"))
     }
 
-    private func perform(_ request: AWSRequest, _ place: Int, _ reply: @escaping (HTTPResponse) -> Void) {
+    static func action(of request: AWSRequest) -> SQSAction? {
         let target = request.headers.first { $0.name == "X-Amz-Target" }?.value ?? ""
-        let action = target.split(separator: ".").last.flatMap { SQSAction(rawValue: String($0)) }
+        return target.split(separator: ".").last.flatMap { SQSAction(rawValue: String($0)) }
+    }
+
+    private func perform(
+        _ request: AWSRequest, _ place: Int, _ host: Host, _ life: Int, _ reply: @escaping (HTTPResponse) -> Void
+    ) {
         do {
-            switch action {
-            case .sendMessageBatch: reply(try sendBatch(request.body, place))
+            switch SimulatedService.action(of: request) {
+            case .sendMessageBatch: reply(try sendBatch(request.body, place, host, life))
             case .receiveMessage: try receive(request.body, place, reply)
             case .deleteMessageBatch: reply(try deleteBatch(request.body, place))
             case .changeMessageVisibilityBatch: reply(try changeBatch(request.body, place))
@@ -89,7 +110,7 @@ final class SimulatedService: @unchecked Sendable {
         serveWaiters(place)
     }
 
-    private func sendBatch(_ body: [UInt8], _ place: Int) throws -> HTTPResponse {
+    private func sendBatch(_ body: [UInt8], _ place: Int, _ host: Host, _ life: Int) throws -> HTTPResponse {
         let request = try body.withUnsafeBytes { try SendMessageBatchRequest($0) }
         try request.check(QueueAttributes())
         var failures: [BatchFailure] = []
@@ -97,15 +118,38 @@ final class SimulatedService: @unchecked Sendable {
         for entry in request.entries {
             if random.chance(weather[place].failedEntries) {
                 failures.append(BatchFailure(id: entry.id, error: SQSError(.internalFailure, "")))
+            } else if weather[place].refusedEntries > 0, random.chance(weather[place].refusedEntries) {
+                failures.append(BatchFailure(id: entry.id, error: SQSError(.invalidMessageContents, "")))
             } else {
                 taken.append((entry.id, try prepare(entry, attributes: QueueAttributes(), isBatch: true)))
             }
         }
         let receipts = queues[place].send(taken.map(\.prepared.message))
-        let successes = zip(taken, receipts).map { ($0.id, SendAnswer($1, $0.prepared)) }
+        let successes = zip(taken, receipts).map { entry, receipt in
+            (entry.id, answer(entry.prepared, receipt, place, host, life))
+        }
         return SimulatedService.answer { json in
             SQSAnswer.sendMessageBatch(successes: successes, failures: failures, to: &json)
         }
+    }
+
+    private func answer(
+        _ prepared: PreparedSend, _ receipt: SendReceipt, _ place: Int, _ host: Host, _ life: Int
+    ) -> SendAnswer {
+        var answer = SendAnswer(receipt, prepared)
+        let message = prepared.message.record.withView { Int(String(decoding: $0.body, as: UTF8.self)) ?? -1 }
+        if !receipt.isDuplicate {
+            let group = prepared.message.groupHash
+            if let other = ledger.stored(message, group: group, router: host, life: life) {
+                onBroken?(.order, message, "was stored behind message \(other), which its router took in after it")
+            }
+            let part = weather[place].damagedMessages
+            if part > 0, damaged.count < SimulatedService.damagedMax, random.chance(part) { damaged.insert(message) }
+        }
+        // What is stored differs from what was sent, and every answer tells. Receivers get what was sent all the same: who
+        // sent it must not believe in it, whatever they get.
+        if damaged.contains(message) { answer.bodyMD5 = Array("damaged".utf8).withUnsafeBytes { MD5Digest(of: $0) } }
+        return answer
     }
 
     private func receive(_ body: [UInt8], _ place: Int, _ reply: @escaping (HTTPResponse) -> Void) throws {
