@@ -114,4 +114,18 @@ import Testing
         stage.moved("a-1", isStored: false)
         #expect(stage.told() == ["deliver a-2 1"])
     }
+
+    @Test func `does not take a message for gone that came in the same answer`() {
+        let stage = SchedulerStage { $0.visibilityMilliseconds = 15_000 }
+        stage.receive("a-1")
+        #expect(stage.told() == ["deliver a-1 1"])
+        stage.now = stage.now + 17_000
+        stage.receive("a-1", "a-2", handle: "late")
+        stage.end("a-1")
+        // Nobody else finished it, as far as is known: it is deleted now, and when it comes again.
+        #expect(stage.told() == ["delete a-1"])
+        stage.answerDelete(handle: "ha-1", isLost: true)
+        stage.receive("a-1", "a-2", handle: "again")
+        #expect(stage.told() == ["delete a-1"])
+    }
 }

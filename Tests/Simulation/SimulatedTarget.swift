@@ -41,13 +41,25 @@ final class SimulatedTarget: @unchecked Sendable {
             return host.schedule(afterMilliseconds: 5) { reply(.unavailable(errorClass: "unreachable")) }
         }
         guard !random.chance(mood.hangs) else {
-            if random.chance(50) { world.handed(message, by: worker) }
+            if random.chance(50) {
+                world.rules.took(World.number(message))
+                world.handed(message, by: worker)
+            }
             return host.schedule(afterMilliseconds: SimulatedTarget.patienceMilliseconds) {
                 reply(.unknown(errorClass: "timeout"))
             }
         }
         world.handed(message, by: worker)
-        let outcome: DeliveryOutcome = random.chance(mood.refusesNow) ? .failed(errorClass: "busy") : .delivered
-        host.schedule(afterMilliseconds: Int64(1 + random.below(mood.slowness))) { reply(outcome) }
+        let outcome = outcome(World.number(message))
+        if outcome == .delivered { world.rules.took(World.number(message)) }
+        let length = Int64(1 + random.below(mood.slowness)) + world.delayOfDelivery()
+        host.schedule(afterMilliseconds: length) { reply(outcome) }
+    }
+
+    private func outcome(_ message: Int) -> DeliveryOutcome {
+        guard !world.plan.delivery.isPoison(message) else {
+            return world.plan.delivery.isPoisonPermanent ? .refused(errorClass: "never") : .failed(errorClass: "poison")
+        }
+        return random.chance(mood.refusesNow) ? .failed(errorClass: "busy") : .delivered
     }
 }

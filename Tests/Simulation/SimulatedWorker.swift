@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolChecking
 import QueuePoolCore
 import QueuePoolTestSupport
 
@@ -17,6 +18,12 @@ final class SimulatedWorker: @unchecked Sendable {
     private unowned let world: World
     private var scheduler: GroupScheduler
     private var random: SplitMix64
+    /// Receives that are out, so that a stop can break them off.
+    private var receives: [Int: Int] = [:]
+    private var receiveCount = 0
+    private var ended: (@Sendable () -> Void)?
+
+    private var life: WorkerRules.Life { WorkerRules.Life(worker: host.number, life: host.life) }
 
     init(_ host: Host, _ world: World, seed: UInt64) {
         self.host = host
@@ -36,10 +43,40 @@ final class SimulatedWorker: @unchecked Sendable {
 
     func start() {
         scheduler = SimulatedWorker.scheduler(world, seed: random.next())
+        receives = [:]
+        ended = nil
         tick()
     }
 
     func crash() { host.crash() }
+
+    /// Has it stop as on SIGTERM: what is under way may end, and what is held is given back.
+    /// - Parameter ended: called when the process has ended.
+    func stop(graceMilliseconds: Int64, _ ended: @escaping @Sendable () -> Void) {
+        let life = host.life
+        // In an event of its own: a process that stands still hears of it later.
+        host.schedule(afterMilliseconds: 0) { [self] in
+            guard self.ended == nil, host.life == life else { return }
+            self.ended = ended
+            handle { $0.stop(deadline: $1 + graceMilliseconds, now: $1) }
+        }
+    }
+
+    private func exit() {
+        guard let ended else { return }
+        crash()
+        world.checker.workerEnded(host.number)
+        ended()
+    }
+
+    /// A server learns a moment later that a client is gone; what the poll brings until then nobody gets.
+    private func cancelReceives() {
+        let open = receives.sorted { $0.key < $1.key }
+        receives = [:]
+        for (_, shard) in open {
+            host.schedule(afterMilliseconds: 100) { [self] in handle { $0.receiveFailed(from: shard, now: $1) } }
+        }
+    }
 
     private func tick() {
         handle { $0.tick(now: $1) }
@@ -54,14 +91,31 @@ final class SimulatedWorker: @unchecked Sendable {
         switch effect {
         case .receive(let shard): receive(shard)
         case .deliver(let message, _, let target):
+            let number = World.number(message)
+            world.rules.begins(message, number, at: target, by: life, now: world.time.now)
             world.targets[target].deliver(message, from: self) { [self] outcome in
+                world.note("ended", [message], of: self)
+                world.rules.ended(message, number, at: target, outcome, by: life, now: world.time.now)
                 handle { $0.attempted(message, target: target, outcome, now: $1) }
             }
-        case .moveToDeadLetter(let message, _): move(message)
-        case .delete(let shard, let messages): delete(shard, messages)
+        case .moveToDeadLetter(let message, let reason):
+            let attempts = world.plan.maxAttempts
+            world.rules.buries(message, World.number(message), reason, attempts: attempts, now: world.time.now)
+            move(message)
+        case .delete(let shard, let messages):
+            guard world.deliveryRandom.chance(world.isQuiet ? 0 : world.plan.delivery.pausesBeforeDelete) else {
+                return delete(shard, messages)
+            }
+            host.schedule(afterMilliseconds: 1) { [self] in delete(shard, messages) }
+            host.pause(milliseconds: Int64(world.plan.visibilitySeconds) * 1_500)
         case .extend(let shard, let messages): change(shard, messages, world.plan.visibilitySeconds, isExtension: true)
-        case .release(let shard, let messages): change(shard, messages, 0, isExtension: false)
-        case .deletesFail, .targetFails, .targetEnded, .cancelReceives, .finished: break
+        case .release(let shard, let messages):
+            let numbers = messages.map(World.number)
+            world.rules.releases(messages, by: life, numbers: numbers, now: world.time.now)
+            change(shard, messages, 0, isExtension: false)
+        case .cancelReceives: cancelReceives()
+        case .finished: exit()
+        case .deletesFail, .targetFails, .targetEnded: break
         }
     }
 
@@ -71,17 +125,23 @@ final class SimulatedWorker: @unchecked Sendable {
         let router = router()
         let visibility = world.plan.visibilitySeconds
         let timeout = Int64(SimulatedWorker.waitSeconds) * 1_000 + SimulatedWorker.timeoutMilliseconds
+        receiveCount += 1
+        let number = receiveCount
+        receives[number] = shard
         world.wire.call(from: host, to: router.host, timeout: timeout) { reply in
             router.receive(
                 from: shard, limit: 10, visibilitySeconds: visibility, waitSeconds: SimulatedWorker.waitSeconds, reply)
         } late: { [self] in
+            guard receives.removeValue(forKey: number) != nil else { return }
             handle { $0.receiveFailed(from: shard, now: $1) }
         } done: { [self] (answer: Result<[ReceivedMessage], ShardError>) in
+            guard receives.removeValue(forKey: number) != nil else { return }
             switch answer {
             case .failure: handle { $0.receiveFailed(from: shard, now: $1) }
             case .success(let messages):
                 let mine = messages.map { SimulatedWorker.message($0, shard) }
                 world.note("received", mine, of: self)
+                world.rules.received(mine, by: life, now: world.time.now)
                 handle {
                     $0.received(mine, from: shard, visibleAt: $1 + Int64(visibility) * 1_000, now: $1)
                 }
@@ -111,12 +171,15 @@ final class SimulatedWorker: @unchecked Sendable {
     private func delete(_ shard: Int, _ messages: [WorkMessage]) {
         let router = router()
         let handles = SimulatedWorker.handles(messages)
+        world.note("deletes", messages, of: self)
         world.wire.call(from: host, to: router.host, timeout: SimulatedWorker.timeoutMilliseconds) { [world] reply in
             world.deleteAsked(messages)
             router.delete(handles, from: shard) { outcomes in
                 world.deleteAnswered(messages, outcomes)
                 reply(outcomes)
             }
+            guard world.deliveryRandom.chance(world.plan.delivery.twinDeletes) else { return }
+            router.delete(handles, from: shard) { outcomes in world.deleteAnswered(messages, outcomes) }
         } late: { [self] in
             handle { $0.deleted(shard: shard, lost: [], failed: messages, isRequestLost: true, now: $1) }
         } done: { [self] (outcomes: [DeleteOutcome]) in
@@ -130,6 +193,9 @@ final class SimulatedWorker: @unchecked Sendable {
                 }
             }
             let (gone, again) = (lost, failed)
+            world.note("lost", lost, of: self)
+            world.note("undeleted", failed, of: self)
+            world.rules.lost(lost, by: life)
             host.schedule(afterMilliseconds: failed.isEmpty ? 0 : 200) { [self] in
                 handle { $0.deleted(shard: shard, lost: gone, failed: again, now: $1) }
             }
@@ -140,9 +206,14 @@ final class SimulatedWorker: @unchecked Sendable {
         let router = router()
         let began = host.now()
         let changes = SimulatedWorker.handles(messages).map { (handle: $0, seconds: seconds) }
+        if isExtension { world.rules.asksExtension(messages.map(\.handle)) }
         world.note(isExtension ? "extends" : "releases", messages, of: self)
-        world.wire.call(from: host, to: router.host, timeout: SimulatedWorker.timeoutMilliseconds) { reply in
-            router.changeVisibility(changes, in: shard, reply)
+        world.wire.call(from: host, to: router.host, timeout: SimulatedWorker.timeoutMilliseconds) { [world] reply in
+            let until = isExtension ? world.time.now + Int64(seconds) * 1_000 : nil
+            router.changeVisibility(changes, in: shard) { results in
+                if isExtension { world.extensionAnswered(messages, results, until: until) }
+                reply(results)
+            }
         } late: { [self] in
             if isExtension { handle { $0.extensionFailed(shard: shard, messages, now: $1) } }
         } done: { [self] (results: [Result<VisibilityDecision, ShardError>]) in
@@ -158,6 +229,7 @@ final class SimulatedWorker: @unchecked Sendable {
                 }
             }
             let gone = lost
+            world.rules.lost(lost, by: life)
             let unanswered = failed.subtracting(lost.map(\.group))
             let visibleAt = began + Int64(seconds) * 1_000
             handle { scheduler, now in

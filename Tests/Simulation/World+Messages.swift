@@ -26,7 +26,7 @@ extension World {
     }
 
     /// The number in a body; -1 for what nobody sent.
-    private static func number(_ message: WorkMessage) -> Int {
+    static func number(_ message: WorkMessage) -> Int {
         Int(String(decoding: message.body, as: UTF8.self)) ?? -1
     }
 
@@ -101,12 +101,16 @@ extension World {
     /// A queue gave messages out: whoever had one before has it no more.
     func received(_ messages: [ReceivedMessage]) {
         if !plan.isRemote { for message in messages { receivedAt[message.handle.text] = time.now } }
+        gave(messages)
         for message in messages where message.receiveCount > 1 || isAnyRouterRestarted {
             checker.lapsed(message: message.withView { Int(String(decoding: $0.body, as: UTF8.self)) ?? -1 })
         }
     }
 
-    func deleteAsked(_ messages: [WorkMessage]) { asked.formUnion(messages.map(World.number)) }
+    func deleteAsked(_ messages: [WorkMessage]) {
+        for message in messages { rules.asksDelete(message, World.number(message), now: time.now) }
+        asked.formUnion(messages.map(World.number))
+    }
 
     func deleteAnswered(_ messages: [WorkMessage], _ outcomes: [DeleteOutcome]) {
         for (message, outcome) in zip(messages, outcomes) {
@@ -123,23 +127,6 @@ extension World {
             tellHanded(message, id, by: -1)
         }
         finish(message) { checker.deleted(message: $0, now: time.now) }
-    }
-
-    /// Stores a message in the dead-letter queue, which never fails by itself, but the way to it does.
-    func moveToDeadLetter(
-        _ message: WorkMessage, from worker: SimulatedWorker, _ done: @escaping @Sendable (Bool) -> Void
-    ) {
-        let router = routers[random.below(routers.count)]
-        wire.call(from: worker.host, to: router.host, timeout: 10_000) { [self] reply in
-            guard router.pool != nil else { return reply(false) }
-            note("dead", World.number(message), worker.host.number)
-            finish(World.number(message)) { checker.deadLettered(message: $0, now: time.now) }
-            reply(true)
-        } late: {
-            done(false)
-        } done: { (isStored: Bool) in
-            done(isStored)
-        }
     }
 
     func finish(_ message: Int, _ tell: (Int) -> Void) {

@@ -23,7 +23,7 @@ extension World {
         let end = time.now + World.quietMilliseconds
         while !isDone, let at = time.nextAt, at <= end, step() {}
         finish()
-        return checker.violations
+        return checker.violations + rules.violations
     }
 
     private func step() -> Bool {
@@ -87,6 +87,11 @@ extension World {
             worker.crash()
             checker.workerEnded(worker.host.number)
             time.schedule(after: fault.length) { [self] in revive(worker) }
+        case .workerStops:
+            guard worker.host.isAlive else { return }
+            worker.stop(graceMilliseconds: Int64(fault.strength) * 100) { [self] in
+                time.schedule(after: fault.length) { [self] in revive(worker) }
+            }
         case .workerPauses: worker.host.pause(milliseconds: fault.length)
         case .workerIsCutOff: cutOff(worker.host, fault)
         case .wireLoses:
@@ -127,16 +132,20 @@ extension World {
     private func end(_ router: SimulatedRouter, withPower: Bool, for length: Int64) {
         isAnyRouterRestarted = true
         router.crash()
+        if machine != nil { rules.serverEnded() }
         machine?.end(withPower: withPower)
         time.schedule(after: length) { [self] in revive(router) }
     }
 
     private func revive(_ router: SimulatedRouter) {
         guard !router.host.isAlive else { return }
-        router.host.start(offset: clockOffset())
+        router.host.start(offset: clockOffset() + clockJump())
         if router.start() {
             openedAt = time.now
-            if machine != nil { noteRemovals(queuedMessages) }
+            if machine != nil {
+                noteRemovals(queuedMessages)
+                deleteWithOldHandles()
+            }
             return
         }
         router.host.crash()
@@ -153,6 +162,7 @@ extension World {
         isQuiet = true
         note("quiet", 0, 0)
         checker.faultsStopped(now: time.now)
+        calmAt = time.now + 100_000
         wire.loss = 0
         wire.cutOff = [:]
         for target in targets { target.mood = .good }

@@ -27,9 +27,15 @@ final class World: @unchecked Sendable {
     private(set) var service: SimulatedService?
     private(set) var machine: Machine?
     var checker = PromiseChecker(refusalsAreFinal: true)
+    /// Judges workers and handles.
+    var rules = WorkerRules()
     var trace = Trace(capacity: 4_096)
     /// Faults have stopped and nothing new is sent.
     var isQuiet = false
+    /// From then on nothing takes a message from a worker that lives.
+    var calmAt = Timestamp.distantFuture
+    /// Of deliveries, apart from the rest.
+    var deliveryRandom: SplitMix64
 
     var random: SplitMix64
     var groups: [Int] = []
@@ -44,6 +50,10 @@ final class World: @unchecked Sendable {
     /// When embedded shards gave out a handle, and when they were opened.
     var receivedAt: [String: Timestamp] = [:]
     var openedAt = Timestamp.distantPast
+    /// Messages that a worker gave up.
+    var givenUp: Set<Int> = []
+    /// The messages that ids are of.
+    var numberOfID: [String: Int] = [:]
     /// Ids of messages that a worker handed on which it held from before the shards were opened.
     var staleHands: [Int: String] = [:]
     /// Messages whose deletion was asked for.
@@ -52,6 +62,7 @@ final class World: @unchecked Sendable {
     init(_ plan: WorldPlan) {
         self.plan = plan
         random = SplitMix64(seed: plan.seed ^ 0x5EED)
+        deliveryRandom = SplitMix64(seed: plan.seed ^ 0xDE11)
         wire = Wire(time, seed: random.next())
         if plan.isRemote { service = makeService() } else { machine = Machine(seed: random.next()) }
         for number in 0..<plan.routerCount { routers.append(makeRouter(number)) }

@@ -16,11 +16,12 @@ struct Fault: Hashable, Sendable, CustomStringConvertible {
         case queueIsSlow
         case powerFails, diskFailsWrite, diskFailsFlush, diskIsFull, diskIsSlow, processEndsInCommit
         case queueRefusesEntries, queueDelaysSends, queueDamagesMessages
+        case workerStops
 
         /// Whether it is drawn beside the others, so that what these draw stays as it is.
         var isDrawnApart: Bool {
             switch self {
-            case .queueRefusesEntries, .queueDelaysSends, .queueDamagesMessages: true
+            case .queueRefusesEntries, .queueDelaysSends, .queueDamagesMessages, .workerStops: true
             default: false
             }
         }
@@ -76,6 +77,7 @@ struct WorldPlan: Sendable, CustomStringConvertible {
     let troubleMilliseconds: Int64
     /// Entries of a batch for an embedded shard.
     let batchEntriesMax: Int
+    let delivery: DeliveryPlan
 
     init(seed: UInt64, steps: Int) {
         var random = SplitMix64(seed: seed)
@@ -106,7 +108,8 @@ struct WorldPlan: Sendable, CustomStringConvertible {
         batchEntriesMax = random.chance(40) ? 1 + random.below(4) : 256
         quota = random.chance(12) ? 2 + random.below(4) : largeQuota
         if isRemote, !faults.isEmpty { faults += WorldPlan.sendFaults(&random, isLong: isLong) }
-        self.faults = faults.sorted { $0.at < $1.at }
+        delivery = DeliveryPlan(seed: seed, visibilitySeconds: visibilitySeconds)
+        self.faults = (faults + delivery.faults).sorted { $0.at < $1.at }
     }
 
     private static func faults(_ random: inout SplitMix64, isRemote: Bool) -> [Fault] {
@@ -145,6 +148,7 @@ struct WorldPlan: Sendable, CustomStringConvertible {
         waiting at most \(waitingEntriesMax), drift \(driftMax), bursts \(burstMax), \(sharesGroups ? "shared groups, " : "")\
         patience \(patienceMilliseconds) ms, given up after \(giveUpMilliseconds) ms, trouble \(troubleMilliseconds) ms, \
         batches of \(batchEntriesMax)
+        \(delivery)
         """ + faults.map { "\n  " + $0.description }.joined()
     }
 

@@ -31,6 +31,12 @@ extension GroupScheduler {
     mutating func take(_ message: WorkMessage, visibleAt: Timestamp, now: Timestamp) {
         let key = GroupKey(shard: message.shard, group: message.group)
         if let line = lines[key], line.visibleAt <= now, line.phase != .deleting { drop(key) }
+        // It lay unread until others could have it. Taken in, it would tell of a head in the same answer that it was gone.
+        guard visibleAt > now || Mutation.lapsedGroupGoesOn.isOn else {
+            lapsedCount += 1
+            if let line = lines[key], line.phase != .deleting { drop(key) }
+            return
+        }
         if let line = lines[key], line.messages.contains(where: { $0.id == message.id }) {
             // What is held and comes again was lost without our seeing it: nothing behind it may be begun.
             if !line.isLost { lapsedCount += line.messages.count }
