@@ -47,11 +47,14 @@ package final class CurlEngine: Sendable {
     private let inbox = Mutex(Inbox())
     private let multi: Multi?
     private let room: @Sendable (CurlLane) -> Int
+    private let now: TransferTime
 
     /// Starts the thread.
-    /// - Parameter deliveriesMax: deliveries under way at one time; what is beyond waits, and takes no room from others.
-    package convenience init(deliveriesMax: Int = 256) {
-        self.init { lane in
+    /// - Parameters:
+    ///   - deliveriesMax: deliveries under way at one time; what is beyond waits, and takes no room from others.
+    ///   - now: by what a transfer that waits for room is overdue; `nil` for the machine's own time.
+    package convenience init(deliveriesMax: Int = 256, now: TransferTime? = nil) {
+        self.init(now: now ?? MachineTime.now) { lane in
             switch lane {
             case .calls: 256
             // A long poll costs a connection and nothing else.
@@ -61,8 +64,11 @@ package final class CurlEngine: Sendable {
         }
     }
 
-    /// - Parameter room: transfers that may be under way in a lane.
-    init(room: @escaping @Sendable (CurlLane) -> Int) {
+    /// - Parameters:
+    ///   - now: by what a transfer that waits for room is overdue.
+    ///   - room: transfers that may be under way in a lane.
+    init(now: @escaping TransferTime = MachineTime.now, room: @escaping @Sendable (CurlLane) -> Int) {
+        self.now = now
         self.room = room
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
         multi = curl_multi_init().map { Multi(handle: $0) }
@@ -183,7 +189,7 @@ package final class CurlEngine: Sendable {
                 defer { inbox.arrived = [] }
                 return (inbox.arrived, inbox.cancelled, inbox.isClosed)
             }
-            let now = CurlEngine.now()
+            let now = now()
             for job in arrived {
                 lanes.add(
                     job, id: job.id, lane: job.transfer.lane, deadline: now + Int64(job.transfer.timeoutMilliseconds))
@@ -212,18 +218,13 @@ package final class CurlEngine: Sendable {
             curl_multi_perform(multi, &running)
             // A transfer that ended made room for one that waits.
             if finish(multi, &jobs, &lanes) { continue }
+            // Also ends after a second, so that `now` is looked at; timeouts of what is under way are libcurl's own.
             curl_multi_poll(multi, nil, 0, 1_000, nil)
         }
         inbox.withLock { inbox in
             inbox.isOver = true
             curl_multi_cleanup(multi)
         }
-    }
-
-    private static func now() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
     }
 
     private func answer(_ job: Job, _ result: Result<HTTPResponse, CurlFailure>) {

@@ -21,9 +21,13 @@ package final class MailEngine: Sendable {
     ///   - threadsMax: mails under way at one time, at least 1; more wait.
     ///   - idleSeconds: how long a thread and its connection wait for the next mail.
     ///   - limits: how long a server may keep silent.
-    package init(threadsMax: Int = 64, idleSeconds: Int = 10, limits: MailLimits = MailLimits()) {
+    ///   - now: by what that is measured; `nil` for the machine's own time.
+    package init(
+        threadsMax: Int = 64, idleSeconds: Int = 10, limits: MailLimits = MailLimits(), now: TransferTime? = nil
+    ) {
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
-        threads = MailThreads(max: max(1, threadsMax), idleSeconds: idleSeconds, limits: limits)
+        threads = MailThreads(
+            max: max(1, threadsMax), idleSeconds: idleSeconds, limits: limits, now: now ?? MachineTime.now)
     }
 
     deinit { threads.close() }
@@ -87,10 +91,12 @@ private final class MailThreads: Sendable {
     private let max: Int
     private let idleSeconds: Int
     private let limits: MailLimits
+    private let now: TransferTime
     /// OpenSSL and the resolver need a fraction of it; the default of 8 MiB would count for much with many threads.
     private static let stackBytes = 512 << 10
 
-    init(max: Int, idleSeconds: Int, limits: MailLimits) {
+    init(max: Int, idleSeconds: Int, limits: MailLimits, now: @escaping TransferTime) {
+        self.now = now
         self.max = max
         self.idleSeconds = idleSeconds
         self.limits = limits
@@ -177,7 +183,7 @@ private final class MailThreads: Sendable {
 
     private func run(_ first: Task) {
         let seat = Seat()
-        let link = MailLink(limits: limits)
+        let link = MailLink(limits: limits, now: now)
         var next: Task? = first
         while let task = next {
             let result = perform(task.job, link)
@@ -206,6 +212,7 @@ private final class MailThreads: Sendable {
 
     /// - Returns: the next mail; `nil` if the thread is to end, and is not counted any more.
     private func wait(_ seat: Seat) -> Task? {
+        // Real time, whatever the clock: nothing but a thread and a connection hangs on it.
         if seat.wakeUp.wait(timeout: .now() + .seconds(idleSeconds)) == .timedOut {
             let hasLeft = state.withLock { state in
                 guard let place = state.idle.firstIndex(where: { $0 === seat }) else { return false }

@@ -9,11 +9,13 @@ import Glibc
 final class MailLink {
     private let easy: UnsafeMutableRawPointer
     private let limits: MailLimits
+    private let now: TransferTime
 
-    init?(limits: MailLimits) {
+    init?(limits: MailLimits, now: @escaping TransferTime) {
         guard let easy = curl_easy_init() else { return nil }
         self.easy = easy
         self.limits = limits
+        self.now = now
     }
 
     deinit { curl_easy_cleanup(easy) }
@@ -37,7 +39,7 @@ final class MailLink {
     private func perform(
         _ mail: MailTransfer, _ stop: @escaping () -> CurlError?, isNew: Bool
     ) -> (MailAttempt, CurlError?) {
-        let attempt = MailAttempt(mail, limits, stop)
+        let attempt = MailAttempt(mail, limits, now, stop)
         // Keeps connections.
         curl_easy_reset(easy)
         set(mail)
@@ -71,7 +73,8 @@ final class MailLink {
         queuepool_curl_set_recipients_may_fail(easy)
         queuepool_curl_set_long(easy, CURLOPT_UPLOAD, 1)
         queuepool_curl_set_offset(easy, CURLOPT_INFILESIZE_LARGE, curl_off_t(mail.payload.count))
-        // The attempt's own limits come first: they know what is waited for. To libcurl, connecting is everything
+        // The attempt's own limits come first: they know what is waited for. These are libcurl's, which knows real time
+        // alone. To libcurl, connecting is everything
         // before MAIL.
         let total = Int(limits.total(bytes: mail.payload.count))
         queuepool_curl_set_long(easy, CURLOPT_TIMEOUT_MS, total)
@@ -115,9 +118,14 @@ private final class MailAttempt {
     private let limits: MailLimits
     private let stop: () -> CurlError?
     /// When something last came or went.
-    private var movedAt = MailAttempt.now()
+    private var movedAt: Int64
+    private let now: TransferTime
 
-    init(_ mail: MailTransfer, _ limits: MailLimits, _ stop: @escaping () -> CurlError?) {
+    init(
+        _ mail: MailTransfer, _ limits: MailLimits, _ now: @escaping TransferTime, _ stop: @escaping () -> CurlError?
+    ) {
+        self.now = now
+        movedAt = now()
         conversation = MailConversation(recipientCount: mail.recipients.count)
         payload = mail.payload
         self.limits = limits
@@ -132,13 +140,13 @@ private final class MailAttempt {
 
     func isReady() {
         conversation.isReady()
-        movedAt = MailAttempt.now()
+        movedAt = now()
     }
 
     func take(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) {
         guard let bytes else { return }
         conversation.take(line: UnsafeRawBufferPointer(start: bytes, count: count))
-        movedAt = MailAttempt.now()
+        movedAt = now()
     }
 
     func give(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
@@ -149,20 +157,14 @@ private final class MailAttempt {
                 .copyMemory(from: UnsafeRawBufferPointer(rebasing: all[offset..<(offset + amount)]))
         }
         offset += amount
-        movedAt = MailAttempt.now()
+        movedAt = now()
         return amount
     }
 
     /// Whether it is to be given up: told so, or the server has been silent for too long.
     func mustEnd() -> Bool {
         if fault == nil, conversation.phase != .over { fault = stop() }
-        if fault == nil, MailAttempt.now() - movedAt > limits.silence(in: conversation.phase) { fault = .timeout }
+        if fault == nil, now() - movedAt > limits.silence(in: conversation.phase) { fault = .timeout }
         return fault != nil
-    }
-
-    private static func now() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
     }
 }

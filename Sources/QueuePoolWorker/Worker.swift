@@ -36,13 +36,13 @@ public struct Worker: Service {
 
     /// - Parameter clock: of every wait and timeout of the worker's own.
     package init(_ options: WorkerOptions, logger: Logger, clock: any Clock) throws {
-        let engine = CurlEngine(deliveriesMax: options.concurrency)
+        let engine = CurlEngine(deliveriesMax: options.concurrency, now: { clock.now().milliseconds })
         self.options = options
         self.engine = engine
         self.logger = logger
         queue = SQSEndpointQueue(engine: engine, endpoint: options.endpoint, clock: clock)
         targets = try options.deliver.map { url in
-            try DeliveryURL.target(url, engine: engine, concurrency: options.concurrency)
+            try DeliveryURL.target(url, engine: engine, concurrency: options.concurrency, clock: clock)
         }
         metrics = WorkerMetrics(pool: options.pool, targets: options.deliver.map(DeliveryURL.label))
         self.clock = clock

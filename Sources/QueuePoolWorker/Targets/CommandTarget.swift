@@ -15,6 +15,7 @@ struct CommandTarget: DeliveryTarget {
     let command: String
     /// After so long a command is killed.
     var limit = Duration.seconds(60)
+    let clock: any Clock
 
     var kind: String { "exec" }
 
@@ -24,7 +25,8 @@ struct CommandTarget: DeliveryTarget {
             "QUEUEPOOL_SHARD=\(message.shardName)",
         ]
         let order = CommandOrder(
-            command: command, environment: CommandTarget.inherited() + variables, input: message.body, limit: limit)
+            command: command, environment: CommandTarget.inherited() + variables, input: message.body, limit: limit,
+            clock: clock)
         return CommandTarget.outcome(await CommandThread.shared.run(order))
     }
 

@@ -20,6 +20,8 @@ struct CommandOrder: Sendable {
     var input: [UInt8]
     /// After so long it is killed with what it started.
     var limit: Duration
+    /// By which that is measured, from its start.
+    var clock: any Clock
 }
 
 /// How a command ended.
@@ -121,9 +123,12 @@ final class CommandThread: Sendable {
 
     private struct Running {
         let child: ChildProgram
-        let deadline: ContinuousClock.Instant
+        let deadline: Timestamp
         let waiting: Waiting
         var isKilled = false
+
+        /// Milliseconds until its time is over.
+        var left: Int64 { deadline - waiting.order.clock.now() }
     }
 
     private func loop(wake: Int32) {
@@ -142,11 +147,10 @@ final class CommandThread: Sendable {
                 defer { inbox.waiting = [] }
                 return inbox.waiting
             }
-            let now = ContinuousClock.now
             var left: [Running] = []
             for (index, run) in running.enumerated() {
                 var run = run
-                if !run.isKilled, run.deadline <= now || run.waiting.wish.isOver.load(ordering: .acquiring) {
+                if !run.isKilled, run.left <= 0 || run.waiting.wish.isOver.load(ordering: .acquiring) {
                     run.isKilled = true
                     kill(-run.child.process, SIGKILL)
                 }
@@ -188,7 +192,9 @@ final class CommandThread: Sendable {
                 streams: (input, STDOUT_FILENO, STDERR_FILENO), registry: guardian.registry, diesWithThread: true)
             switch started {
             case .success(let child):
-                return .success(Running(child: child, deadline: .now + order.limit, waiting: waiting))
+                let limit = order.limit.components
+                let milliseconds = limit.seconds * 1_000 + limit.attoseconds / 1_000_000_000_000_000
+                return .success(Running(child: child, deadline: order.clock.now() + milliseconds, waiting: waiting))
             case .failure(let failure):
                 code = failure.code
                 guard code == EPIPE else { return .failure(NotBegun(end: .notStarted(code: code))) }
@@ -214,14 +220,17 @@ final class CommandThread: Sendable {
         return known > 0 ? .ended(status: status) : .statusUnknown
     }
 
-    /// Waits for one of the descriptors or the first deadline, and says which descriptors are ready.
+    /// A wait is no longer than this while commands run: their clock may go on faster than the machine's own, as after
+    /// a suspension, and a timer for each of them would outlive most.
+    private static let lookMilliseconds: Int64 = 1_000
+
+    /// Waits for one of the descriptors or the first deadline, and says which descriptors are ready. It may end early.
     private static func poll(_ descriptors: [Int32], until running: [Running]) -> [Bool] {
         var polled = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         var milliseconds: Int32 = -1
-        if let first = running.lazy.filter({ !$0.isKilled }).map(\.deadline).min() {
-            let left = ContinuousClock.now.duration(to: first).components
+        if let left = running.lazy.filter({ !$0.isKilled }).map(\.left).min() {
             // A moment more, so that the deadline is over when the wait is.
-            milliseconds = Int32(clamping: max(0, left.seconds * 1_000 + left.attoseconds / 1_000_000_000_000_000) + 1)
+            milliseconds = Int32(clamping: min(max(0, left) + 1, lookMilliseconds))
         }
         let count = Glibc.poll(&polled, nfds_t(polled.count), milliseconds)
         return polled.map { count > 0 && $0.revents != 0 }

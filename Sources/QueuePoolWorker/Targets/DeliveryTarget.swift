@@ -4,6 +4,7 @@
 
 package import QueuePoolCore
 package import QueuePoolCurl
+import QueuePoolRuntime
 
 /// Somewhere that messages are delivered to.
 package protocol DeliveryTarget: Sendable {
@@ -26,9 +27,11 @@ public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertib
 
 package enum DeliveryURL {
     /// The target of `stdout:`, `exec:CMD`, `http(s)://`, `smtp://` or `smtps://`; reads a password from where it is.
-    /// - Parameter concurrency: deliveries under way at one time, at most.
+    /// - Parameters:
+    ///   - concurrency: deliveries under way at one time, at most.
+    ///   - clock: by which a command's and a mail server's time is over.
     package static func target(
-        _ text: String, engine: CurlEngine, concurrency: Int = 64
+        _ text: String, engine: CurlEngine, concurrency: Int = 64, clock: any Clock = SystemClock()
     ) throws(DeliveryURLError) -> any DeliveryTarget {
         guard let colon = text.firstIndex(of: ":") else { throw .refused("A delivery target needs a scheme") }
         let scheme = text[..<colon].lowercased()
@@ -39,7 +42,7 @@ package enum DeliveryURL {
             return StandardOutputTarget()
         case "exec":
             guard !rest.isEmpty else { throw .refused("exec: needs a command") }
-            return CommandTarget(command: rest)
+            return CommandTarget(command: rest, clock: clock)
         case "http", "https":
             guard rest.hasPrefix("//"), rest.count > 2 else { throw .refused("\(scheme): needs a host") }
             return WebhookTarget(url: text, engine: engine)
@@ -47,7 +50,8 @@ package enum DeliveryURL {
             let url = try MailURL(scheme: scheme, rest)
             return MailTarget(
                 url: "\(scheme)://\(url.authority)", user: url.user, password: try url.readPassword(),
-                requiresTLS: url.requiresTLS, engine: MailEngine(threadsMax: concurrency))
+                requiresTLS: url.requiresTLS,
+                engine: MailEngine(threadsMax: concurrency, now: { clock.now().milliseconds }))
         default: throw .refused("The scheme of a delivery target is not known")
         }
     }

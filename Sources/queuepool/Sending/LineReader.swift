@@ -64,6 +64,7 @@ struct LineReader: ~Copyable {
     /// A terminal or pipe is waited for without holding a thread, so that Ctrl-C is heard.
     private mutating func fill() async throws {
         var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        // In real time, as whoever types has no other.
         while poll(&state, 1, 0) == 0 { try await Task.sleep(for: .milliseconds(20)) }
         let room = 262_144
         var count = 0

@@ -4,6 +4,7 @@
 
 import Glibc
 import QueuePoolCore
+import QueuePoolRuntime
 
 /// Sends the lines of one input, chunk after chunk.
 struct SendRun {
@@ -20,8 +21,9 @@ struct SendRun {
     let journal: SendJournal?
     let display: Display
     private var answers = true
-    private let start = ContinuousClock.now
-    private var lastBar: ContinuousClock.Instant?
+    private let clock: any Clock
+    private let start: Timestamp
+    private var lastBar: Timestamp?
     private(set) var progress = SendProgress()
 
     /// How progress is shown on standard error.
@@ -33,8 +35,15 @@ struct SendRun {
         case lines
     }
 
-    init(client: any HTTPClient, url: String, runID: String, journal: SendJournal?, bytesTotal: Int?, display: Display)
-    {
+    /// - Parameters:
+    ///   - bytesTotal: the length of the input; `nil` if nobody knows.
+    ///   - clock: of the waits between tries, and of what is shown.
+    init(
+        client: any HTTPClient, url: String, runID: String, journal: SendJournal?, bytesTotal: Int?, display: Display,
+        clock: any Clock = SystemClock()
+    ) {
+        self.clock = clock
+        start = clock.now()
         self.client = client
         self.url = url
         self.runID = runID
@@ -43,7 +52,7 @@ struct SendRun {
         progress.bytesTotal = bytesTotal
     }
 
-    var elapsedSeconds: Double { (ContinuousClock.now - start) / .seconds(1) }
+    var elapsedSeconds: Double { Double(clock.now() - start) / 1_000 }
 
     /// - Throws: `CommandFailure` when the send cannot go on, `CancellationError` after Ctrl-C. What was acknowledged is
     ///   remembered in either case.
@@ -106,7 +115,7 @@ struct SendRun {
             case .stop(let failure): throw failure
             case .again(let seconds):
                 show(final: false)
-                try await Task.sleep(for: .seconds(seconds))
+                await clock.sleep(milliseconds: Int64(seconds * 1_000))
             }
         }
     }
@@ -132,8 +141,8 @@ struct SendRun {
 
     /// Shows the bar at most ten times a second, or a line at most once.
     private mutating func show(final: Bool) {
-        let now = ContinuousClock.now
-        let pause: Duration = display == .bar ? .milliseconds(100) : .seconds(1)
+        let now = clock.now()
+        let pause: Int64 = display == .bar ? 100 : 1_000
         guard display != .nothing, final || lastBar.map({ now - $0 > pause }) ?? true else { return }
         lastBar = now
         let text = progress.bar(elapsedSeconds: elapsedSeconds)
