@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolCore
+
 // The one table of settings. A setting that is not here does not exist: its flag, variable or YAML key is refused.
 
 extension Setting {
@@ -94,19 +96,19 @@ extension Setting {
         "pools", flag: "pool", .list, allowed: "NAME=SHARDS, NAME ending in .fifo, SHARDS 1...256",
         text: "A pool to make when it does not exist, such as emails.fifo=8; in YAML also a map from name to shards.")
     package static let maxPools = Setting(
-        "storage.max-pools", flag: "max-pools", .integer(1...100_000), fallback: "1000",
+        "storage.max-pools", flag: "max-pools", .integer(1...100_000), fallback: String(Defaults.poolsMax),
         text: "Pools that the server makes, dead-letter queues among them; those that exist are opened beyond it.")
     package static let maxShards = Setting(
-        "storage.max-shards", flag: "max-shards", .integer(1...100_000), fallback: "1024",
+        "storage.max-shards", flag: "max-shards", .integer(1...100_000), fallback: String(Defaults.shardsMax),
         text: "Shards of all pools together, those of dead-letter queues among them.")
     package static let waitingBytesTotalMax = Setting(
         "storage.waiting-bytes-total-max", flag: "waiting-bytes-total-max", .integer(16_777_216...68_719_476_736),
-        fallback: "268435456",
+        fallback: String(Defaults.waitingBudgetBytes),
         text: "Bytes of memory for messages that wait for all shards together, 512 for each beside its own; a sender "
             + "beyond that gets 503 and Retry-After.")
     package static let cacheBytesTotalMax = Setting(
         "storage.cache-bytes-total-max", flag: "cache-bytes-total-max", .integer(1_048_576...68_719_476_736),
-        fallback: "268435456",
+        fallback: String(Defaults.cacheBytes),
         text: "Bytes of messages that all shards together keep in memory for receives, each an equal part of it.")
     package static let deduplicationEntriesMax = Setting(
         "storage.deduplication-entries-max", flag: "deduplication-entries-max", .integer(1_000...10_000_000_000),
@@ -120,13 +122,15 @@ extension Setting {
         "shard.quota", flag: "quota", .integer(1...1_000_000),
         text: "Requests per second and API action that a shard takes, a batch counting as one; no quota unless set.")
     package static let waitingEntriesMax = Setting(
-        "shard.waiting-entries-max", flag: "waiting-entries-max", .integer(1...10_000_000), fallback: "20000",
+        "shard.waiting-entries-max", flag: "waiting-entries-max", .integer(1...10_000_000),
+        fallback: String(Defaults.waitingEntriesMax),
         text: "Messages that may wait for a shard; a sender beyond that gets 503 and Retry-After.")
     package static let waitingBytesMax = Setting(
         "shard.waiting-bytes-max", flag: "waiting-bytes-max", .integer(1_048_576...17_179_869_184),
-        fallback: "67108864", text: "Bytes of messages that may wait for a shard.")
+        fallback: String(Defaults.waitingBytesMax), text: "Bytes of messages that may wait for a shard.")
     package static let cacheBytes = Setting(
-        "shard.cache-bytes", flag: "cache-bytes", .integer(1_048_576...17_179_869_184), fallback: "33554432",
+        "shard.cache-bytes", flag: "cache-bytes", .integer(1_048_576...17_179_869_184),
+        fallback: String(Defaults.shardCacheBytes),
         text: "Bytes of messages a shard keeps in memory so that a receive need not read the disk.")
 
     // MARK: - Faults for tests -
@@ -154,10 +158,12 @@ extension Setting {
         "worker.shards", flag: "shards", .text, allowed: "shard numbers and ranges such as 0-3 or 0,2,4-7",
         commands: [.work], text: "The shards this worker owns; all unless set.")
     package static let concurrency = Setting(
-        "worker.concurrency", flag: "concurrency", .integer(1...10_000), fallback: "64", commands: [.serve, .work],
+        "worker.concurrency", flag: "concurrency", .integer(1...10_000), fallback: String(Defaults.workerConcurrency),
+        commands: [.serve, .work],
         text: "Message groups worked on side by side.")
     package static let visibilitySeconds = Setting(
-        "worker.visibility-seconds", flag: "visibility-seconds", .integer(2...43_200), fallback: "30",
+        "worker.visibility-seconds", flag: "visibility-seconds", .integer(2...43_200),
+        fallback: String(Defaults.visibilitySeconds),
         commands: [.serve, .work], text: "Visibility timeout of received messages; extended while work goes on.")
     package static let maxAttempts = Setting(
         "worker.max-attempts", flag: "max-attempts", .integer(1...1_000), commands: [.serve, .work],
@@ -169,7 +175,8 @@ extension Setting {
         text: "Seconds since its first receive before a message goes to the dead-letter queue for its attempts; unless "
             + "set 14400 (4 hours), and 0 if max-attempts is set.")
     package static let graceSeconds = Setting(
-        "worker.grace-seconds", flag: "grace-seconds", .integer(0...3_600), fallback: "30", commands: [.serve, .work],
+        "worker.grace-seconds", flag: "grace-seconds", .integer(0...3_600),
+        fallback: String(Defaults.workerGraceSeconds), commands: [.serve, .work],
         text: "Seconds a stop waits for deliveries under way before it releases their messages.")
 
     package static let metricsListen = Setting(

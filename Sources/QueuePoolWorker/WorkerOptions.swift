@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolCore
+
 /// How a worker is run.
 public struct WorkerOptions: Hashable, Sendable {
     /// `http://HOST:PORT` of a queuepool server.
@@ -12,13 +14,13 @@ public struct WorkerOptions: Hashable, Sendable {
     /// Numbers of the shards that are worked on, e.g. `0-3,5`; `nil`: all.
     public var shards: String?
     /// Deliveries under way at one time, 1...10,000.
-    public var concurrency = 64
+    public var concurrency = Defaults.workerConcurrency
     /// 10...43,200; begun anew while a message is worked on.
-    public var visibilitySeconds = 60
+    public var visibilitySeconds = Defaults.visibilitySeconds
     /// What a message has before it is given up.
     public var budget = WorkerBudget()
     /// Time for deliveries under way when the worker is stopped, 0...3,600.
-    public var graceSeconds = 25
+    public var graceSeconds = Defaults.workerGraceSeconds
 
     public init(endpoint: String, pool: String, deliver: [String]) {
         self.endpoint = endpoint

@@ -22,6 +22,7 @@ final class SchedulerStage {
         var limits = SchedulerLimits()
         limits.concurrency = concurrency
         limits.maxAttempts = maxAttempts
+        limits.visibilityMilliseconds = 60_000
         change(&limits)
         self.limits = limits
         scheduler = GroupScheduler(shardCount: shards, targetCount: targets, limits: limits, seed: seed)

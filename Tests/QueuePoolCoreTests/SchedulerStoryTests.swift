@@ -14,6 +14,7 @@ private struct Story {
 
     init(shards: Int = 1, seed: UInt64 = 1, _ change: (inout SchedulerLimits) -> Void = { _ in }) {
         var limits = SchedulerLimits()
+        limits.visibilityMilliseconds = 60_000
         change(&limits)
         visibility = limits.visibilityMilliseconds
         scheduler = GroupScheduler(shardCount: shards, limits: limits, seed: seed)

@@ -55,9 +55,9 @@ package enum QueueDifference: Hashable, Sendable, CustomStringConvertible {
 /// What `pool create` is asked for beside names.
 package struct PoolQueueOptions: Hashable, Sendable {
     /// 0...43,200
-    package var visibilityTimeoutSeconds = 30
+    package var visibilityTimeoutSeconds = Defaults.visibilitySeconds
     /// 60...1,209,600
-    package var retentionSeconds = 345_600
+    package var retentionSeconds = Defaults.retentionSeconds
     /// 1...1,000
     package var maxReceiveCount = 10
     /// Whether each message group has a quota of its own instead of the queue.

@@ -28,11 +28,11 @@ package struct QueueAttributes: Hashable, Sendable {
     /// 1,024...1,048,576
     package var maximumMessageSize = QueueLimits.messageBytesMax
     /// 60...1,209,600
-    package var retentionSeconds = 345_600
+    package var retentionSeconds = Defaults.retentionSeconds
     /// 0...20
     package var receiveWaitSeconds = 0
     /// 0...43,200
-    package var visibilityTimeoutSeconds = 30
+    package var visibilityTimeoutSeconds = Defaults.visibilitySeconds
     package var contentBasedDeduplication = false
     package var deduplicationScope = DeduplicationScope.queue
     package var redrive: RedrivePolicy?

@@ -48,7 +48,7 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
         package var eagerRequestsMax = 4
         /// Requests under way in all. With answers after 20 milliseconds, 64 of ten carry 32,000 handles a second.
         package var requestsMax = 64
-        package var waitingEntriesMax = 20_000
+        package var waitingEntriesMax = Defaults.waitingEntriesMax
         /// Calls that are looked at to fill one request.
         package var searchMax = 64
 

@@ -57,7 +57,8 @@ package struct BatcherLimits: Hashable, Sendable {
     package var waitingBytesMax: Int
 
     package init(
-        requestEntriesMax: Int, requestBytesMax: Int, waitingEntriesMax: Int = 20_000, waitingBytesMax: Int = 64 << 20
+        requestEntriesMax: Int, requestBytesMax: Int, waitingEntriesMax: Int = Defaults.waitingEntriesMax,
+        waitingBytesMax: Int = Defaults.waitingBytesMax
     ) {
         self.requestEntriesMax = requestEntriesMax
         self.requestBytesMax = requestBytesMax

@@ -38,8 +38,8 @@ package struct RequestLimits: Hashable, Sendable {
     package var requestBytesMax = QueueLimits.messageBytesMax
     package var requestsInFlightMax = 8
     /// Entries and bytes that are held, in flight or waiting.
-    package var heldEntriesMax = 20_000
-    package var heldBytesMax = 64 << 20
+    package var heldEntriesMax = Defaults.waitingEntriesMax
+    package var heldBytesMax = Defaults.waitingBytesMax
     /// From acceptance to the answer to the sender, 1...120,000 milliseconds: far inside of SQS's five minutes.
     package var deadlineMilliseconds: Int64 = 30_000 {
         didSet { deadlineMilliseconds = min(max(1, deadlineMilliseconds), 120_000) }

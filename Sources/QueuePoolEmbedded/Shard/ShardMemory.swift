@@ -11,7 +11,6 @@ import Synchronization
 package final class ShardMemory: Sendable {
     /// What one deduplication id takes at most: its place in line, and its share of a table that was just made larger.
     package static let bytesOfKey = 56
-    package static let cacheBytesMaxDefault = 256 << 20
 
     package let cacheBytesMax: Int
     package let keysMax: Int
@@ -19,7 +18,7 @@ package final class ShardMemory: Sendable {
     private let keys = Atomic(0)
 
     /// Bounds of all shards together.
-    package init(cacheBytesMax: Int = cacheBytesMaxDefault, keysMax: Int = .max) {
+    package init(cacheBytesMax: Int = Defaults.cacheBytes, keysMax: Int = .max) {
         self.cacheBytesMax = cacheBytesMax
         self.keysMax = keysMax
     }

@@ -29,7 +29,7 @@ struct ShardInbox {
 /// How shards are kept.
 package struct EmbeddedShardOptions: Sendable {
     /// Bytes of message bodies kept in memory for receivers, beside the index.
-    package var cacheBytesMax = 16 << 20
+    package var cacheBytesMax = Defaults.shardCacheBytes
     /// What all shards of the process may keep together.
     package var memory = ShardMemory()
     /// Files that share the shards of a new data directory.

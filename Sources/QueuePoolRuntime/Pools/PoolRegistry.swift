@@ -44,8 +44,8 @@ package struct QueueTarget: Sendable {
 /// How pools are set up.
 package struct PoolOptions: Sendable {
     /// Messages and bytes that may wait for one shard.
-    package var waitingEntriesMax = 20_000
-    package var waitingBytesMax = 64 << 20
+    package var waitingEntriesMax = Defaults.waitingEntriesMax
+    package var waitingBytesMax = Defaults.waitingBytesMax
     /// What messages may take that wait for all shards together.
     package var waitingBudget = WaitingBudget()
     /// Entries of one commit when no quota limits requests to 10.
@@ -54,8 +54,8 @@ package struct PoolOptions: Sendable {
     /// Requests a second for each action and shard of pools that have no quota of their own; `nil` is no limit.
     package var quota: Int?
     /// Pools and shards of this process, dead-letter queues among them; those that exist are opened beyond it.
-    package var poolsMax = 1_000
-    package var shardsMax = 1_024
+    package var poolsMax = Defaults.poolsMax
+    package var shardsMax = Defaults.shardsMax
 
     package init() {}
 }

@@ -11,13 +11,12 @@ import Synchronization
 package final class WaitingBudget: Sendable {
     /// What a waiting message takes beside its record: its place in line, and whom to answer.
     package static let bytesOfMessage = 512
-    package static let limitDefault = 256 << 20
 
     /// In bytes.
     package let limit: Int
     private let taken = Atomic(0)
 
-    package init(limit: Int = limitDefault) { self.limit = limit }
+    package init(limit: Int = Defaults.waitingBudgetBytes) { self.limit = limit }
 
     /// Bytes taken now.
     package var bytes: Int { taken.load(ordering: .relaxed) }

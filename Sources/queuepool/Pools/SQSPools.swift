@@ -17,8 +17,10 @@ extension PoolBackend: ExpressibleByArgument {}
 
 /// Settings of queues that are made.
 struct QueueOptions: ParsableArguments {
-    @Option(help: "Seconds a received message is hidden, 0...43200.") var visibilityTimeout = 30
-    @Option(help: "Seconds a message is kept, 60...1209600.") var retention = 345_600
+    @Option(help: "Seconds a received message is hidden, 0...43200.")
+    var visibilityTimeout = Defaults.visibilitySeconds
+    @Option(help: "Seconds a message is kept, 60...1209600.")
+    var retention = Defaults.retentionSeconds
     @Option(help: "Deliveries after which a message goes to the dead-letter queue, 1...1000.") var maxReceiveCount = 10
     @Flag(help: "Give each message group a quota of its own (FifoThroughputLimit perMessageGroupId).")
     var highThroughput = false

@@ -1,0 +1,29 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// A default that is written in two places becomes two defaults. Those that more than one part knows are here.
+
+/// What holds where nothing else is said.
+package enum Defaults {
+    /// Messages and bytes that may wait for one shard.
+    package static let waitingEntriesMax = 20_000
+    package static let waitingBytesMax = 64 << 20
+    /// What messages may take, in bytes, that wait for all shards of a process.
+    package static let waitingBudgetBytes = 256 << 20
+    /// Bytes of bodies that one embedded shard keeps for receivers.
+    package static let shardCacheBytes = 32 << 20
+    /// Bytes of bodies that all embedded shards of a process keep.
+    package static let cacheBytes = 256 << 20
+    /// For how long a queue hides what it gave out; and for how long a worker has it hidden at a time.
+    package static let visibilitySeconds = 30
+    /// For how long a queue keeps a message: four days.
+    package static let retentionSeconds = 345_600
+    /// Pools and shards of one process, beside those that exist when it starts.
+    package static let poolsMax = 1_000
+    package static let shardsMax = 1_024
+    /// Deliveries that a worker has under way at once.
+    package static let workerConcurrency = 64
+    /// For how long deliveries under way may go on when a worker is told to stop.
+    package static let workerGraceSeconds = 30
+}
