@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import QueuePoolCore
+import QueuePoolTestSupport
 import Synchronization
 import Testing
 
@@ -163,12 +165,14 @@ struct SendRunTests {
         return open(path, O_RDONLY)
     }
 
-    private func send(_ text: String, to server: ScriptedServer, runID: String = "run") async throws -> SendProgress {
+    private func send(
+        _ text: String, to server: ScriptedServer, runID: String = "run", clock: HastyClock = HastyClock()
+    ) async throws -> SendProgress {
         let descriptor = try input(text)
         defer { close(descriptor) }
         var run = SendRun(
             client: server, url: "http://h/v1/pools/p.fifo/messages", runID: runID, journal: nil,
-            bytesTotal: text.utf8.count, display: .nothing)
+            bytesTotal: text.utf8.count, display: .nothing, clock: clock)
         try await run.run(descriptor: descriptor)
         return run.progress
     }
@@ -188,6 +192,15 @@ struct SendRunTests {
         #expect(progress.sent == 2)
         #expect(progress.duplicates == 2)
         #expect(server.ids.count == 2)
+    }
+
+    @Test func `waits between tries by its clock`() async throws {
+        let clock = HastyClock()
+        let start = clock.now()
+        // The later ones are up to seconds each; on this clock nobody waits.
+        let server = ScriptedServer(script: Array(repeating: 503, count: 12) + [200])
+        let progress = try await send("{\"group\":\"g\"}\n", to: server, clock: clock)
+        #expect(progress.sent == 1 && clock.now() - start > 1_000)
     }
 
     @Test func `the same input under the same run id is known, under another it is not`() async throws {

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import QueuePoolCore
+import QueuePoolTestSupport
 import Testing
 
 @testable import QueuePoolCurl
@@ -99,8 +101,26 @@ import Testing
     func `gives a server up that is silent for too long`(word: String, result: MailResult) async throws {
         let server = try #require(MailServer { said, _ in said == word ? nil : MailServer.usual(said) })
         defer { server.close() }
-        let engine = MailEngine(limits: Self.limits(300))
-        #expect(await engine.send(Self.mail(server)) == result)
+        let clock = ManualClock()
+        let engine = MailEngine(now: { clock.now().milliseconds })
+        let waiting = Task { await engine.send(Self.mail(server)) }
+        let isWaited = {
+            word == "GREETING"
+                ? server.seen.connections == 1
+                : server.seen.lines.contains { $0.hasPrefix(word == "DOT" ? "." : word) }
+        }
+        while !isWaited() { try await Task.sleep(for: .milliseconds(10)) }
+        clock.advance(milliseconds: 600_001)
+        #expect(await waiting.value == result)
+    }
+
+    @Test func `counts silence by its clock alone`() async throws {
+        let server = try #require(MailServer { word, _ in MailServer.usual(word) })
+        defer { server.close() }
+        let clock = ManualClock()
+        let engine = MailEngine(idleSeconds: 600, limits: Self.limits(0), now: { clock.now().milliseconds })
+        // No time passes, so no silence is too long.
+        for _ in 0..<3 { #expect(await engine.send(Self.mail(server)) == .taken(codes: [250])) }
     }
 
     @Test(arguments: [("DATA", "the mail was not begun"), ("DOT", "the mail was given")])

@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolCore
+import QueuePoolTestSupport
 import Testing
 
 @testable import QueuePoolCurl
@@ -62,6 +64,41 @@ import Testing
             guard case .failure(let failure) = outcome else { return #expect(Bool(false), "a poll was answered") }
             #expect(failure.error == .timeout)
         }
+    }
+
+    @Test func `what gets no room in time fails unsent, by the engine's clock`() async throws {
+        let silent = try #require(AnsweringServer(answer: nil))
+        let clock = ManualClock()
+        let engine = CurlEngine(now: { clock.now().milliseconds }) { _ in 1 }
+        defer {
+            engine.shutdown()
+            silent.close()
+        }
+        func poll(_ milliseconds: Int) -> HTTPRequest {
+            HTTPRequest(
+                method: "GET", url: "http://127.0.0.1:\(silent.port)/", timeoutMilliseconds: milliseconds, lane: .polls)
+        }
+        let first = Task { await engine.outcome(poll(3_600_000)) }
+        while silent.requests.isEmpty { try await Task.sleep(for: .milliseconds(10)) }
+        let second = Task { await engine.outcome(poll(1_800_000)) }
+        // As often as it takes: the second may not have been handed in yet.
+        let advance = Task {
+            while !Task.isCancelled {
+                clock.advance(milliseconds: 1_800_000)
+                try? await Task.sleep(for: .milliseconds(50))
+            }
+        }
+        guard case .failure(let failure) = await second.value else {
+            return #expect(Bool(false), "a poll was answered")
+        }
+        advance.cancel()
+        #expect(failure.error == .timeout && !failure.wasSent)
+        // The one under way has libcurl's own timeout, in real time.
+        first.cancel()
+        guard case .failure(let failure) = await first.value else {
+            return #expect(Bool(false), "a poll was answered")
+        }
+        #expect(failure.error == .cancelled && failure.wasSent)
     }
 
     @Test func `an answer has the length that its request allows`() async throws {

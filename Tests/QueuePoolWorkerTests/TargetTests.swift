@@ -5,6 +5,8 @@
 import Glibc
 import QueuePoolCore
 import QueuePoolCurl
+import QueuePoolRuntime
+import QueuePoolTestSupport
 import Testing
 
 @testable import QueuePoolWorker
@@ -37,11 +39,12 @@ import Testing
 
 @Suite struct `A command` {
     private static func run(
-        _ command: String, body: String = "", attempt: Int = 1, limit: Duration = .seconds(60)
+        _ command: String, body: String = "", attempt: Int = 1, limit: Duration = .seconds(60),
+        clock: any Clock = SystemClock()
     ) async -> DeliveryOutcome {
         var message = WorkMessage(id: "id-1", handle: "h", group: "g", body: Array(body.utf8))
         message.shardName = "emails-0003.fifo"
-        return await CommandTarget(command: command, limit: limit).deliver(message, attempt: attempt)
+        return await CommandTarget(command: command, limit: limit, clock: clock).deliver(message, attempt: attempt)
     }
 
     @Test func `reads the body on standard input and its facts in the environment`() async {
@@ -81,6 +84,22 @@ import Testing
 
     @Test func `is killed when its time is over`() async {
         #expect(await Self.run("sleep 60 & sleep 60", limit: .milliseconds(200)) == .failed(errorClass: "timeout"))
+    }
+
+    @Test func `is killed when its clock says so`() async throws {
+        let path = "/tmp/queuepool-began-\(getpid()).fifo"
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        let clock = ManualClock()
+        let waiting = Task { await Self.run("echo > \(path); sleep 600", limit: .seconds(3_600), clock: clock) }
+        // The command has begun when its line comes.
+        #expect(await Self.run("read line < \(path)", clock: clock) == .delivered)
+        clock.advance(milliseconds: 3_600_000)
+        #expect(await waiting.value == .failed(errorClass: "timeout"))
+    }
+
+    @Test func `is not killed while its clock stands still`() async {
+        #expect(await Self.run("sleep 0.2", limit: .milliseconds(1), clock: ManualClock()) == .delivered)
     }
 
     @Test func `may take all of its time`() async {
