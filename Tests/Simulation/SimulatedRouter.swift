@@ -13,7 +13,9 @@ final class SimulatedRouter: @unchecked Sendable {
     /// Opens the shards anew, in the order of their numbers; `nil` if they cannot be opened now.
     private let openShards: (Host) -> [any Shard]?
     /// Called for what receivers get.
-    private let onReceived: ([ReceivedMessage]) -> Void
+    private let onReceived: ([ReceivedMessage], Int) -> Void
+    /// Called for visibility timeouts that were set.
+    private let onChanged: (ReceiptHandle, Int) -> Void
     /// Called for what senders bring.
     private let onSent: ([OutgoingMessage]) -> Void
     /// Called for a promise that is broken here.
@@ -21,18 +23,20 @@ final class SimulatedRouter: @unchecked Sendable {
     private static let answerMilliseconds: Int64 = 60_000
     private var requestCount = 0
     private var unanswered: Set<Int> = []
+    private var polls: [Poll] = []
     private(set) var pool: Pool?
     private var shards: [PoolShard] = []
 
     init(
         _ host: Host, _ plan: WorldPlan, openShards: @escaping (Host) -> [any Shard]?,
-        onReceived: @escaping ([ReceivedMessage]) -> Void, onSent: @escaping ([OutgoingMessage]) -> Void,
-        onBroken: @escaping (Promise, String) -> Void
+        onReceived: @escaping ([ReceivedMessage], Int) -> Void, onChanged: @escaping (ReceiptHandle, Int) -> Void,
+        onSent: @escaping ([OutgoingMessage]) -> Void, onBroken: @escaping (Promise, String) -> Void
     ) {
         self.onSent = onSent
         self.onBroken = onBroken
         self.host = host
         self.onReceived = onReceived
+        self.onChanged = onChanged
         self.plan = plan
         self.openShards = openShards
     }
@@ -58,6 +62,7 @@ final class SimulatedRouter: @unchecked Sendable {
         pool = nil
         shards = []
         unanswered = []
+        polls = []
     }
 
     /// Whether every send is answered.
@@ -68,6 +73,20 @@ final class SimulatedRouter: @unchecked Sendable {
         if let count = pool?.router.traffic.total, count != 0 {
             onBroken(.isolation, "\(count) messages count as under way, and none is")
         }
+    }
+
+    /// A receiver's request.
+    final class Poll: @unchecked Sendable {
+        /// `nil` for the whole pool.
+        let shard: Int?
+        fileprivate var since = Timestamp.distantPast
+        fileprivate var waiter: WaiterID?
+        fileprivate var isAbandoned = false
+        fileprivate var answers = 0
+        /// The receiver knows its end; its own.
+        var isOver = false
+
+        init(of shard: Int?) { self.shard = shard }
     }
 
     // MARK: - Requests that arrived
@@ -91,28 +110,52 @@ final class SimulatedRouter: @unchecked Sendable {
     }
 
     func receive(
-        from shard: Int, limit: Int, visibilitySeconds: Int, waitSeconds: Int,
+        from shard: Int?, limit: Int, visibilitySeconds: Int, waitSeconds: Int, poll given: Poll? = nil,
         _ reply: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
     ) {
+        guard let pool else { return }
         let command = ReceiveCommand(limit: limit, visibilitySeconds: visibilitySeconds)
-        pool?.receive(
-            command, from: shards[shard], waitSeconds: waitSeconds, isAbandoned: { false }
+        let poll = given ?? Poll(of: shard)
+        poll.since = host.time.now
+        polls.append(poll)
+        poll.waiter = pool.receive(
+            command, from: shard.map { shards[$0] }, waitSeconds: waitSeconds, isAbandoned: { poll.isAbandoned }
         ) { [self] answer in
-            if case .success(let messages) = answer { onReceived(messages) }
+            poll.answers += 1
+            if poll.answers == 2 { onBroken(.nothingLost, "a receive was answered twice") }
+            polls.removeAll { $0 === poll }
+            if case .success(let messages) = answer { onReceived(messages, visibilitySeconds) }
             reply(answer)
         }
     }
 
+    /// The receiver is gone.
+    func abandon(_ poll: Poll) {
+        poll.isAbandoned = true
+        polls.removeAll { $0 === poll }
+        if let waiter = poll.waiter { pool?.hub.abandoned(waiter) }
+    }
+
+    /// Whether somebody has waited for messages of a shard since then.
+    func hasPoll(of shard: Int, since time: Timestamp) -> Bool {
+        polls.contains { ($0.shard == nil || $0.shard == shard) && $0.since <= time }
+    }
+
     func delete(
-        _ handles: [ReceiptHandle], from shard: Int, _ reply: @escaping @Sendable ([DeleteOutcome]) -> Void
+        _ handles: [ReceiptHandle], from shard: Int?, _ reply: @escaping @Sendable ([DeleteOutcome]) -> Void
     ) {
-        pool?.delete(handles, in: shards[shard], completion: reply)
+        pool?.delete(handles, in: shard.map { shards[$0] }, completion: reply)
     }
 
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)], in shard: Int,
         _ reply: @escaping @Sendable ([Result<VisibilityDecision, ShardError>]) -> Void
     ) {
-        pool?.changeVisibility(changes, in: shards[shard], completion: reply)
+        pool?.changeVisibility(changes, in: shards[shard]) { [self] results in
+            for (change, result) in zip(changes, results) {
+                if case .success(.changed) = result { onChanged(change.handle, change.seconds) }
+            }
+            reply(results)
+        }
     }
 }

@@ -25,6 +25,8 @@ final class SimulatedSender: @unchecked Sendable {
     private var busy: Set<Int> = []
     private var random: SplitMix64
     private var left: Int
+    /// Messages that it still sends while nothing is wrong.
+    private var calmLeft = 0
 
     /// - Parameter count: messages that it sends in all.
     init(_ host: Host, _ world: World, groups: [Int], count: Int, seed: UInt64) {
@@ -35,7 +37,9 @@ final class SimulatedSender: @unchecked Sendable {
         random = SplitMix64(seed: seed)
     }
 
-    var isDone: Bool { (left == 0 || world.isQuiet) && busy.isEmpty && lines.values.allSatisfy(\.isEmpty) }
+    var isDone: Bool {
+        (left == 0 || world.isQuiet) && calmLeft == 0 && busy.isEmpty && lines.values.allSatisfy(\.isEmpty)
+    }
 
     func start() { host.schedule(afterMilliseconds: Int64(random.below(50))) { [self] in go() } }
 
@@ -53,6 +57,24 @@ final class SimulatedSender: @unchecked Sendable {
         }
         send()
         if !isDone { host.schedule(afterMilliseconds: Int64(1 + random.below(400))) { [self] in go() } }
+    }
+
+    /// Sends a few messages more, now and then.
+    func startCalmly() {
+        calmLeft = 6
+        host.schedule(afterMilliseconds: Int64(random.below(2_000))) { [self] in goCalmly() }
+    }
+
+    private func goCalmly() {
+        if calmLeft > 0 {
+            let group = groups[random.below(groups.count)]
+            for _ in 0..<min(calmLeft, 1 + random.below(2)) {
+                lines[group, default: []].append(world.newMessage(in: group))
+                calmLeft -= 1
+            }
+        }
+        send()
+        if !isDone { host.schedule(afterMilliseconds: Int64(500 + random.below(6_000))) { [self] in goCalmly() } }
     }
 
     private func send() {

@@ -30,6 +30,10 @@ extension World {
         Int(String(decoding: message.body, as: UTF8.self)) ?? -1
     }
 
+    static func number(_ message: ReceivedMessage) -> Int {
+        message.withView { Int(String(decoding: $0.body, as: UTF8.self)) ?? -1 }
+    }
+
     static func number(_ message: OutgoingMessage) -> Int {
         message.record.withView { Int(String(decoding: $0.body, as: UTF8.self)) ?? -1 }
     }
@@ -79,16 +83,18 @@ extension World {
     // MARK: - Receiving
 
     /// A target has the message.
-    func handed(_ message: WorkMessage, by worker: SimulatedWorker) {
+    func handed(_ message: WorkMessage, by worker: SimulatedWorker) { handed(message, by: worker.host) }
+
+    func handed(_ message: WorkMessage, by host: Host) {
         let number = World.number(message)
         // A server that was killed has forgotten who holds what. What a worker still holds from before comes again at once,
         // to anybody; order holds among what was received since.
         if let at = receivedAt[message.handle], at < openedAt {
             staleHands[number] = message.id
-            return note("stale", number, worker.host.number)
+            return note("stale", number, host.number)
         }
-        note("handed", number, worker.host.number)
-        tellHanded(number, message.id, by: worker.host.number)
+        note("handed", number, host.number)
+        tellHanded(number, message.id, by: host.number)
     }
 
     private func tellHanded(_ number: Int, _ id: String, by worker: Int) {
@@ -99,11 +105,12 @@ extension World {
     }
 
     /// A queue gave messages out: whoever had one before has it no more.
-    func received(_ messages: [ReceivedMessage]) {
+    func received(_ messages: [ReceivedMessage], seconds: Int) {
+        if isCalm { calmlyReceived(messages, seconds: seconds) }
         if !plan.isRemote { for message in messages { receivedAt[message.handle.text] = time.now } }
         gave(messages)
         for message in messages where message.receiveCount > 1 || isAnyRouterRestarted {
-            checker.lapsed(message: message.withView { Int(String(decoding: $0.body, as: UTF8.self)) ?? -1 })
+            checker.lapsed(message: World.number(message))
         }
     }
 

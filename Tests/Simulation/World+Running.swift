@@ -12,6 +12,7 @@ extension World {
         for router in routers { _ = router.start() }
         for sender in senders { sender.start() }
         for worker in workers { worker.start() }
+        for visitor in visitors { visitor.start() }
         for fault in plan.faults {
             time.schedule(at: SimulatedTime.start + fault.at) { [self] in
                 if !isQuiet { strike(fault) }
@@ -20,10 +21,14 @@ extension World {
         let troubleEnd = time.now + plan.troubleMilliseconds
         while time.steps < plan.steps || time.now < troubleEnd, !isDone, step() {}
         calmDown()
-        let end = time.now + World.quietMilliseconds
-        while !isDone, let at = time.nextAt, at <= end, step() {}
+        advance(to: time.now + World.quietMilliseconds) { [self] in isDone }
+        if plan.endsCalmly, isDone { runCalmly() }
         finish()
         return checker.violations + rules.violations
+    }
+
+    func advance(to end: Timestamp, until isOver: () -> Bool) {
+        while !isOver(), let at = time.nextAt, at <= end, step() {}
     }
 
     private func step() -> Bool {
@@ -32,7 +37,7 @@ extension World {
         return true
     }
 
-    private var isDone: Bool { open.isEmpty && senders.allSatisfy(\.isDone) && routers.allSatisfy(\.isIdle) }
+    var isDone: Bool { open.isEmpty && senders.allSatisfy(\.isDone) && routers.allSatisfy(\.isIdle) }
 
     private func finish() {
         let queued = queuedMessages
@@ -148,7 +153,9 @@ extension World {
             }
             return
         }
+        // What it has opened of the disk is not the next attempt's.
         router.host.crash()
+        machine?.end(withPower: false)
         time.schedule(after: 1_000) { [self] in revive(router) }
     }
 

@@ -24,6 +24,7 @@ final class World: @unchecked Sendable {
     private(set) var senders: [SimulatedSender] = []
     private(set) var workers: [SimulatedWorker] = []
     private(set) var targets: [SimulatedTarget] = []
+    private(set) var visitors: [SimulatedVisitor] = []
     private(set) var service: SimulatedService?
     private(set) var machine: Machine?
     var checker = PromiseChecker(refusalsAreFinal: true)
@@ -32,6 +33,9 @@ final class World: @unchecked Sendable {
     var trace = Trace(capacity: 4_096)
     /// Faults have stopped and nothing new is sent.
     var isQuiet = false
+    /// And all is drained, and a while has passed: nothing is wrong.
+    var isCalm = false
+    var calm = CalmWatch()
     /// From then on nothing takes a message from a worker that lives.
     var calmAt = Timestamp.distantFuture
     /// Of deliveries, apart from the rest.
@@ -81,6 +85,9 @@ final class World: @unchecked Sendable {
                     host("sender", 32 + number), self, groups: groups, count: plan.messagesOfSender,
                     seed: random.next()))
         }
+        for number in 0..<plan.visitorCount {
+            visitors.append(SimulatedVisitor(host("visitor", 48 + number), self, seed: random.next()))
+        }
     }
 
     private func host(_ name: StaticString, _ number: Int) -> Host {
@@ -105,7 +112,9 @@ final class World: @unchecked Sendable {
         return SimulatedRouter(host("router", number), plan) { [unowned self] host in
             openShards(host, seed: seed &+ UInt64(host.life))
         } onReceived: { [unowned self] in
-            received($0)
+            received($0, seconds: $1)
+        } onChanged: { [unowned self] in
+            if isCalm { calmlyChanged($0, seconds: $1) }
         } onSent: { [unowned self] in
             service?.ledger.tookIn($0.map(World.number), router: routers[number].host)
         } onBroken: { [unowned self] in

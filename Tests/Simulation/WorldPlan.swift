@@ -77,6 +77,10 @@ struct WorldPlan: Sendable, CustomStringConvertible {
     let troubleMilliseconds: Int64
     /// Entries of a batch for an embedded shard.
     let batchEntriesMax: Int
+    /// Receivers that are no workers.
+    let visitorCount: Int
+    /// Whether messages are sent when nothing is wrong any more.
+    let endsCalmly: Bool
     let delivery: DeliveryPlan
 
     init(seed: UInt64, steps: Int) {
@@ -106,10 +110,14 @@ struct WorldPlan: Sendable, CustomStringConvertible {
         let isLong = isRemote && random.chance(30)
         troubleMilliseconds = isLong ? 40_000 + Int64(random.below(60_000)) : 0
         batchEntriesMax = random.chance(40) ? 1 + random.below(4) : 256
-        quota = random.chance(12) ? 2 + random.below(4) : largeQuota
+        let smallQuota = random.chance(12) ? 2 + random.below(4) : nil
+        // An extension that a quota refuses again and again comes too late for a short visibility timeout.
+        quota = visibilitySeconds >= 15 ? smallQuota ?? largeQuota : largeQuota
         if isRemote, !faults.isEmpty { faults += WorldPlan.sendFaults(&random, isLong: isLong) }
         delivery = DeliveryPlan(seed: seed, visibilitySeconds: visibilitySeconds)
         self.faults = (faults + delivery.faults).sorted { $0.at < $1.at }
+        visitorCount = random.chance(40) ? 1 + random.below(3) : 0
+        endsCalmly = random.chance(30)
     }
 
     private static func faults(_ random: inout SplitMix64, isRemote: Bool) -> [Fault] {
@@ -147,7 +155,7 @@ struct WorldPlan: Sendable, CustomStringConvertible {
         visibility \(visibilitySeconds) s, \(maxAttempts) attempts, concurrency \(concurrency), quota \(quota ?? 0), \
         waiting at most \(waitingEntriesMax), drift \(driftMax), bursts \(burstMax), \(sharesGroups ? "shared groups, " : "")\
         patience \(patienceMilliseconds) ms, given up after \(giveUpMilliseconds) ms, trouble \(troubleMilliseconds) ms, \
-        batches of \(batchEntriesMax)
+        batches of \(batchEntriesMax), \(visitorCount) visitors\(endsCalmly ? ", a calm end" : "")
         \(delivery)
         """ + faults.map { "\n  " + $0.description }.joined()
     }

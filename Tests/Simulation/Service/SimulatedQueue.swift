@@ -15,6 +15,8 @@ final class SimulatedQueue: @unchecked Sendable {
     private var bodies: [Int64: [UInt8]] = [:]
     private var nextRow: Int64 = 1
     private var numbers: [SequenceNumber: Int] = [:]
+    private var groups: [SequenceNumber: UInt64] = [:]
+    private var invisible: [Int: Timestamp] = [:]
     /// Called for each message that retention dropped.
     var onExpired: ((Int) -> Void)?
     /// Called for each message that was deleted.
@@ -49,7 +51,8 @@ final class SimulatedQueue: @unchecked Sendable {
             nextRow += 1
         }
         for (message, receipt) in zip(messages, receipts) where !receipt.isDuplicate {
-            numbers[receipt.sequence] = message.record.withView { Int(String(decoding: $0.body, as: UTF8.self)) }
+            numbers[receipt.sequence] = World.number(message)
+            groups[receipt.sequence] = message.groupHash
         }
         return receipts
     }
@@ -60,6 +63,9 @@ final class SimulatedQueue: @unchecked Sendable {
         let decision = index.receive(
             limit: limit, visibilityMilliseconds: Int64(seconds) * 1_000, attemptID: attemptID, now: time.now)
         expire(decision.expired)
+        for entry in decision.received {
+            if let number = numbers[entry.sequence] { invisible[number] = time.now + Int64(seconds) * 1_000 }
+        }
         return decision.received.map { entry in
             ReceivedMessage(
                 handle: entry.handle, messageID: MessageID(shard: entry.handle.shard, sequence: entry.sequence),
@@ -85,7 +91,25 @@ final class SimulatedQueue: @unchecked Sendable {
 
     func changeVisibility(_ handle: ReceiptHandle, seconds: Int) -> VisibilityDecision {
         index.advance(to: time.now)
-        return index.changeVisibility(handle, milliseconds: Int64(seconds) * 1_000, now: time.now)
+        let decision = index.changeVisibility(handle, milliseconds: Int64(seconds) * 1_000, now: time.now)
+        if decision == .changed, let number = numbers[handle.sequence] {
+            invisible[number] = time.now + Int64(seconds) * 1_000
+        }
+        return decision
+    }
+
+    /// Until when nobody else receives a message that was received; `nil` for one that is not here.
+    func invisibleUntil(_ number: Int) -> Timestamp? { invisible[number] }
+
+    /// Two messages of a group of which the earlier one is made visible before the later one.
+    func wrongOrder(_ released: [ReceiptHandle]) -> (earlier: Int, later: Int)? {
+        for (place, handle) in released.enumerated() {
+            guard let group = groups[handle.sequence], let number = numbers[handle.sequence] else { continue }
+            for later in released[(place + 1)...] where groups[later.sequence] == group {
+                if later.sequence > handle.sequence, let other = numbers[later.sequence] { return (number, other) }
+            }
+        }
+        return nil
     }
 
     /// Drops what is past retention.
@@ -103,7 +127,8 @@ final class SimulatedQueue: @unchecked Sendable {
     }
 
     private func finish(_ handle: ReceiptHandle, isExpiry: Bool) {
-        numbers[handle.sequence] = nil
+        if let number = numbers.removeValue(forKey: handle.sequence) { invisible[number] = nil }
+        groups[handle.sequence] = nil
         nextRow += 1
         index.finishDelete(handle, isDurable: true, isExpiry: isExpiry, deletionRow: nextRow, now: time.now)
         for row in index.takeFinishedRows() { bodies[row] = nil }

@@ -197,6 +197,10 @@ final class SimulatedService: @unchecked Sendable {
 
     private func changeBatch(_ body: [UInt8], _ place: Int) throws -> HTTPResponse {
         let request = try body.withUnsafeBytes { try ChangeMessageVisibilityBatchRequest($0) }
+        let released = request.entries.compactMap { try? $0.change() }.filter { $0.seconds == 0 }.map(\.handle)
+        if let (earlier, later) = queues[place].wrongOrder(released) {
+            onBroken?(.order, earlier, "was given back before message \(later), which follows it")
+        }
         return answer(request.entries, place) { entry in
             guard let change = try? entry.change() else { return .invalidHandle(entry.handleText) }
             let decision = queues[place].changeVisibility(change.handle, seconds: change.seconds)
