@@ -105,6 +105,19 @@ struct PolledMessagesTests {
         }
     }
 
+    @Test("get a short timeout set anew sooner: whoever gets them extends it at half")
+    func renewalOfShortTimeouts() {
+        for (later, expected) in [(Int64(375), false), (376, true)] {
+            var polled = PolledMessages(seed: 1)
+            _ = polled.ask(limit: 10, visibilitySeconds: 3, patienceSeconds: 20, now: start)
+            let (messages, groups) = batch([("a1", 1)])
+            let end = PolledMessages.PollEnd(
+                .success(messages), groups: groups, visibilitySeconds: 3, startedAt: start)
+            _ = polled.pollEnded(end, now: start)
+            #expect(polled.take(limit: 10, visibilitySeconds: 3, now: start + later).mustRenew == expected)
+        }
+    }
+
     @Test("pause when a poll comes back empty before its time, so that a queue that does not wait is not hammered")
     func impatientService() {
         var polled = PolledMessages(seed: 1)

@@ -79,7 +79,7 @@ struct FailingWorld: Sendable, CustomStringConvertible {
             \(plan)
             The same with fewer faults: \(broken.first?.description ?? "nothing")
             \(least)
-            \(broken.first.map { world.story(of: $0.message, until: $0.time, last: 60) } ?? "")
+            \(broken.first.map { world.story(of: $0.message, until: $0.time, last: 150) } ?? "")
             Replay: SIM_SEED=\(plan.seed) SIM_STEPS=\(plan.steps)
             """
     }

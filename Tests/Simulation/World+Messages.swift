@@ -97,6 +97,13 @@ extension World {
         tellHanded(number, message.id, by: host.number)
     }
 
+    /// Held from before, and received again while it was delivered: that delivery counts.
+    func tellOfStaleHand(_ message: Int) {
+        guard let id = staleHands[message], !finished.contains(message) else { return }
+        checker.lapsed(message: message)
+        tellHanded(message, id, by: -1)
+    }
+
     private func tellHanded(_ number: Int, _ id: String, by worker: Int) {
         staleHands[number] = nil
         // Also what nobody was told to be accepted comes to an end.
@@ -128,11 +135,7 @@ extension World {
 
     func deleted(_ message: Int) {
         note("deleted", message, 0)
-        // Held from before, and received again while it was delivered: that delivery counts.
-        if let id = staleHands[message], !finished.contains(message) {
-            checker.lapsed(message: message)
-            tellHanded(message, id, by: -1)
-        }
+        tellOfStaleHand(message)
         finish(message) { checker.deleted(message: $0, now: time.now) }
     }
 

@@ -54,6 +54,7 @@ extension World {
     private func noteRemovals(_ queued: Set<Int>) {
         for message in asked.sorted() where !finished.contains(message) && !queued.contains(message) {
             note("removed", message, 0)
+            tellOfStaleHand(message)
             finish(message) { checker.removed(message: $0, now: time.now) }
         }
     }

@@ -21,6 +21,10 @@ package struct KeptMessages: Sendable {
         let until: Timestamp
     }
 
+    /// For how long messages may be kept and still be handed over as they are. Whoever gets them counts the timeout from
+    /// then, and has them extended at half of it: what was kept, and all ways to and fro, must fit in the other half.
+    static func freshMilliseconds(visibilitySeconds: Int) -> Int64 { min(1_000, Int64(visibilitySeconds) * 125) }
+
     /// What a receiver gets, and what is to be done besides.
     package struct Given: Sendable {
         package var messages: [ReceivedMessage]
@@ -65,7 +69,9 @@ package struct KeptMessages: Sendable {
         defer { batches[shard] = line.isEmpty ? nil : line }
         var given = Given(
             messages: Array(batch.messages.prefix(limit)),
-            mustRenew: batch.visibilitySeconds != visibilitySeconds || now - batch.askedAt > 1_000, released: [])
+            mustRenew: batch.visibilitySeconds != visibilitySeconds
+                || now - batch.askedAt > KeptMessages.freshMilliseconds(visibilitySeconds: visibilitySeconds),
+            released: [])
         guard batch.messages.count > limit else { return given }
         let taken = Set(given.messages.map(KeptMessages.group))
         var left = batch

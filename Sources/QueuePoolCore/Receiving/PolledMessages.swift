@@ -117,7 +117,9 @@ package struct PolledMessages: Sendable {
         _ batch: Batch, _ limit: Int, _ visibilitySeconds: Int, _ now: Timestamp, _ asked: inout Asked
     ) {
         if !Mutation.polledTimeoutIsNotRenewed.isOn {
-            asked.mustRenew = batch.visibilitySeconds != visibilitySeconds || now - batch.receivedAt > 1_000
+            asked.mustRenew =
+                batch.visibilitySeconds != visibilitySeconds
+                || now - batch.receivedAt > KeptMessages.freshMilliseconds(visibilitySeconds: visibilitySeconds)
         }
         asked.given = Array(batch.messages.prefix(limit))
         guard batch.messages.count > limit else { return }
