@@ -14,15 +14,19 @@ final class Wire: @unchecked Sendable {
     /// Until when nothing goes to or from these hosts, by their names' places in the world.
     var cutOff: [ObjectIdentifier: Timestamp] = [:]
 
-    init(_ time: SimulatedTime, seed: UInt64) {
+    private let longestWay: Int
+
+    /// - Parameter longestWay: milliseconds.
+    init(_ time: SimulatedTime, longestWay: Int, seed: UInt64) {
         self.time = time
+        self.longestWay = longestWay
         random = SplitMix64(seed: seed)
     }
 
     /// Has `body` carried out at the other end, if it is alive then.
     func send(from sender: Host, to receiver: Host, _ body: @escaping @Sendable () -> Void) {
         guard sender.isAlive else { return }
-        let delay = Int64(1 + random.below(random.chance(2) ? 800 : 8))
+        let delay = Int64(1 + random.below(random.chance(2) ? longestWay : 8))
         if random.chance(loss) || isCutOff(sender) || isCutOff(receiver) { return }
         time.schedule(after: delay, on: receiver) { [self] in
             if !isCutOff(receiver) { body() }

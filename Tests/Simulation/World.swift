@@ -67,7 +67,7 @@ final class World: @unchecked Sendable {
         self.plan = plan
         random = SplitMix64(seed: plan.seed ^ 0x5EED)
         deliveryRandom = SplitMix64(seed: plan.seed ^ 0xDE11)
-        wire = Wire(time, seed: random.next())
+        wire = Wire(time, longestWay: plan.longestWay, seed: random.next())
         if plan.isRemote { service = makeService() } else { machine = Machine(seed: random.next()) }
         for number in 0..<plan.routerCount { routers.append(makeRouter(number)) }
         for number in 0..<plan.targetCount {

@@ -171,6 +171,11 @@ struct WorldPlan: Sendable, CustomStringConvertible {
         return PoolDefinition(name: name, topology: topology, attributes: "", createdAt: SimulatedTime.start)
     }
 
+    /// The longest that a request or an answer is on its way, milliseconds. Who receives counts a visibility timeout from when
+    /// the answer is read and extends it at half; with the time that a router keeps messages, a tick, and both ways there and
+    /// back, all must fit in the other half: more is beyond what a worker can bear.
+    var longestWay: Int { min(800, visibilitySeconds * 1_000 / 16) }
+
     var attributes: QueueAttributes {
         var attributes = QueueAttributes()
         attributes.visibilityTimeoutSeconds = visibilitySeconds

@@ -12,7 +12,6 @@ import QueuePoolTestSupport
 /// The way from one process to one queue of the service. A request takes a while to get there, and its answer to come
 /// back; without an answer in time the outcome is unknown, as with libcurl.
 final class SimulatedCaller: AWSCaller, @unchecked Sendable {
-    private static let delayMax: Int64 = 1_500
 
     private let host: Host
     private let service: SimulatedService
@@ -20,6 +19,7 @@ final class SimulatedCaller: AWSCaller, @unchecked Sendable {
     private var random: SplitMix64
     private let pace: Pace
     private let receiveSlownessMax: Int64
+    private let longestWay: Int
 
     init(_ host: Host, _ service: SimulatedService, place: Int, plan: WorldPlan, seed: UInt64) {
         self.host = host
@@ -27,7 +27,8 @@ final class SimulatedCaller: AWSCaller, @unchecked Sendable {
         self.place = place
         random = SplitMix64(seed: seed)
         pace = Pace(quota: plan.quota, service)
-        receiveSlownessMax = max(0, Int64(plan.visibilitySeconds) * 250 - SimulatedCaller.delayMax)
+        receiveSlownessMax = max(0, Int64(plan.visibilitySeconds) * 125 - 250)
+        longestWay = plan.longestWay
     }
 
     func perform(
@@ -64,7 +65,7 @@ final class SimulatedCaller: AWSCaller, @unchecked Sendable {
     func perform(_ request: AWSRequest) async throws(AWSError) -> HTTPResponse { throw .cancelled }
 
     /// Mostly short, at times long.
-    private func delay() -> Int64 { Int64(1 + random.below(random.chance(3) ? Int(SimulatedCaller.delayMax) : 12)) }
+    private func delay() -> Int64 { Int64(1 + random.below(random.chance(3) ? longestWay : 12)) }
 
     /// How fast the process asks.
     private final class Pace: @unchecked Sendable {
