@@ -29,11 +29,11 @@ import Testing
 
     private static let stepsDefault = 1_000
 
-    /// Worlds that break a rule and are not mended yet; each fails when it is named by `SIM_SEED`. 2473: a message that was
-    /// given up before its server restarted is given up again at its first receive. 2552: a worker's deletes of more than ten
-    /// handles are two requests and cost one token of the quota. 5894: at the calm end a message waits longer than twelve
-    /// seconds. 6913 and 9248: a send is not answered within a minute.
-    private static let openSeeds: Set<UInt64> = [2_473, 2_552, 5_894, 6_913, 9_248]
+    /// Worlds that break a promise and are not mended yet; each fails when it is named by `SIM_SEED`. 2552: a delete that
+    /// waits for another of its handle leaves later than its token of the quota was taken. 9248: under a quota of four
+    /// requests a second, senders that try again each second fill the line of an embedded shard, which has no deadline; what
+    /// waited for longer than the deduplication interval is stored a second time.
+    private static let openSeeds: Set<UInt64> = [2_552, 9_248]
 
     /// Debug builds are many times slower.
     private static var seedCountDefault: Int {
@@ -56,6 +56,8 @@ import Testing
                         let violations = World(plan).run()
                         if !violations.isEmpty { failing.append(FailingWorld(plan: plan, violations: violations)) }
                         if failing.count > 20 { break }
+                        // Other tests want the thread too.
+                        await Task.yield()
                     }
                     return failing
                 }

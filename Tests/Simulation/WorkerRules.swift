@@ -44,6 +44,7 @@ struct WorkerRules {
     private var taken: Set<Int> = []
     private var dead: Set<Int> = []
     private var tries: [Int: Int] = [:]
+    private var givenUp: Set<Int> = []
     private var refused: Set<Int> = []
     private var delivered: Set<Known> = []
     private var doubts: [Known: Int] = [:]
@@ -133,6 +134,9 @@ struct WorkerRules {
             report(.nothingLost, number, now, "is given up as refused, and no target refused it")
         // Where it may have arrived at a target that is gone, time alone decides.
         case "attempts-exhausted" where reason.errorClass != "unknown-outcome":
+            // One that was given up stays so, also when a server that restarted counts its deliveries anew.
+            guard !givenUp.contains(number) else { return }
+            givenUp.insert(number)
             let tried = tries[number, default: 0]
             guard tried + message.receiveCount - 1 < attempts else { return }
             report(

@@ -18,8 +18,8 @@ struct CalmWatch {
 }
 
 extension World {
-    /// After which old long polls are over, pauses after failures too.
-    private static let restMilliseconds: Int64 = 40_000
+    /// After which old long polls are over, pauses after failures too, and what was received before is visible again.
+    private static let restMilliseconds: Int64 = 65_000
     private static let calmMilliseconds: Int64 = 600_000
     private static let tickMilliseconds: Int64 = 500
     /// A router may keep what a poll brought for five seconds; the rest is for the ways, some of which are slow.
