@@ -70,10 +70,7 @@ final class World: @unchecked Sendable {
         wire = Wire(time, longestWay: plan.longestWay, seed: random.next())
         if plan.isRemote { service = makeService() } else { machine = Machine(seed: random.next()) }
         for number in 0..<plan.routerCount { routers.append(makeRouter(number)) }
-        for number in 0..<plan.targetCount {
-            _ = number
-            targets.append(SimulatedTarget(self, seed: random.next()))
-        }
+        for _ in 0..<plan.targetCount { targets.append(SimulatedTarget(self, seed: random.next())) }
         for number in 0..<plan.workerCount {
             workers.append(SimulatedWorker(host("worker", 16 + number), self, seed: random.next()))
         }

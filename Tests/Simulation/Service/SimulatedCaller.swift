@@ -12,7 +12,6 @@ import QueuePoolTestSupport
 /// The way from one process to one queue of the service. A request takes a while to get there, and its answer to come
 /// back; without an answer in time the outcome is unknown, as with libcurl.
 final class SimulatedCaller: AWSCaller, @unchecked Sendable {
-
     private let host: Host
     private let service: SimulatedService
     private let place: Int
