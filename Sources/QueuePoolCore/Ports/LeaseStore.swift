@@ -42,11 +42,14 @@ package struct WorkerHeartbeat: Hashable, Sendable {
     package var beat: Int
     /// The worker's wall clock at the renewal: shown to people, compared with nothing.
     package var renewedAt: Timestamp
+    /// The worker gives up what it owns and takes nothing more: nobody hands it a shard, and none is kept for it.
+    package var isLeaving: Bool
 
-    package init(worker: WorkerID, beat: Int, renewedAt: Timestamp) {
+    package init(worker: WorkerID, beat: Int, renewedAt: Timestamp, isLeaving: Bool = false) {
         self.worker = worker
         self.beat = beat
         self.renewedAt = renewedAt
+        self.isLeaving = isLeaving
     }
 }
 
