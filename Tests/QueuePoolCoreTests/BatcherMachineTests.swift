@@ -95,6 +95,39 @@ private struct Stage {
         #expect(stage.batcher.heldEntries == 0 && stage.batcher.heldBytes == 0 && stage.strangers == 0)
     }
 
+    @Test func `refuses what waited until its deadline, with its followers, and sends the rest`() {
+        var stage = Stage()
+        stage.send(1)
+        let order = RequestOrder()
+        stage.now = stage.now + 1_000
+        stage.send(2, 3, order: order)
+        stage.now = stage.now + 20_000
+        stage.send(4)
+        // Its token of the quota was gone again when the shard asked: a request may be formed late.
+        stage.now = stage.now + 9_999
+        #expect(stage.pull(0) == 3, "the first alone has waited for 30 seconds")
+        #expect(stage.told == [1] && stage.errors[1] == .overloaded(retryAfterMilliseconds: 1_000))
+        stage.send(5)
+        stage.now = stage.now + 30_000
+        stage.send(6)
+        #expect(stage.told == [1, 5], "what is under way is not told by the deadline")
+        stage.answer(0, Stage.stored(3))
+        #expect(stage.told == [1, 5, 2, 3, 4] && stage.errors.count == 2)
+        #expect(stage.pull(1) == 1 && stage.batcher.heldEntries == 1 && stage.batcher.heldBytes == 2)
+    }
+
+    @Test func `tells later entries of a request that an earlier one came to its deadline`() {
+        var stage = Stage(requestEntriesMax: 1)
+        let order = RequestOrder()
+        stage.send(1)
+        stage.send(2, 3, order: order)
+        #expect(stage.pull(0) == 1)
+        stage.ring(after: 30_000)
+        #expect(stage.told == [2, 3] && stage.errors.count == 2 && order.failure(before: 2, group: 1) != nil)
+        stage.answer(0, Stage.stored(1))
+        #expect(stage.told == [2, 3, 1] && stage.announced == [0] && stage.batcher.heldEntries == 0)
+    }
+
     @Test func `gives nothing to a second pull, and tells nobody of a second answer`() {
         var stage = Stage()
         stage.send(1)

@@ -26,7 +26,7 @@ private final class TestBatcher {
     var waitingEntries: Int { batcher.waitingEntries }
     var waitingBytes: Int { batcher.waitingBytes }
 
-    func accept(_ entries: [BatcherEntry<Int>]) -> Bool { batcher.accept(entries) }
+    func accept(_ entries: [BatcherEntry<Int>]) -> Bool { batcher.accept(entries, now: start) }
     func next(now: Timestamp) -> Batcher<Int>.Step { batcher.next(now: now) }
     func finished(_ request: Request) { batcher.finished(request) }
 

@@ -101,9 +101,7 @@ final class SimulatedRouter: @unchecked Sendable {
         unanswered.insert(number)
         // Two deadlines of a send, and then some: whoever waits is told something.
         host.schedule(afterMilliseconds: SimulatedRouter.answerMilliseconds) { [self] in
-            // What waits for a shard that stores whole batches has bounds, and no deadline: under a small quota it may wait long.
-            let mayWait = plan.quota != nil && !plan.isRemote
-            if unanswered.contains(number), !mayWait {
+            if unanswered.contains(number) {
                 onBroken(.nothingLost, "a send was not answered for a minute")
             }
         }

@@ -11,9 +11,10 @@ extension Batcher {
 
     package mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
         var effects: [Effect] = []
+        expire(now, &effects)
         switch event {
         case .accept(let entries):
-            if accept(entries) { announce(now, &effects) } else { refuse(entries, &effects) }
+            if accept(entries, now: now) { announce(now, &effects) } else { refuse(entries, &effects) }
         case .answered(let id, let answers): answered(id, answers, now, &effects)
         case .timer:
             wakesAt = nil
@@ -27,15 +28,25 @@ extension Batcher {
     ) -> (messages: [OutgoingMessage], effects: [Effect]) {
         guard announced == id else { return ([], []) }
         announced = nil
-        guard case .send(let request, let refused) = next(now: now) else { return ([], []) }
-        if !request.isEmpty { underWay = (id, request) }
         var effects: [Effect] = []
+        expire(now, &effects)
+        guard case .send(let request, let refused) = next(now: now) else { return ([], effects) }
+        if !request.isEmpty { underWay = (id, request) }
         // A request of nothing but refusals leaves the way free for the next.
         announce(now, &effects)
         for refusal in refused where !Mutation.refusalIsNotTold.isOn {
             effects.append(.complete(refusal.entry.ticket, .failure(refusal.error)))
         }
         return (request.map(\.message), effects)
+    }
+
+    // No timer of its own: while something waits, an answer is on its way or the quota's timer is set.
+    private mutating func expire(_ now: Timestamp, _ effects: inout [Effect]) {
+        if Mutation.batchDeadlineIgnored.isOn { return }
+        for (entry, error) in expire(now: now) {
+            entry.noteFailure(error)
+            effects.append(.complete(entry.ticket, .failure(error)))
+        }
     }
 
     private mutating func announce(_ now: Timestamp, _ effects: inout [Effect]) {

@@ -6,7 +6,9 @@ import DequeModule
 
 // Turns single sends into batch requests for a shard that stores a batch whole, one batcher a shard. Guarantees: entries
 // leave in the order in which they came, one request at a time; a request stays within the entry and byte limits; what
-// waits is bounded, and whoever comes when it is full is told so at once. There is no linger: a request leaves as soon as
+// waits is bounded, and whoever comes when it is full is told so at once; what waits
+// longer than its deadline, which a small quota or a slow disk can make it, is not sent any more, and its sender is told
+// so: it has tried again long ago, and past the deduplication interval both would be stored. There is no linger: a request leaves as soon as
 // one may, and what arrives while it is under way makes the next one, so batches are as large as the load needs and a lone
 // send waits for nobody. Source: the group commit of databases (Gawlick and Kinkade 1985) and franz-go's sink, which
 // drains whatever has gathered when the previous request returns. A shard that answers for each entry has another sender
@@ -55,11 +57,15 @@ package struct BatcherLimits: Hashable, Sendable {
     package var requestBytesMax: Int
     package var waitingEntriesMax: Int
     package var waitingBytesMax: Int
+    /// From acceptance until its request leaves: far inside of the deduplication interval of five minutes.
+    package var deadlineMilliseconds: Int64
 
     package init(
         requestEntriesMax: Int, requestBytesMax: Int, waitingEntriesMax: Int = Defaults.waitingEntriesMax,
-        waitingBytesMax: Int = Defaults.waitingBytesMax
+        waitingBytesMax: Int = Defaults.waitingBytesMax,
+        deadlineMilliseconds: Int64 = Defaults.sendDeadlineMilliseconds
     ) {
+        self.deadlineMilliseconds = deadlineMilliseconds
         self.requestEntriesMax = requestEntriesMax
         self.requestBytesMax = requestBytesMax
         self.waitingEntriesMax = waitingEntriesMax
@@ -85,9 +91,17 @@ package struct Batcher<Ticket: Sendable>: Sendable {
         case idle
     }
 
+    /// How many entries came at one time.
+    private struct Arrival: Sendable {
+        let at: Timestamp
+        var entries: Int
+    }
+
     package let limits: BatcherLimits
     private var quota: TokenBucket?
     private var waiting: Deque<BatcherEntry<Ticket>> = []
+    /// When the entries of `waiting` came, in their order.
+    private var arrivals: Deque<Arrival> = []
     private var isRequestUnderWay = false
     private(set) package var waitingEntries = 0
     private(set) var waitingBytes = 0
@@ -109,7 +123,8 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     /// Takes entries in, all or none.
     /// - Returns: whether there was room; a lone request larger than the bounds is let in when nothing waits.
-    mutating func accept(_ entries: [BatcherEntry<Ticket>]) -> Bool {
+    mutating func accept(_ entries: [BatcherEntry<Ticket>], now: Timestamp) -> Bool {
+        guard !entries.isEmpty else { return true }
         let bytes = entries.reduce(0) { $0 + $1.message.byteCount }
         if waitingEntries > 0 {
             guard waitingEntries + entries.count <= limits.waitingEntriesMax,
@@ -117,9 +132,29 @@ package struct Batcher<Ticket: Sendable>: Sendable {
             else { return false }
         }
         waiting.append(contentsOf: Mutation.requestReversed.isOn ? entries.reversed() : entries)
+        arrivals.append(Arrival(at: now, entries: entries.count))
         waitingEntries += entries.count
         waitingBytes += bytes
         return true
+    }
+
+    /// Takes out what has waited until its deadline.
+    mutating func expire(now: Timestamp) -> [Refusal] {
+        var late: [Refusal] = []
+        while let oldest = arrivals.first, now - oldest.at >= limits.deadlineMilliseconds {
+            for _ in 0..<oldest.entries {
+                let entry = removeFirst()
+                waitingEntries -= 1
+                waitingBytes -= entry.message.byteCount
+                late.append((entry, entry.earlierFailure ?? .overloaded(retryAfterMilliseconds: 1_000)))
+            }
+        }
+        return late
+    }
+
+    private mutating func removeFirst() -> BatcherEntry<Ticket> {
+        if arrivals[0].entries == 1 { arrivals.removeFirst() } else { arrivals[0].entries -= 1 }
+        return waiting.removeFirst()
     }
 
     /// Takes a token of the quota ahead, for an entry that comes in as paid.
@@ -180,13 +215,13 @@ package struct Batcher<Ticket: Sendable>: Sendable {
         while request.count < limits.requestEntriesMax, let entry = waiting.first {
             if let error = entry.earlierFailure {
                 refused.append((entry, error))
-                waiting.removeFirst()
+                _ = removeFirst()
                 continue
             }
             guard request.isEmpty || bytes + entry.message.byteCount <= limits.requestBytesMax else { break }
             bytes += entry.message.byteCount
             request.append(entry)
-            waiting.removeFirst()
+            _ = removeFirst()
         }
         return request
     }

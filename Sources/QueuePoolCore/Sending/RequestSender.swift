@@ -41,7 +41,7 @@ package struct RequestLimits: Hashable, Sendable {
     package var heldEntriesMax = Defaults.waitingEntriesMax
     package var heldBytesMax = Defaults.waitingBytesMax
     /// From acceptance to the answer to the sender, 1...120,000 milliseconds: far inside of SQS's five minutes.
-    package var deadlineMilliseconds: Int64 = 30_000 {
+    package var deadlineMilliseconds: Int64 = Defaults.sendDeadlineMilliseconds {
         didSet { deadlineMilliseconds = min(max(1, deadlineMilliseconds), 120_000) }
     }
     /// Requests in a row that failed, and milliseconds since the first of them, after which a shard counts as failing.

@@ -11,6 +11,8 @@ package enum Defaults {
     package static let waitingBytesMax = 64 << 20
     /// What messages may take, in bytes, that wait for all shards of a process.
     package static let waitingBudgetBytes = 256 << 20
+    /// From the acceptance of a send until its sender is told: far inside of the deduplication interval.
+    package static let sendDeadlineMilliseconds: Int64 = 30_000
     /// Bytes of bodies that one embedded shard keeps for receivers.
     package static let shardCacheBytes = 32 << 20
     /// Bytes of bodies that all embedded shards of a process keep.

@@ -207,6 +207,11 @@ package enum Mutation: Int, CaseIterable, Sendable {
     /// A target that failed three times is never probed.
     case breakerNeverProbes = 77
 
+    // MARK: - Sending: deadlines
+
+    /// What waits for a whole batch has no deadline.
+    case batchDeadlineIgnored = 78
+
     #if DEBUG
         /// The one that the environment asks for; 0 for none.
         private static let number: Int = {
