@@ -43,6 +43,7 @@ struct Routes: Sendable {
         router.add(middleware: ProblemMiddleware())
         addOperations(router)
         addPools(router)
+        addLeases(router)
         addMessages(router)
         for path in ["/", "/:queue", "/:queue/:name"] as [RouterPath] {
             router.post(path) { request, context in try await sqs(request, context) }
@@ -97,6 +98,39 @@ struct Routes: Sendable {
         router.post("/v1/pools/:pool/purge") { _, context in
             let pool = try pool(context)
             return await Routes.reply { admin.purge(pool, reply: $0) }
+        }
+    }
+
+    private func addLeases(_ router: Hummingbird.Router<Context>) {
+        guard let store = service.registry.leases else { return }
+        let leases = LeaseService(leases: store)
+        router.get("/v1/pools/:pool/leases") { _, context in
+            let pool = try pool(context)
+            return await Routes.reply { leases.table(pool, reply: $0) }
+        }
+        router.put("/v1/pools/:pool/leases/:shard") { request, context in
+            let pool = try pool(context)
+            let shard = context.parameters.get("shard") ?? ""
+            let body = try await collect(request)
+            return try await Routes.throwingReply { (reply) throws(Problem) in
+                try leases.write(pool, shard, body, reply: reply)
+            }
+        }
+        router.put("/v1/pools/:pool/workers/:worker") { request, context in
+            let pool = try pool(context)
+            let worker = context.parameters.get("worker") ?? ""
+            let body = try await collect(request)
+            return try await Routes.throwingReply { (reply) throws(Problem) in
+                try leases.renew(pool, worker, body, reply: reply)
+            }
+        }
+        router.delete("/v1/pools/:pool/workers/:worker") { request, context in
+            let pool = try pool(context)
+            let worker = context.parameters.get("worker") ?? ""
+            let beat = request.uri.queryParameters["beat"].map(String.init)
+            return try await Routes.throwingReply { (reply) throws(Problem) in
+                try leases.remove(pool, worker, beat: beat, reply: reply)
+            }
         }
     }
 
@@ -221,6 +255,14 @@ struct Routes: Sendable {
 
     static func reply(_ body: (@escaping Reply) -> Void) async -> Response {
         await withCheckedContinuation { continuation in body { continuation.resume(returning: $0) } }.response
+    }
+
+    private static func throwingReply(_ body: (@escaping Reply) throws(Problem) -> Void) async throws -> Response {
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Answer, any Error>) in
+            do throws(Problem) { try body { continuation.resume(returning: $0) } } catch {
+                continuation.resume(throwing: error)
+            }
+        }.response
     }
 
     private static func idempotencyKey(_ request: Request) throws -> IdempotencyKey? {

@@ -51,9 +51,10 @@ package enum PoolOwnership: Hashable, Sendable {
 }
 
 extension PoolRegistry {
-    /// Whether this server may open the pool's shards, and remove them.
+    /// Whether this process may open the pool's shards, and remove them.
     func isOurs(_ pool: PoolDefinition) -> Bool {
-        if case .foreign = PoolOwnership(of: pool, in: directory) { false } else { true }
+        if let only = options.only, !only.contains(pool.name.text) || pool.isDeleting { return false }
+        return if case .foreign = PoolOwnership(of: pool, in: directory) { false } else { true }
     }
 
     /// What is stored, after this server's directory and the pools in it were written down; for the start.

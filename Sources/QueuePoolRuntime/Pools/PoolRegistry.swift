@@ -56,6 +56,8 @@ package struct PoolOptions: Sendable {
     /// Pools and shards of this process, dead-letter queues among them; those that exist are opened beyond it.
     package var poolsMax = Defaults.poolsMax
     package var shardsMax = Defaults.shardsMax
+    /// The pools that this process uses, of which it changes none: a deletion is for others to finish. `nil`: it serves all.
+    package var only: Set<String>?
 
     package init() {}
 }
@@ -77,6 +79,8 @@ package final class PoolRegistry: Sendable {
     let state = Mutex(State())
     let changes = DispatchQueue(label: "queuepool.registry")
     let store: any ControlStore
+    /// Where workers keep their leases; `nil` if there is no place for them.
+    package let leases: (any LeaseStore)?
     let factories: [PoolBackend: any ShardFactory]
     let options: PoolOptions
     /// What the queue attributes, written down by the door that takes them, mean to a shard.
@@ -90,13 +94,14 @@ package final class PoolRegistry: Sendable {
     ///   - factories: pools of a backend that is not among them are refused.
     ///   - report: called, on any thread, with what operators should read in the log.
     package init(
-        store: any ControlStore, factories: [PoolBackend: any ShardFactory], options: PoolOptions,
-        clock: any Clock, directory: DataDirectory? = nil,
+        store: any ControlStore, leases: (any LeaseStore)? = nil, factories: [PoolBackend: any ShardFactory],
+        options: PoolOptions, clock: any Clock, directory: DataDirectory? = nil,
         meaning: @escaping @Sendable (String) -> QueueAttributes,
         report: @escaping @Sendable (PoolEvent) -> Void = { _ in }
     ) {
         self.report = report
         self.store = store
+        self.leases = leases
         self.factories = factories
         self.options = options
         self.clock = clock
