@@ -79,9 +79,10 @@ private final class SlowCaller: AWSCaller {
         let answers = Mutex<[Int]>([])
         func ask(_ handles: [ReceiptHandle]) {
             shard.delete(handles) { outcomes in answers.withLock { $0.append(outcomes.count) } }
-            shard.changeVisibility(handles.map { ($0, 1) }) { outcomes in
+            let known = shard.changeVisibility(handles.map { ($0, 1) }) { outcomes in
                 answers.withLock { $0.append(outcomes.count) }
             }
+            #expect(known == nil)
         }
         ask([])
         ask(handles(shard, 0..<12))
@@ -108,9 +109,7 @@ private final class SlowCaller: AWSCaller {
             Issue.record("\(outcomes)")
             return
         }
-        let decisions = await withCheckedContinuation { done in
-            shard.changeVisibility([(handle, 30)]) { done.resume(returning: $0) }
-        }
+        let decisions = await shard.changeVisibility([(handle, 30)])
         #expect(decisions == [.unavailable])
     }
 
@@ -118,9 +117,7 @@ private final class SlowCaller: AWSCaller {
         let shard = shard(ScriptedCaller { _, _ in refusal("RequestThrottled") })
         let handle = ReceiptHandle(
             shard: shard.tag, sequence: SequenceNumber(rawValue: 0), receiveCount: 1, place: 0, remote: RemoteText("h"))
-        let decisions = await withCheckedContinuation { done in
-            shard.changeVisibility([(handle, 30)]) { done.resume(returning: $0) }
-        }
+        let decisions = await shard.changeVisibility([(handle, 30)])
         #expect(decisions == [.failed(.quotaExceeded(retryAfterMilliseconds: 1_000))])
     }
 

@@ -111,9 +111,7 @@ struct QueueShardTests {
             }
         }
         let shard = shard(caller)
-        let got = try await withCheckedContinuation { done in
-            shard.receive(ReceiveCommand(limit: 10)) { done.resume(returning: $0) }
-        }.get()
+        let got = try await shard.receive(ReceiveCommand(limit: 10)).get()
         let first = try #require(got.first)
         #expect(first.withView { String(decoding: $0.body, as: UTF8.self) } == "hi \u{1F600}")
         #expect(first.receiveCount == 3 && first.remote?.sequence == "18849496460467696128")
@@ -147,9 +145,7 @@ struct QueueShardTests {
                 ]
             ])
         }
-        let messages = try await withCheckedContinuation { done in
-            shard(caller).receive(ReceiveCommand(limit: 10)) { done.resume(returning: $0) }
-        }.get()
+        let messages = try await shard(caller).receive(ReceiveCommand(limit: 10)).get()
         #expect(messages.map { $0.withView { String(decoding: $0.body, as: UTF8.self) } } == ["a1", "b1"])
     }
 
@@ -169,9 +165,7 @@ struct QueueShardTests {
         let told = Mutex<[ShardEvent]>([])
         shard.onEvent { event in told.withLock { $0.append(event) } }
         for _ in 0..<2 {
-            let messages = try await withCheckedContinuation { done in
-                shard.receive(ReceiveCommand(limit: 10)) { done.resume(returning: $0) }
-            }.get()
+            let messages = try await shard.receive(ReceiveCommand(limit: 10)).get()
             #expect(messages.isEmpty)
         }
         let id = try #require(MessageID(uuid))

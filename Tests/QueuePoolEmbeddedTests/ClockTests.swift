@@ -64,9 +64,7 @@ struct ClockTests {
         attributes.retentionSeconds = 60
         let first = try bench.open(attributes)
         _ = try await first.store(("g", "1"))
-        let taken = try await withCheckedContinuation { done in
-            first.receive(ReceiveCommand(limit: 1, visibilitySeconds: 20)) { done.resume(returning: $0) }
-        }.get()
+        let taken = try await first.receive(ReceiveCommand(limit: 1, visibilitySeconds: 20)).get()
         #expect(taken.count == 1)
         bench.clock.pass(seconds: 5)
         first.close()

@@ -58,9 +58,9 @@ extension Shard {
     }
 
     fileprivate func take(_ limit: Int = 10) async throws -> [(body: String, message: ReceivedMessage)] {
-        try await withCheckedContinuation { done in
-            receive(ReceiveCommand(limit: limit)) { done.resume(returning: $0) }
-        }.get().map { message in (message.withView { String(decoding: $0.body, as: UTF8.self) }, message) }
+        try await receive(ReceiveCommand(limit: limit)).get().map { message in
+            (message.withView { String(decoding: $0.body, as: UTF8.self) }, message)
+        }
     }
 
     fileprivate func remove(_ handles: [ReceiptHandle]) async -> [DeleteOutcome] {

@@ -54,9 +54,7 @@ extension EmbeddedShard {
     }
 
     func fetch(_ limit: Int = 10) async throws -> [ReceivedMessage] {
-        try await withCheckedContinuation { done in
-            receive(ReceiveCommand(limit: limit, visibilitySeconds: 43_200)) { done.resume(returning: $0) }
-        }.get()
+        try await receive(ReceiveCommand(limit: limit, visibilitySeconds: 43_200)).get()
     }
 
     func discard(_ messages: [ReceivedMessage]) async -> Bool {

@@ -77,15 +77,15 @@ final class FaultyEntryShard: Shard {
     // MARK: - What these tests do not use
 
     func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) { completion(.success([])) }
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? { .success([]) }
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
         completion(handles.map { _ in .notOurs })
     }
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) { completion(changes.map { _ in .notOurs }) }
+    ) -> [VisibilityDecision]? { changes.map { _ in .notOurs } }
     func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) { completion(.success(0)) }
     func setAttributes(_ attributes: QueueAttributes) {}
     func counts() -> ShardCounts { ShardCounts() }

@@ -95,8 +95,8 @@ final class ScriptedShard: Shard {
     }
 
     func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) {
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? {
         let (hook, call) = state.withLock { state in
             state.receiveCalls += 1
             return (state.onReceive, state.receiveCalls)
@@ -109,7 +109,7 @@ final class ScriptedShard: Shard {
             state.inFlight.formUnion(taken.map(\.number))
             return .success(Array(taken))
         }
-        completion(
+        return
             result.map { taken in
                 taken.map { one in
                     let sequence = SequenceNumber(rawValue: one.number)
@@ -119,7 +119,7 @@ final class ScriptedShard: Shard {
                         firstReceivedAt: Timestamp(milliseconds: 0), storage: one.record.bytes, offset: 0,
                         length: one.record.bytes.count)
                 }
-            })
+            }
     }
 
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
@@ -133,20 +133,20 @@ final class ScriptedShard: Shard {
             state.inFlight.subtract(numbers)
             return handles.map { _ in .deleted }
         }
-        completion(outcomes)
+        clock.schedule(afterMilliseconds: 0) { completion(outcomes) }
     }
 
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) {
+    ) -> [VisibilityDecision]? {
         #expect(changes.count <= 10 && changes.allSatisfy { $0.seconds == 0 })
         state.withLock { state in
             for change in changes where state.inFlight.remove(change.handle.sequence.rawValue) != nil {
                 state.givenBack.append(change.handle.sequence.rawValue)
             }
         }
-        completion(changes.map { _ in .changed })
+        return changes.map { _ in .changed }
     }
 
     func counts() -> ShardCounts {

@@ -57,6 +57,7 @@ import Testing
         let told = Mutex<[DeleteOutcome]>([])
         func delete(_ handles: [ReceiptHandle]) -> [Bool] {
             stage.pool.delete(handles) { outcomes in told.withLock { $0 = outcomes } }
+            stage.clock.advance(milliseconds: 0)
             return told.withLock {
                 $0.map { if case .failed(.quotaExceeded(retryAfterMilliseconds: 1_000)) = $0 { true } else { false } }
             }

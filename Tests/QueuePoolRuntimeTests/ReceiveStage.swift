@@ -16,7 +16,7 @@ final class MoodyShard: Shard {
         case slow(Int64)
         /// Never answers a look.
         case hung
-        /// Fails looks, within the call or after so many milliseconds.
+        /// Fails looks, at once or after so many milliseconds.
         case failing(ShardError, after: Int64)
     }
 
@@ -63,23 +63,24 @@ final class MoodyShard: Shard {
     }
 
     func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) {
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? {
         let mood = state.withLock { state in
             state.asked.append(command)
             return state.mood
         }
         switch mood {
         // What is far is not reached within the call, and is polled behind it.
-        case .well: completion(.success(take(command.limit)))
-        case _ where command.patience != .look: completion(.success([]))
+        case .well: return .success(take(command.limit))
+        case _ where command.patience != .look: return .success([])
         case .slow(let wait):
             clock.schedule(at: clock.now() + wait) { [self] in completion(.success(take(command.limit))) }
         case .hung: state.withLock { $0.answers.append { completion(.success([])) } }
-        case .failing(let error, 0): completion(.failure(error))
+        case .failing(let error, 0): return .failure(error)
         case .failing(let error, let wait):
             clock.schedule(at: clock.now() + wait) { completion(.failure(error)) }
         }
+        return nil
     }
 
     private func take(_ limit: Int) -> [ReceivedMessage] {
@@ -104,8 +105,8 @@ final class MoodyShard: Shard {
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) {
-        let decisions = state.withLock { state in
+    ) -> [VisibilityDecision]? {
+        state.withLock { state in
             changes.map { change -> VisibilityDecision in
                 let number = change.handle.sequence.rawValue
                 guard let group = state.inFlight[number] else { return .unavailable }
@@ -117,7 +118,6 @@ final class MoodyShard: Shard {
                 return .changed
             }
         }
-        completion(decisions)
     }
 
     func nextVisibleAt() -> Timestamp? { nil }
@@ -129,7 +129,7 @@ final class MoodyShard: Shard {
         clock.schedule(afterMilliseconds: 0) { completion(.failed(.permanent(.closed))) }
     }
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
-        completion(handles.map { _ in .notOurs })
+        clock.schedule(afterMilliseconds: 0) { completion(handles.map { _ in .notOurs }) }
     }
     func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) { completion(.success(0)) }
     func setAttributes(_ attributes: QueueAttributes) {}

@@ -252,8 +252,8 @@ final class FakeShard: Shard {
         }
     }
     func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) {
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? {
         let (taken, first) = state.withLock { state in
             let taken = Array(state.stored.prefix(command.limit))
             state.stored.removeFirst(taken.count)
@@ -267,7 +267,7 @@ final class FakeShard: Shard {
                 messageID: MessageID(shard: tag, sequence: sequence), receiveCount: 1,
                 firstReceivedAt: Timestamp(milliseconds: 0), storage: bytes, offset: 0, length: bytes.count)
         }
-        completion(.success(messages))
+        return .success(messages)
     }
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
         state.withLock { $0.deleted += handles }
@@ -276,7 +276,7 @@ final class FakeShard: Shard {
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) { completion(changes.map { _ in .notOurs }) }
+    ) -> [VisibilityDecision]? { changes.map { _ in .notOurs } }
     func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) { completion(.success(0)) }
     func setAttributes(_ attributes: QueueAttributes) {}
     func counts() -> ShardCounts {

@@ -83,12 +83,12 @@ final class WholeBatchShard: Shard {
     // MARK: - What these tests do not use
 
     func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) { completion(.success([])) }
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? { .success([]) }
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) { completion(changes.map { _ in .changed }) }
+    ) -> [VisibilityDecision]? { changes.map { _ in .changed } }
     func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) { completion(.success(0)) }
     func setAttributes(_ attributes: QueueAttributes) {}
     func counts() -> ShardCounts { ShardCounts() }

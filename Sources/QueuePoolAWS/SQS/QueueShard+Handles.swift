@@ -30,7 +30,7 @@ extension QueueShard {
     package func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) {
+    ) -> [VisibilityDecision]? {
         let changes = changes.map { HandleChange(handle: $0.handle, seconds: $0.seconds) }
         perform(changes, by: visibilityChanges) { outcomes in
             completion(
@@ -42,6 +42,7 @@ extension QueueShard {
                     }
                 })
         }
+        return nil
     }
 
     /// A call counts as under way until it is completed, so that closing waits for what still gathers.

@@ -10,8 +10,8 @@ import Synchronization
 
 extension QueueShard {
     package func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) {
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? {
         let now = clock.now()
         let visibility = visibilitySeconds(command)
         let (asked, isPolling) = state.withLock { state -> (PolledMessages.Asked, Bool) in
@@ -30,11 +30,12 @@ extension QueueShard {
         if !asked.given.isEmpty { return hand(asked, visibility, completion) }
         switch command.patience {
         // Those who wait are woken when there is something; a failure is for those who do not wait any longer.
-        case .wait where asked.failure != .closed: completion(.success([]))
+        case .wait where asked.failure != .closed: return .success([])
         // A poll that waits at the service would have got what is there.
         case .look where asked.failure == nil && !isPolling:
-            request(command, seconds: 0) { result in completion(result.map { $0.map(\.message) }) }
-        default: completion(asked.failure.map { .failure($0) } ?? .success([]))
+            let isAsked = request(command, seconds: 0) { result in completion(result.map { $0.map(\.message) }) }
+            return isAsked ? nil : .failure(.closed)
+        default: return asked.failure.map { .failure($0) } ?? .success([])
         }
     }
 
@@ -45,14 +46,14 @@ extension QueueShard {
     /// Hands over what was kept. Where its timeout had to be set anew and that failed, it is not handed over.
     private func hand(
         _ asked: PolledMessages.Asked, _ visibility: Int,
-        _ completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) {
-        guard asked.mustRenew else { return completion(.success(asked.given)) }
-        changeVisibility(asked.given.map { ($0.handle, visibility) }) { decisions in
-            // Order: what follows a message that could not be kept is not handed over either, whatever its group.
-            let kept = zip(asked.given, decisions).prefix { $0.1 == .changed }.map(\.0)
-            completion(.success(kept))
+        _ completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? {
+        guard asked.mustRenew else { return .success(asked.given) }
+        // Order: what follows a message that could not be kept is not handed over either, whatever its group.
+        let kept: @Sendable ([VisibilityDecision]) -> ReceiveAnswer = { decisions in
+            .success(zip(asked.given, decisions).prefix { $0.1 == .changed }.map(\.0))
         }
+        return changeVisibility(asked.given.map { ($0.handle, visibility) }) { completion(kept($0)) }.map(kept)
     }
 
     private func poll(_ command: ReceiveCommand, _ seconds: Int) {
@@ -61,7 +62,7 @@ extension QueueShard {
         command.attemptID = nil
         let startedAt = clock.now()
         let visibility = visibilitySeconds(command)
-        request(command, seconds: seconds) { [self, limit = command.limit] result in
+        let ended: Received = { [self, limit = command.limit] result in
             let now = clock.now()
             let end = PolledMessages.PollEnd(
                 result.map { $0.map(\.message) }, groups: (try? result.get().map(\.group)) ?? [], limit: limit,
@@ -76,6 +77,7 @@ extension QueueShard {
                 clock.schedule(at: times.wakeAt) { [weak self] in self?.notifyReady() }
             }
         }
+        if !request(command, seconds: seconds, ended) { ended(.failure(.closed)) }
     }
 
     private func dropOld() {
@@ -83,19 +85,23 @@ extension QueueShard {
         release(state.withLock { $0.polled.expire(now: now) })
     }
 
-    private func request(
-        _ command: ReceiveCommand, seconds: Int,
-        _ completion: @escaping @Sendable (Result<[(message: ReceivedMessage, group: UInt64)], ShardError>) -> Void
-    ) {
-        guard begin() else { return completion(.failure(.closed)) }
+    private typealias Received =
+        @Sendable (Result<[(message: ReceivedMessage, group: UInt64)], ShardError>) -> Void
+
+    /// - Returns: `false` if the shard is closed; nothing was asked for, and no completion comes.
+    private func request(_ command: ReceiveCommand, seconds: Int, _ completion: @escaping Received) -> Bool {
+        guard begin() else { return false }
         let request = ClientRequest.receive(
             limit: command.limit, visibilitySeconds: visibilitySeconds(command), waitSeconds: seconds,
             attemptID: command.attemptID, from: client.address.queueURL)
         let timeout = seconds * 1_000 + QueueShard.requestMilliseconds
         client.perform(request, timeoutMilliseconds: timeout) { [self] result in
-            completion(taken(result))
-            end()
+            afterTheCall(result) { [self] in
+                completion(taken(result))
+                end()
+            }
         }
+        return true
     }
 
     private func taken(

@@ -64,14 +64,28 @@ package final class QueueShard: Shard {
     }
 
     package func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
-        guard begin() else { return completion(.failure(.closed)) }
+        guard begin() else {
+            return clock.schedule(afterMilliseconds: 0) { completion(.failure(.closed)) }
+        }
         let before = counts()
         client.perform(
             .purge(client.address.queueURL), timeoutMilliseconds: QueueShard.requestMilliseconds
         ) { [self] result in
             // How many there were nobody says exactly.
-            completion(result.map { _ in before.backlog + before.inFlight + before.delayed }.mapError(\.asShardError))
-            end()
+            let count = before.backlog + before.inFlight + before.delayed
+            afterTheCall(result) { [self] in
+                completion(result.map { _ in count }.mapError(\.asShardError))
+                end()
+            }
+        }
+    }
+
+    /// Goes on with a result after the call that led to it: a request that was never sent may fail within it.
+    func afterTheCall(_ result: Result<[UInt8], AWSError>, _ body: @escaping @Sendable () -> Void) {
+        if case .failure(let error) = result, error.isOfUnsent {
+            clock.schedule(afterMilliseconds: 0, body)
+        } else {
+            body()
         }
     }
 

@@ -4,8 +4,9 @@
 
 // The border under which a shard is SQLite in this process or a queue of Amazon's. Nothing above knows which. Calls
 // never block and never suspend: they complete by callback, because one commit or one HTTP answer completes many
-// callers at once and a task each would cost more than the storage does. A callback is called exactly once. That of
-// `submit` never comes before the call returns; another may, on the caller's thread, or later on the shard's own.
+// callers at once and a task each would cost more than the storage does. What is known at once is returned, and the
+// callback is not called; otherwise it is called exactly once, on any thread, and never within the call. So a caller
+// goes on in the loop that made the call, and no answer runs under it.
 
 /// One message as a receiver gets it.
 package struct ReceivedMessage: Sendable {
@@ -55,6 +56,9 @@ package final class RemoteFacts: Sendable {
         self.senderID = senderID
     }
 }
+
+/// What a receive gets.
+package typealias ReceiveAnswer = Result<[ReceivedMessage], ShardError>
 
 /// A receive from one shard, which never waits.
 package struct ReceiveCommand: Sendable {
@@ -126,19 +130,23 @@ package protocol Shard: AnyObject, Sendable {
     ///   then, after the shard's own time limit, with `unknownOutcome`. Until that, the batch's place stays taken.
     func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void)
 
+    /// - Returns: what is known at once; `nil` if the completion is called, later.
     func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer?
 
-    /// One outcome for each handle, in order.
+    /// One outcome for each handle, in order; later, never within this call.
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void)
 
     /// - Parameter changes: handles with seconds, 0...43,200.
+    /// - Returns: one decision for each, in order, if they are known at once; `nil` if the completion is called, later.
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
-        completion: @escaping @Sendable ([VisibilityDecision]) -> Void)
+        completion: @escaping @Sendable ([VisibilityDecision]) -> Void
+    ) -> [VisibilityDecision]?
 
     /// Removes every message and the deduplication memory.
-    /// - Parameter completion: the number of messages removed.
+    /// - Parameter completion: the number of messages removed; called later, never within this call.
     func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void)
 
     func setAttributes(_ attributes: QueueAttributes)
@@ -171,6 +179,22 @@ package enum ShardEvent: Hashable, Sendable {
 }
 
 extension Shard {
+    /// A receive for who waits for its answer.
+    package func receive(_ command: ReceiveCommand) async -> ReceiveAnswer {
+        await withCheckedContinuation { continuation in
+            let known = receive(command) { continuation.resume(returning: $0) }
+            if let known { continuation.resume(returning: known) }
+        }
+    }
+
+    /// A change of visibility for who waits for its answer.
+    package func changeVisibility(_ changes: [(handle: ReceiptHandle, seconds: Int)]) async -> [VisibilityDecision] {
+        await withCheckedContinuation { continuation in
+            let known = changeVisibility(changes) { continuation.resume(returning: $0) }
+            if let known { continuation.resume(returning: known) }
+        }
+    }
+
     package func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {}
 }
 

@@ -11,7 +11,7 @@ import Synchronization
 //
 // One writer commits for everybody (group commit): it takes all operations that gathered while the last commit was
 // flushing and puts them into the next one. Receives and changes of visibility write nothing; they take the
-// index's lock, decide, and answer on the caller's thread, unless a body must come from the disk. So a crash forgets
+// index's lock, decide, and return the answer, unless a body must come from the disk. So a crash forgets
 // who held what: messages in flight are delivered again, which is what at-least-once allows, and their receive counts
 // start anew; a clean stop remembers both.
 //
@@ -40,21 +40,23 @@ package final class EmbeddedShard: Shard {
     }
 
     package func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
-        guard !post(.send(batch, completion)) else { return }
-        clock.wall.schedule(afterMilliseconds: 0) {
-            completion(batch.pull().isEmpty ? .entries([]) : .failed(.permanent(.closed)))
-        }
+        if post(.send(batch, completion)) { return }
+        later { completion(batch.pull().isEmpty ? .entries([]) : .failed(.permanent(.closed))) }
+    }
+
+    /// Answers what was not taken; never within the call.
+    private func later(_ answer: @escaping @Sendable () -> Void) {
+        clock.wall.schedule(afterMilliseconds: 0, answer)
     }
 
     package func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) {
-        guard let decision = decide(command) else { return completion(.failure(.closed)) }
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? {
+        guard let decision = decide(command) else { return .failure(.closed) }
         if decision.toDeadLetter.isEmpty, decision.received.allSatisfy({ $0.body != nil }) {
-            completion(.success(decision.received.compactMap { entry in entry.body.map { entry.message(in: $0) } }))
-        } else if !post(.load(decision, command, completion)) {
-            completion(.failure(.closed))
+            return .success(decision.received.compactMap { entry in entry.body.map { entry.message(in: $0) } })
         }
+        return post(.load(decision, command, completion)) ? nil : .failure(.closed)
     }
 
     /// Asks the index what a receive gets now; `nil` once the shard is closed.
@@ -74,13 +76,14 @@ package final class EmbeddedShard: Shard {
     }
 
     package func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
-        if !post(.delete(handles, completion)) { completion(handles.map { _ in .failed(.closed) }) }
+        if post(.delete(handles, completion)) { return }
+        later { completion(handles.map { _ in .failed(.closed) }) }
     }
 
     package func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) {
+    ) -> [VisibilityDecision]? {
         let time = now()
         let (decisions, isReady) = index.withLock { index in
             guard !isShut.load(ordering: .relaxed) else {
@@ -92,12 +95,13 @@ package final class EmbeddedShard: Shard {
             }
             return (decisions, index.hasReadyGroup)
         }
-        completion(decisions)
         if isReady { notifyReady() }
+        return decisions
     }
 
     package func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
-        if !post(.purge(completion)) { completion(.failure(.closed)) }
+        if post(.purge(completion)) { return }
+        later { completion(.failure(.closed)) }
     }
 
     package func setAttributes(_ attributes: QueueAttributes) {

@@ -10,7 +10,7 @@ enum ShardOperation: Sendable {
     case send(ShardBatch, @Sendable (EntryAnswers) -> Void)
     case delete([ReceiptHandle], @Sendable ([DeleteOutcome]) -> Void)
     /// Fetch the bodies of what a receive handed out, and move what it found spent.
-    case load(ReceiveDecision, ReceiveCommand, @Sendable (Result<[ReceivedMessage], ShardError>) -> Void)
+    case load(ReceiveDecision, ReceiveCommand, @Sendable (ReceiveAnswer) -> Void)
     /// Delete what was moved to the dead-letter queue, or let go of what could not be.
     case finishMove([(handle: ReceiptHandle, isStored: Bool)])
     /// Delete what a receive found to be older than the retention period.

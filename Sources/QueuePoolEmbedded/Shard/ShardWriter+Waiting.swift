@@ -17,7 +17,7 @@ import Synchronization
 struct WaitingReceives {
     struct Receive {
         let command: ReceiveCommand
-        let completion: @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+        let completion: @Sendable (ReceiveAnswer) -> Void
         /// The pool's tick when it was asked for.
         fileprivate let tick: Int
         /// Moves that it began and that are not settled.
@@ -25,7 +25,7 @@ struct WaitingReceives {
 
         init(
             _ command: ReceiveCommand, since tick: Int,
-            _ completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+            _ completion: @escaping @Sendable (ReceiveAnswer) -> Void
         ) {
             self.command = command
             self.tick = tick

@@ -64,39 +64,41 @@ final class FaultyShard: Shard {
     func submit(_ batch: ShardBatch, completion: @escaping @Sendable (EntryAnswers) -> Void) {
         // What is stored whole is tried by nobody again, and its senders are told the reason.
         let failure: RequestFailure = traits.storesWholeBatches ? .permanent(.injected) : .retryable
-        perform { [inner] in
+        perform(completion) { [inner] in
             inner.submit(batch, completion: completion)
+            return nil
         } orElse: {
-            completion(batch.pull().isEmpty ? .entries([]) : .failed(failure))
+            batch.pull().isEmpty ? .entries([]) : .failed(failure)
         }
     }
 
     func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) {
-        perform { [inner] in
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? {
+        perform(completion) { [inner] in
             inner.receive(command, completion: completion)
         } orElse: {
-            completion(.failure(.injected))
+            .failure(.injected)
         }
     }
 
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
-        perform { [inner] in
+        perform(completion) { [inner] in
             inner.delete(handles, completion: completion)
+            return nil
         } orElse: {
-            completion(handles.map { _ in .failed(.injected) })
+            handles.map { _ in .failed(.injected) }
         }
     }
 
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) {
-        perform { [inner] in
+    ) -> [VisibilityDecision]? {
+        perform(completion) { [inner] in
             inner.changeVisibility(changes, completion: completion)
         } orElse: {
-            completion(changes.map { _ in .failed(.injected) })
+            changes.map { _ in .failed(.injected) }
         }
     }
 
@@ -111,10 +113,17 @@ final class FaultyShard: Shard {
     func setDeadLetterSink(_ sink: DeadLetterSink?) { inner.setDeadLetterSink(sink) }
     func close() { inner.close() }
 
-    /// A fault answers by the clock, never within the call.
-    private func perform(_ body: @escaping @Sendable () -> Void, orElse fail: @escaping @Sendable () -> Void) {
+    /// Passes a call on, at once or late; a fault answers by the clock.
+    @discardableResult
+    private func perform<Answer>(
+        _ completion: @escaping @Sendable (Answer) -> Void, _ call: @escaping @Sendable () -> Answer?,
+        orElse fail: @escaping @Sendable () -> Answer
+    ) -> Answer? {
         let isFault = faults.errorRate > 0 && Double.random(in: 0..<1) < faults.errorRate
-        guard isFault || faults.latencyMilliseconds > 0 else { return body() }
-        clock.schedule(afterMilliseconds: Int64(faults.latencyMilliseconds), isFault ? fail : body)
+        guard isFault || faults.latencyMilliseconds > 0 else { return call() }
+        clock.schedule(afterMilliseconds: Int64(faults.latencyMilliseconds)) {
+            if let answer = isFault ? fail() : call() { completion(answer) }
+        }
+        return nil
     }
 }

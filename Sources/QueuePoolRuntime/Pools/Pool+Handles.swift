@@ -15,6 +15,7 @@ extension Pool {
     ) {
         split(handles, in: shard, action: .delete, refused: { .failed($0) }, foreign: .notOurs, completion) {
             $0.delete($1, completion: $2)
+            return nil
         }
     }
 
@@ -30,19 +31,21 @@ extension Pool {
             handles, in: shard, action: .changeVisibility, refused: { .failure($0) }, foreign: .success(.notOurs),
             completion
         ) { shard, handles, done in
-            shard.changeVisibility(handles.map { ($0, byHandle[$0] ?? 0) }) { [hub] decisions in
+            let changed: @Sendable ([VisibilityDecision]) -> [Result<VisibilityDecision, ShardError>] = { [hub] in
                 hub.rearm()
-                done(decisions.map { .success($0) })
+                return $0.map { .success($0) }
             }
+            return shard.changeVisibility(handles.map { ($0, byHandle[$0] ?? 0) }) { done(changed($0)) }.map(changed)
         }
     }
 
-    /// Hands each shard its own handles, counts one request for each, and puts the answers in order.
+    /// Hands each shard its own handles, counts one request for each, and puts the answers in order. Answers that are
+    /// known at once are handed on within this call.
     private func split<Outcome: Sendable>(
         _ handles: [ReceiptHandle], in only: PoolShard?, action: QuotaAction,
         refused: @escaping @Sendable (ShardError) -> Outcome, foreign: Outcome,
         _ completion: @escaping @Sendable ([Outcome]) -> Void,
-        _ perform: (any Shard, [ReceiptHandle], @escaping @Sendable ([Outcome]) -> Void) -> Void
+        _ perform: (any Shard, [ReceiptHandle], @escaping @Sendable ([Outcome]) -> Void) -> [Outcome]?
     ) {
         let gathering = Gathering<Outcome>(count: handles.count, completion)
         var parts: [(shard: PoolShard, handles: [ReceiptHandle], positions: [Int])] = []
@@ -59,14 +62,14 @@ extension Pool {
             }
         }
         for part in parts {
-            let positions = part.positions
+            let put: @Sendable ([Outcome]) -> Void = { [positions = part.positions] outcomes in
+                for (outcome, position) in zip(outcomes, positions) { gathering.put(outcome, at: position) }
+            }
             if let wait = part.shard.takeToken(action) {
                 let outcome = refused(.quotaExceeded(retryAfterMilliseconds: wait))
-                for position in positions { gathering.put(outcome, at: position) }
-                continue
-            }
-            perform(part.shard.shard, part.handles) { outcomes in
-                for (outcome, position) in zip(outcomes, positions) { gathering.put(outcome, at: position) }
+                put(part.handles.map { _ in outcome })
+            } else if let known = perform(part.shard.shard, part.handles, put) {
+                put(known)
             }
         }
     }

@@ -15,39 +15,41 @@ extension Pool {
     package func receive(
         _ command: ReceiveCommand, from shard: PoolShard? = nil, waitSeconds: Int,
         isAbandoned: @escaping @Sendable () -> Bool,
-        completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
+        completion: @escaping @Sendable (ReceiveAnswer) -> Void
     ) -> WaiterID? {
         let deadline = clock.now() + Int64(waitSeconds) * 1_000
         let turn = shard == nil ? nextTurn(command) : 0
         let look: LongPollHub.Attempt = { [self] look, done in
             if isAbandoned() {
-                done(true)
-                return completion(.success([]))
+                completion(.success([]))
+                return .served
             }
             // Anew for each look: shards come and go while a receiver waits.
             let (found, attempt) = search(command, in: shard, turn: turn, look)
             var search = found
             let isFar = search.shards.contains { $0.shard.traits.pollsRemotely }
             let round = Pool.round(&search, look, isFar: isFar, deadline: deadline, waitSeconds: waitSeconds)
-            ReceiveRound(round, search, watch: watch, clock: clock) { [self] answer in
-                // Only a look at all shards can tell that all fail.
-                let isFailure = answer.failure != nil && (look.isFirst || look.isLast)
-                if answer.messages.isEmpty, !isFailure, !look.isLast {
-                    done(false)
-                    for retry in answer.retries { hub.wake(retry.shard, at: retry.at) }
-                    return
-                }
-                // Next in line first: the answer may take this thread a while.
-                done(true)
+            let tell: @Sendable (ReceiveRound.Answer) -> Void = { [self] answer in
                 if !answer.messages.isEmpty {
                     hub.rearm()
                     if let attempt { remember(attempt, answer.contributors) }
                 }
                 completion(answer.failure.map { .failure($0) } ?? .success(answer.messages))
+            }
+            let known = ReceiveRound(round, search, watch: watch, clock: clock) { answer in
+                let end = answer.end(of: look)
+                // Next in line first: the answer may take this thread a while.
+                done(end)
+                if end.isServed { tell(answer) }
             }.run()
+            guard let known else { return nil }
+            let end = known.end(of: look)
+            if end.isServed { tell(known) }
+            return end
         }
         if waitSeconds == 0 {
-            look(LongPollHub.Look(shard: nil, isLast: true, isFirst: true)) { _ in }
+            // Served in any case.
+            _ = look(LongPollHub.Look(shard: nil, isLast: true, isFirst: true)) { _ in }
             return nil
         } else {
             return hub.poll(of: shard?.index, until: deadline, isAbandoned: isAbandoned, look)
@@ -112,5 +114,14 @@ extension Pool {
     private func nextTurn(_ command: ReceiveCommand) -> Int {
         if let id = command.attemptID { return Int(truncatingIfNeeded: XXHash64.hash(id) >> 1) }
         return turn.wrappingAdd(1, ordering: .relaxed).oldValue & Int.max
+    }
+}
+
+extension ReceiveRound.Answer {
+    /// Whether a look ends with this answer, or finds nothing to tell its receiver.
+    fileprivate func end(of look: LongPollHub.Look) -> LongPollHub.LookEnd {
+        // Only a look at all shards can tell that all fail.
+        let isFailure = failure != nil && (look.isFirst || look.isLast)
+        return messages.isEmpty && !isFailure && !look.isLast ? .unserved(retries: retries) : .served
     }
 }

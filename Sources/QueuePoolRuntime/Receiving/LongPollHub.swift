@@ -5,9 +5,9 @@
 package import QueuePoolCore
 import Synchronization
 
-// The driver of `PollLine`: makes the looks that it asks for. An answer may come within the call that asked; what it leads
-// to is queued and carried out by the loop that made the call, never from inside the answer, so the stack does not grow
-// with the number of receivers. Threads carry out their own effects, side by side.
+// The driver of `PollLine`: makes the looks that it asks for. What a look finds at once it returns, and what that leads to
+// is queued behind it, so the stack does not grow with the number of receivers. Threads carry out their own effects, side
+// by side.
 
 /// What waits for messages of one pool.
 package final class LongPollHub: Sendable {
@@ -20,8 +20,22 @@ package final class LongPollHub: Sendable {
         package var isFirst: Bool
     }
 
-    /// Looks for messages; answers `true` when it found some and answered its caller, or has nobody left to answer.
-    package typealias Attempt = @Sendable (_ look: Look, _ done: @escaping @Sendable (Bool) -> Void) -> Void
+    /// How a look ended.
+    package enum LookEnd: Sendable {
+        /// It found messages and answered its caller, or has nobody left to answer.
+        case served
+        /// It found nothing; shards that it could not ask, and when they are worth another look.
+        case unserved(retries: [(shard: ShardIndex, at: Timestamp)] = [])
+
+        package var isServed: Bool { if case .served = self { true } else { false } }
+
+        fileprivate var retries: [(shard: ShardIndex, at: Timestamp)] {
+            if case .unserved(let retries) = self { retries } else { [] }
+        }
+    }
+
+    /// Looks for messages. It returns its end if that is known at once, else `nil`; then it calls `done` once, later.
+    package typealias Attempt = @Sendable (_ look: Look, _ done: @escaping @Sendable (LookEnd) -> Void) -> LookEnd?
 
     private struct Receiver {
         /// The shard that it looks at; `nil` for all of them.
@@ -83,14 +97,16 @@ package final class LongPollHub: Sendable {
         let now = clock.now()
         let (ticket, isClosed) = state.withLock { ($0.line.ticket(of: shard, now: now), $0.line.isClosed) }
         let isLast = isClosed || now >= deadline
-        attempt(Look(shard: nil, isLast: isLast, isFirst: true)) { [self] isServed in
-            guard !isServed || Mutation.servedReceiverWaitsOn.isOn, !isLast else { return }
+        let ended: @Sendable (LookEnd) -> Void = { [self] end in
+            guard !end.isServed || Mutation.servedReceiverWaitsOn.isOn, !isLast else { return }
             state.withLock { $0.receivers[id] = Receiver(shard: shard, attempt: attempt) }
             handle(.arrive(id, shard: shard, deadline: deadline, ticket))
             // Told before it arrived, the line knew nothing of it.
             if isAbandoned() || isGone(shard) { handle(.abandoned(id)) }
             watch(shard)
+            for retry in end.retries { handle(.visible(retry.shard, at: retry.at)) }
         }
+        if let end = attempt(Look(shard: nil, isLast: isLast, isFirst: true), ended) { ended(end) }
         return id
     }
 
@@ -100,9 +116,6 @@ package final class LongPollHub: Sendable {
     /// A message of a shard can be received that could not before. Cheap when nobody waits.
     package func wake(_ shard: ShardIndex) { handle(.woken(shard)) }
 
-    /// A shard is worth another look at this time, though it will not say so.
-    package func wake(_ shard: ShardIndex, at time: Timestamp) { handle(.visible(shard, at: time)) }
-
     /// Lets every receiver look a last time.
     package func close() { handle(.close) }
 
@@ -110,10 +123,12 @@ package final class LongPollHub: Sendable {
     package func rearm() { if waiterCount > 0 { watch(nil) } }
 
     /// Tells the line when messages become visible by themselves.
-    private func watch(_ shard: ShardIndex?) {
+    private func watch(_ shard: ShardIndex?) { run(visibilities(of: shard).flatMap(decide)) }
+
+    private func visibilities(of shard: ShardIndex?) -> [PollLine.Event] {
         let (shards, nextVisibleAt) = state.withLock { ($0.shards, $0.nextVisibleAt) }
-        for shard in shard.map({ [$0] }) ?? shards {
-            if let at = nextVisibleAt(shard) { handle(.visible(shard, at: at)) }
+        return (shard.map { [$0] } ?? shards).compactMap { shard in
+            nextVisibleAt(shard).map { .visible(shard, at: $0) }
         }
     }
 
@@ -122,69 +137,47 @@ package final class LongPollHub: Sendable {
         return state.withLock { !$0.shards.contains(shard) }
     }
 
-    private func handle(_ event: PollLine.Event) {
+    private func handle(_ event: PollLine.Event) { run(decide(event)) }
+
+    private func decide(_ event: PollLine.Event) -> [PollLine.Effect] {
         let now = clock.now()
-        let effects = state.withLock { $0.line.handle(event, now: now) }
-        if !effects.isEmpty { Loop(self).run(effects) }
+        return state.withLock { $0.line.handle(event, now: now) }
     }
 
     // MARK: - Looks
 
-    /// The effects of one event, and of the events that come while they are carried out.
-    private final class Loop: Sendable {
-        private struct Work {
-            var effects: [PollLine.Effect] = []
-            var done = 0
-            var isOpen = true
+    /// Carries out effects, and those of the looks that end at once.
+    private func run(_ effects: [PollLine.Effect]) {
+        var line = effects
+        var done = 0
+        while done < line.count {
+            switch line[done] {
+            case .wake(let at): clock.schedule(at: at) { [weak self] in self?.handle(.timer) }
+            case .look(let id, let shard, let isLast): line += look(id, shard, isLast)
+            }
+            done += 1
         }
+    }
 
-        private let hub: LongPollHub
-        private let work = Mutex(Work())
-
-        init(_ hub: LongPollHub) { self.hub = hub }
-
-        func run(_ effects: [PollLine.Effect]) {
-            work.withLock { $0.effects.append(contentsOf: effects) }
-            while let effect = next() {
-                switch effect {
-                case .wake(let at): hub.clock.schedule(at: at) { [weak hub] in hub?.handle(.timer) }
-                case .look(let id, let shard, let isLast): look(id, shard, isLast)
-                }
-            }
+    /// - Returns: what the look leads to, if it ends at once.
+    private func look(_ id: WaiterID, _ shard: ShardIndex?, _ isLast: Bool) -> [PollLine.Effect] {
+        guard let receiver = state.withLock({ $0.receivers[id] }) else { return [] }
+        let ended: @Sendable (LookEnd) -> [PollLine.Effect] = { [self] end in
+            let effects = self.ended(id, isServed: end.isServed)
+            guard !end.isServed, !isLast else { return effects }
+            let retries = end.retries.map { PollLine.Event.visible($0.shard, at: $0.at) }
+            return effects + (visibilities(of: shard ?? receiver.shard) + retries).flatMap(decide)
         }
+        let known = receiver.attempt(Look(shard: shard, isLast: isLast, isFirst: false)) { [self] in run(ended($0)) }
+        return known.map(ended) ?? []
+    }
 
-        private func next() -> PollLine.Effect? {
-            work.withLock { work in
-                guard work.done < work.effects.count else {
-                    work.isOpen = false
-                    return nil
-                }
-                defer { work.done += 1 }
-                return work.effects[work.done]
-            }
-        }
-
-        private func look(_ id: WaiterID, _ shard: ShardIndex?, _ isLast: Bool) {
-            guard let receiver = hub.state.withLock({ $0.receivers[id] }) else { return }
-            receiver.attempt(Look(shard: shard, isLast: isLast, isFirst: false)) { [self] isServed in
-                ended(id, isServed: isServed)
-                if !isServed, !isLast { hub.watch(shard ?? receiver.shard) }
-            }
-        }
-
-        private func ended(_ id: WaiterID, isServed: Bool) {
-            let now = hub.clock.now()
-            let effects = hub.state.withLock { state in
-                let effects = state.line.handle(.lookEnded(id, isServed: isServed), now: now)
-                if !state.line.knows(id) { state.receivers[id] = nil }
-                return effects
-            }
-            guard !effects.isEmpty else { return }
-            let isTaken = work.withLock { work in
-                if work.isOpen { work.effects.append(contentsOf: effects) }
-                return work.isOpen
-            }
-            if !isTaken { Loop(hub).run(effects) }
+    private func ended(_ id: WaiterID, isServed: Bool) -> [PollLine.Effect] {
+        let now = clock.now()
+        return state.withLock { state in
+            let effects = state.line.handle(.lookEnded(id, isServed: isServed), now: now)
+            if !state.line.knows(id) { state.receivers[id] = nil }
+            return effects
         }
     }
 }

@@ -5,9 +5,9 @@
 import QueuePoolCore
 import Synchronization
 
-// The driver of `LookRound`: asks the shards that it names. An answer may come within the call that asked; the loop that
-// made the call goes on from there, so answers given at once make a loop and not a recursion. A shard over its quota,
-// with a broken disk or without an answer delays its own groups only (I5).
+// The driver of `LookRound`: asks the shards that it names. What a shard knows at once it returns, and the loop goes on;
+// answers that come later go on with it on their threads, one at a time. A shard over its quota, with a broken disk or
+// without an answer delays its own groups only (I5).
 
 /// One look at a pool for messages.
 final class ReceiveRound: Sendable {
@@ -43,6 +43,28 @@ final class ReceiveRound: Sendable {
         /// Some thread makes the calls, or the round has ended.
         var isRunning = false
         var armedWave = -1
+
+        mutating func next() -> Turn {
+            switch round.next() {
+            case .ask(let ask): return .ask(ask)
+            case .wait(let wave):
+                isRunning = false
+                guard armedWave != wave else { return .wait }
+                armedWave = wave
+                return .arm(wave: wave)
+            case .end(let outcome):
+                if outcome == .failed { answer.failure = failure }
+                return .end(answer)
+            }
+        }
+    }
+
+    private enum Turn {
+        case ask(LookRound.Ask)
+        /// Nothing to do until an answer comes.
+        case wait
+        case arm(wave: Int)
+        case end(Answer)
     }
 
     private let search: Search
@@ -51,6 +73,7 @@ final class ReceiveRound: Sendable {
     private let state: Mutex<State>
     private let completion: @Sendable (Answer) -> Void
 
+    /// - Parameter completion: called with the answer if `run` did not return it.
     init(
         _ round: LookRound, _ search: Search, watch: ShardWatch, clock: any Clock,
         completion: @escaping @Sendable (Answer) -> Void
@@ -62,48 +85,31 @@ final class ReceiveRound: Sendable {
         self.completion = completion
     }
 
-    func run() {
+    /// Begins the round.
+    /// - Returns: its answer, if that is known at once.
+    func run() -> Answer? {
         let isMine = state.withLock { state in
             defer { state.isRunning = true }
             return !state.isRunning
         }
-        guard isMine else { return }
-        while let ask = next() { perform(ask) }
+        guard isMine else { return nil }
+        while true {
+            switch state.withLock({ $0.next() }) {
+            case .ask(let ask): perform(ask)
+            case .wait: return nil
+            case .arm(let wave):
+                clock.schedule(at: clock.now() + ShardHealth.patienceMilliseconds) { [weak self] in
+                    self?.patienceIsOver(wave)
+                }
+                return nil
+            case .end(let answer): return answer
+            }
+        }
     }
 
-    /// What to ask; `nil` when there is nothing to do, or nothing until an answer comes.
-    private func next() -> LookRound.Ask? {
-        enum Turn {
-            case ask(LookRound.Ask)
-            case wait
-            case arm(wave: Int)
-            case end(Answer)
-        }
-        let turn = state.withLock { state -> Turn in
-            switch state.round.next() {
-            case .ask(let ask): return .ask(ask)
-            case .wait(let wave):
-                state.isRunning = false
-                guard state.armedWave != wave else { return .wait }
-                state.armedWave = wave
-                return .arm(wave: wave)
-            case .end(let outcome):
-                if outcome == .failed { state.answer.failure = state.failure }
-                return .end(state.answer)
-            }
-        }
-        switch turn {
-        case .ask(let ask): return ask
-        case .wait: return nil
-        case .arm(let wave):
-            clock.schedule(at: clock.now() + ShardHealth.patienceMilliseconds) { [weak self] in
-                self?.patienceIsOver(wave)
-            }
-            return nil
-        case .end(let answer):
-            completion(answer)
-            return nil
-        }
+    /// After an answer that came later.
+    private func goOn() {
+        if let answer = run() { completion(answer) }
     }
 
     private func shard(_ turn: Int) -> PoolShard { search.shards[(search.start + turn) % search.shards.count] }
@@ -111,12 +117,17 @@ final class ReceiveRound: Sendable {
     private func perform(_ ask: LookRound.Ask) {
         let shard = shard(ask.turn)
         // What a repeatable receive gets, the shard must have given it under its name.
-        if search.command.attemptID == nil,
-            watch.take(
-                of: shard, limit: ask.limit, visibilitySeconds: search.visibilitySeconds,
-                completion: { [self] in answered(ask, shard, $0) })
-        {
-            return
+        if search.command.attemptID == nil {
+            let taken = watch.take(of: shard, limit: ask.limit, visibilitySeconds: search.visibilitySeconds) { [self] in
+                if take(.success($0), ask, shard) { goOn() }
+            }
+            switch taken {
+            case .nothing: break
+            case .messages(let messages):
+                _ = take(.success(messages), ask, shard)
+                return
+            case .later: return
+            }
         }
         if search.passesOver, ask.patience == .look,
             let refusal = watch.refusal(of: shard.index, tries: self.triesIll())
@@ -138,9 +149,11 @@ final class ReceiveRound: Sendable {
         var command = search.command
         command.limit = ask.limit
         command.patience = ask.patience
-        shard.shard.receive(command) { [self] result in
-            let retryAt = note(result, of: shard.index, ask.patience)
-            answered(ask, shard, result, retryAt: retryAt)
+        let answered: @Sendable (ReceiveAnswer) -> Bool = { [self] answer in
+            take(answer, ask, shard, retryAt: note(answer, of: shard.index, ask.patience))
+        }
+        if let known = shard.shard.receive(command, completion: { [self] in if answered($0) { goOn() } }) {
+            _ = answered(known)
         }
     }
 
@@ -148,7 +161,7 @@ final class ReceiveRound: Sendable {
     private func triesIll() -> Bool { search.triesIll && state.withLock { $0.answer.messages.isEmpty } }
 
     private func note(
-        _ result: Result<[ReceivedMessage], ShardError>, of shard: ShardIndex, _ patience: ReceiveCommand.Patience
+        _ result: ReceiveAnswer, of shard: ShardIndex, _ patience: ReceiveCommand.Patience
     ) -> Timestamp? {
         switch result {
         case .success(let messages):
@@ -159,10 +172,10 @@ final class ReceiveRound: Sendable {
         }
     }
 
-    private func answered(
-        _ ask: LookRound.Ask, _ shard: PoolShard, _ result: Result<[ReceivedMessage], ShardError>,
-        retryAt: Timestamp? = nil
-    ) {
+    /// - Returns: whether the round goes on with it: nobody gave the shard up meanwhile.
+    private func take(
+        _ result: ReceiveAnswer, _ ask: LookRound.Ask, _ shard: PoolShard, retryAt: Timestamp? = nil
+    ) -> Bool {
         var messages: [ReceivedMessage] = []
         var failure: ShardError?
         switch result {
@@ -182,7 +195,7 @@ final class ReceiveRound: Sendable {
             }
             return true
         }
-        if isTaken { return run() }
+        if isTaken { return true }
         if search.command.attemptID == nil {
             watch.keep(
                 messages, of: shard.index, visibilitySeconds: search.visibilitySeconds, askedAt: search.startedAt)
@@ -190,12 +203,13 @@ final class ReceiveRound: Sendable {
             // A repeat of the attempt would give them to somebody else as well.
             watch.giveBack(messages.reversed(), to: shard.shard)
         }
+        return false
     }
 
     private func patienceIsOver(_ wave: Int) {
         let overdue = state.withLock { $0.round.patienceIsOver(wave: wave) }
         guard !overdue.isEmpty else { return }
         for turn in overdue { watch.overdue(shard(turn).index) }
-        run()
+        goOn()
     }
 }

@@ -118,13 +118,20 @@ final class ShardWatch: Sendable {
         wake(shard)
     }
 
+    /// What a receiver is given of what is kept.
+    enum Taken {
+        case nothing
+        case messages([ReceivedMessage])
+        /// The completion is called, later.
+        case later
+    }
+
     /// Gives a receiver what is kept of a shard.
-    /// - Returns: whether there was something; then the completion is called as the shard would call it.
     func take(
         of shard: PoolShard, limit: Int, visibilitySeconds: Int,
-        completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) -> Bool {
-        guard hasKept.load(ordering: .acquiring) else { return false }
+        completion: @escaping @Sendable ([ReceivedMessage]) -> Void
+    ) -> Taken {
+        guard hasKept.load(ordering: .acquiring) else { return .nothing }
         let now = clock.now()
         let given = state.withLock { state in
             let given = state.kept.take(
@@ -132,17 +139,16 @@ final class ShardWatch: Sendable {
             hasKept.store(!state.kept.isEmpty, ordering: .releasing)
             return given
         }
-        guard let given else { return false }
+        guard let given else { return .nothing }
         giveBack(given.released, to: shard.shard)
-        guard given.mustRenew else {
-            completion(.success(given.messages))
-            return true
+        guard given.mustRenew else { return .messages(given.messages) }
+        // Order: what follows a message that could not be kept is not handed over either.
+        let renewed: @Sendable ([VisibilityDecision]) -> [ReceivedMessage] = { decisions in
+            zip(given.messages, decisions).prefix { $0.1 == .changed }.map(\.0)
         }
-        shard.shard.changeVisibility(given.messages.map { ($0.handle, visibilitySeconds) }) { decisions in
-            // Order: what follows a message that could not be kept is not handed over either.
-            completion(.success(zip(given.messages, decisions).prefix { $0.1 == .changed }.map(\.0)))
-        }
-        return true
+        let changes = given.messages.map { (handle: $0.handle, seconds: visibilitySeconds) }
+        let known = shard.shard.changeVisibility(changes) { completion(renewed($0)) }
+        return known.map { .messages(renewed($0)) } ?? .later
     }
 
     private func expire() {
@@ -158,6 +164,6 @@ final class ShardWatch: Sendable {
     /// Makes messages visible again, in this order.
     func giveBack(_ messages: [ReceivedMessage], to shard: any Shard) {
         guard !messages.isEmpty else { return }
-        shard.changeVisibility(messages.map { ($0.handle, 0) }) { _ in }
+        _ = shard.changeVisibility(messages.map { ($0.handle, 0) }) { _ in }
     }
 }

@@ -84,7 +84,7 @@ package final class MoveTask: Sendable {
         while let effect = machine.withLock({ $0.handle(event, now: clock.now()) }).first {
             switch effect {
             case .receive(let command, let shard):
-                let result = await receive(command, from: shards[shard].shard)
+                let result = await shards[shard].shard.receive(command)
                 // Pools as they are now: one may have come, or gone, since the last receive.
                 targets = [:]
                 event = .received(
@@ -99,9 +99,7 @@ package final class MoveTask: Sendable {
                         shards[shard].shard.delete(handles) { continuation.resume(returning: $0) }
                     })
             case .giveBack(let handles, let shard):
-                await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-                    shards[shard].shard.changeVisibility(handles.map { ($0, 0) }) { _ in continuation.resume() }
-                }
+                _ = await shards[shard].shard.changeVisibility(handles.map { ($0, 0) })
                 event = .gaveBack
             case .wake(let time):
                 await clock.pause(milliseconds: time - clock.now())
@@ -110,14 +108,6 @@ package final class MoveTask: Sendable {
                 pools.withLock { $0 = nil }
                 return
             }
-        }
-    }
-
-    private func receive(
-        _ command: ReceiveCommand, from shard: any Shard
-    ) async -> Result<[ReceivedMessage], ShardError> {
-        await withCheckedContinuation { continuation in
-            shard.receive(command) { continuation.resume(returning: $0) }
         }
     }
 

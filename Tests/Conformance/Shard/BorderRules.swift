@@ -55,6 +55,7 @@ enum BorderRules {
                         return batch
                     }, completion: completion)
                 caller.hasReturned()
+                return nil
             } after: {
                 bench.stage.clock.advance(milliseconds: 0)
             }
@@ -173,7 +174,7 @@ enum BorderRules {
         bench.check(came.map(\.body) == ["0"], "after the waking came \(came.map(\.body))")
     }
 
-    /// Each call is completed once, whatever goes on beside it, also when the shard closes; then it takes nothing more.
+    /// Each call is answered once, whatever goes on beside it, also when the shard closes; then it takes nothing more.
     static let completions: ShardRule = { bench in
         let shard = bench.shard
         let acknowledged = Mutex<[String]>([])
@@ -183,6 +184,7 @@ enum BorderRules {
             let body = "\(number)"
             bench.book.start("submit") {
                 shard.submit(ShardBatch([bench.message("g\(number % 7)", body)]), completion: $0)
+                return nil
             } then: { (answers: EntryAnswers) in
                 if case .success = answers.receipts { acknowledged.withLock { $0.append(body) } }
             }
@@ -191,7 +193,10 @@ enum BorderRules {
             }
             if number % 6 == 1, number / 6 < held.count - 2 {
                 let handle = held[number / 6].handle
-                bench.book.start("delete") { shard.delete([handle], completion: $0) }
+                bench.book.start("delete") { (answered: @escaping @Sendable ([DeleteOutcome]) -> Void) in
+                    shard.delete([handle], completion: answered)
+                    return nil
+                }
                 bench.book.start("changeVisibility") { shard.changeVisibility([(handle, 40)], completion: $0) }
             }
         }
@@ -203,6 +208,7 @@ enum BorderRules {
         bench.check(none.receipts == .success([]) || none == sent, "a closed shard says of no batch \(none)")
         let deleted: [DeleteOutcome] = await bench.book.wait("delete") {
             shard.delete(held.suffix(1).map(\.handle), completion: $0)
+            return nil
         } after: {
             bench.stage.clock.advance(milliseconds: 0)
         }
@@ -223,7 +229,7 @@ enum BorderRules {
         try await bench.send(bench.message("g", "0"), bench.message("h", "1"))
         let held = try await bench.receive(1)
         await ShardBench.close(shard)
-        let received: Result<[ReceivedMessage], ShardError> = await bench.book.wait("receive") {
+        let received: ReceiveAnswer = await bench.book.wait("receive") {
             shard.receive(ReceiveCommand(limit: 10), completion: $0)
         }
         bench.check((try? received.get())?.isEmpty != false, "a closed shard gives messages out")

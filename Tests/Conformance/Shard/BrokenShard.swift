@@ -24,7 +24,13 @@ enum Fault: CaseIterable, Sendable {
     case saysOtherTraits
     case pullsTwice
     case pullsAtOnce
-    case answersWithinTheCall
+    case completesSubmitsWithin
+    case completesReceivesWithin
+    case completesDeletesWithin
+    case completesChangesWithin
+    case completesPurgesWithin
+    case returnsAndCompletesReceives
+    case returnsAndCompletesChanges
     case countsOneDelivery
     case confirmsEveryDelete
     case reversesOutcomes
@@ -51,7 +57,11 @@ enum Fault: CaseIterable, Sendable {
         case .countsNothing: [StorageRules.counts]
         case .saysOtherTraits: [BorderRules.traits]
         case .pullsTwice, .pullsAtOnce: [BorderRules.pulled]
-        case .answersWithinTheCall: [BorderRules.completions, BorderRules.eachEntry]
+        case .completesSubmitsWithin: [BorderRules.completions, BorderRules.eachEntry]
+        case .completesReceivesWithin, .returnsAndCompletesReceives: [BorderRules.completions, OrderRules.sends]
+        case .completesDeletesWithin: [BorderRules.completions, BorderRules.handles]
+        case .completesChangesWithin, .returnsAndCompletesChanges: [BorderRules.completions, OrderRules.givenBack]
+        case .completesPurgesWithin: [StorageRules.purge]
         case .countsOneDelivery: [BorderRules.receiveCounts]
         case .confirmsEveryDelete: [BorderRules.handles]
         case .reversesOutcomes: [BorderRules.manyHandles]
@@ -106,7 +116,11 @@ final class BrokenShard: Shard {
             _ = batch.pull()
             broken = batch
         case .pullsAtOnce: broken = ShardBatch(batch.pull())
-        case .answersWithinTheCall: return answerWithin(batch, completion)
+        case .completesSubmitsWithin:
+            return completeWithin(completion) { [inner] in
+                inner.submit(batch, completion: $0)
+                return nil
+            }
         default: broken = batch
         }
         inner.submit(broken) { [fault] answers in
@@ -122,36 +136,61 @@ final class BrokenShard: Shard {
         }
     }
 
-    /// Waits for the answer of the sound shard, which comes on a thread of its own or by the clock after its close.
-    private func answerWithin(_ batch: ShardBatch, _ completion: @escaping @Sendable (EntryAnswers) -> Void) {
-        guard !isClosed.load(ordering: .relaxed) else { return inner.submit(batch, completion: completion) }
+    /// Waits for the answer of the sound shard, which comes on a thread of its own, or by the clock after its close.
+    private func completeWithin<Answer: Sendable>(
+        _ completion: @escaping @Sendable (Answer) -> Void, _ call: (@escaping @Sendable (Answer) -> Void) -> Answer?
+    ) {
+        guard !isClosed.load(ordering: .relaxed) else {
+            if let known = call(completion) { completion(known) }
+            return
+        }
         let isDone = DispatchSemaphore(value: 0)
-        let answers = Mutex<EntryAnswers?>(nil)
-        inner.submit(batch) { answer in
-            answers.withLock { $0 = answer }
+        let answer = Mutex<Answer?>(nil)
+        let known = call { late in
+            answer.withLock { $0 = late }
             isDone.signal()
         }
+        if let known { return completion(known) }
         isDone.wait()
-        if let answer = answers.withLock({ $0 }) { completion(answer) }
+        if let late = answer.withLock({ $0 }) { completion(late) }
     }
 
     func receive(
-        _ command: ReceiveCommand, completion: @escaping @Sendable (Result<[ReceivedMessage], ShardError>) -> Void
-    ) {
+        _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
+    ) -> ReceiveAnswer? {
         var command = command
         switch fault {
-        case .reversesReceives: return inner.receive(command) { completion($0.map { $0.reversed() }) }
-        case .countsOneDelivery:
-            return inner.receive(command) { completion($0.map { $0.map(BrokenShard.firstDelivery) }) }
+        case .reversesReceives: return receive(command, completion) { $0.reversed() }
+        case .countsOneDelivery: return receive(command, completion) { $0.map(BrokenShard.firstDelivery) }
+        case .completesReceivesWithin:
+            completeWithin(completion) { [inner] in inner.receive(command, completion: $0) }
+            return nil
+        case .returnsAndCompletesReceives:
+            let known = inner.receive(command, completion: completion)
+            if let known { completion(known) }
+            return known
         case .hidesNothing: command.visibilitySeconds = 0
         case .hidesForLong: command.visibilitySeconds = 3_600
         case .forgetsAttempts: command.attemptID = nil
         default: break
         }
-        inner.receive(command, completion: completion)
+        return inner.receive(command, completion: completion)
+    }
+
+    private func receive(
+        _ command: ReceiveCommand, _ completion: @escaping @Sendable (ReceiveAnswer) -> Void,
+        _ change: @escaping @Sendable ([ReceivedMessage]) -> [ReceivedMessage]
+    ) -> ReceiveAnswer? {
+        inner.receive(command) { completion($0.map(change)) }.map { $0.map(change) }
     }
 
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
+        if fault == .completesDeletesWithin {
+            return completeWithin(completion) { [inner] in
+                inner.delete(handles, completion: $0)
+                return nil
+            }
+        }
         inner.delete(handles) { [fault] outcomes in
             switch fault {
             case .confirmsEveryDelete: completion(outcomes.map { _ in .deleted })
@@ -164,18 +203,35 @@ final class BrokenShard: Shard {
     func changeVisibility(
         _ changes: [(handle: ReceiptHandle, seconds: Int)],
         completion: @escaping @Sendable ([VisibilityDecision]) -> Void
-    ) {
+    ) -> [VisibilityDecision]? {
         if fault == .keepsWhatIsGivenBack, changes.allSatisfy({ $0.seconds == 0 }) {
-            return completion(changes.map { _ in .changed })
+            return changes.map { _ in .changed }
         }
         let changes = fault == .keepsNothingLonger ? changes.map { ($0.handle, min(30, $0.seconds)) } : changes
-        inner.changeVisibility(changes, completion: completion)
+        switch fault {
+        case .completesChangesWithin:
+            completeWithin(completion) { [inner] in inner.changeVisibility(changes, completion: $0) }
+            return nil
+        case .returnsAndCompletesChanges:
+            let known = inner.changeVisibility(changes, completion: completion)
+            if let known { completion(known) }
+            return known
+        default: return inner.changeVisibility(changes, completion: completion)
+        }
     }
 
     func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
-        guard fault == .purgesNothing else { return inner.purge(completion: completion) }
-        let counts = inner.counts()
-        completion(.success(counts.backlog + counts.inFlight))
+        switch fault {
+        case .purgesNothing:
+            let counts = inner.counts()
+            DispatchQueue.global().async { completion(.success(counts.backlog + counts.inFlight)) }
+        case .completesPurgesWithin:
+            completeWithin(completion) { [inner] in
+                inner.purge(completion: $0)
+                return nil
+            }
+        default: inner.purge(completion: completion)
+        }
     }
 
     func setAttributes(_ attributes: QueueAttributes) {

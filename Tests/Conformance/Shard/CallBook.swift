@@ -15,11 +15,12 @@ final class CallingThread: Sendable {
     func hasReturned() { thread.withLock { $0 = nil } }
 }
 
-/// Calls of a shard, each with how often it was completed: once is what the port promises, and of a batch, after the call.
+/// Calls of a shard, each with how often it was answered: once is what the port promises, by a returned value or by a
+/// completion after the call.
 final class CallBook: Sendable {
     private struct Call {
         let name: String
-        var completions = 0
+        var answers = 0
         var isWithin = false
     }
 
@@ -27,42 +28,45 @@ final class CallBook: Sendable {
 
     var count: Int { calls.withLock { $0.count } }
 
-    /// Calls that were not completed exactly once, e.g. "send completed 2 times".
+    /// Calls that were not answered exactly once, e.g. "submit answered 2 times".
     var faults: [String] {
         calls.withLock { calls in
-            calls.filter { $0.completions != 1 }.map { "\($0.name) completed \($0.completions) times" }
-                + calls.filter { $0.isWithin && $0.name == "submit" }.map { "\($0.name) completed within the call" }
+            calls.filter { $0.answers != 1 }.map { "\($0.name) answered \($0.answers) times" }
+                + calls.filter(\.isWithin).map { "\($0.name) completed within the call" }
         }
     }
 
     /// Begins a call without waiting for it.
     /// - Parameters:
-    ///   - then: called with the first completion.
+    ///   - body: makes the call, and returns what the call returns.
+    ///   - then: called with the first answer.
     ///   - after: called when the call has returned.
     func start<Value: Sendable>(
-        _ name: String, _ body: (@escaping @Sendable (Value) -> Void) -> Void,
+        _ name: String, _ body: (@escaping @Sendable (Value) -> Void) -> Value?,
         then: @escaping @Sendable (Value) -> Void = { _ in }, after: () -> Void = {}
     ) {
         let number = calls.withLock { calls in
             calls.append(Call(name: name))
             return calls.count - 1
         }
-        let caller = CallingThread()
-        body { [self] value in
+        let answered: @Sendable (Value, Bool) -> Void = { [self] value, isWithin in
             let isFirst = calls.withLock { calls in
-                calls[number].completions += 1
-                if caller.isCurrent { calls[number].isWithin = true }
-                return calls[number].completions == 1
+                calls[number].answers += 1
+                if isWithin { calls[number].isWithin = true }
+                return calls[number].answers == 1
             }
             if isFirst { then(value) }
         }
+        let caller = CallingThread()
+        let known = body { answered($0, caller.isCurrent) }
         caller.hasReturned()
+        if let known { answered(known, false) }
         after()
     }
 
-    /// Begins a call and waits for its first completion.
+    /// Begins a call and waits for its first answer.
     func wait<Value: Sendable>(
-        _ name: String, _ body: (@escaping @Sendable (Value) -> Void) -> Void, after: () -> Void = {}
+        _ name: String, _ body: (@escaping @Sendable (Value) -> Void) -> Value?, after: () -> Void = {}
     ) async -> Value {
         await withCheckedContinuation { done in
             start(name, body, then: { done.resume(returning: $0) }, after: after)

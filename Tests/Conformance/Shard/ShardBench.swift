@@ -193,6 +193,7 @@ final class ShardBench: Sendable {
         let shard = other ?? shard
         return await book.wait("submit") {
             shard.submit(batch, completion: $0)
+            return nil
         } after: {
             stage.clock.advance(milliseconds: 0)
         }
@@ -231,6 +232,7 @@ final class ShardBench: Sendable {
         let shard = other ?? shard
         return await book.wait("delete") {
             shard.delete(deliveries.map(\.handle), completion: $0)
+            return nil
         } after: {
             stage.clock.advance(milliseconds: 0)
         }
@@ -253,7 +255,12 @@ final class ShardBench: Sendable {
 
     func purge() async -> Result<Int, ShardError> {
         let shard = shard
-        return await book.wait("purge") { shard.purge(completion: $0) }
+        return await book.wait("purge") {
+            shard.purge(completion: $0)
+            return nil
+        } after: {
+            stage.clock.advance(milliseconds: 0)
+        }
     }
 
     func counts() async -> ShardCounts {

@@ -133,7 +133,7 @@ import Testing
     }
 
     @Test(arguments: ShardSubject.allCases)
-    func `completes each call once, also while and after it closes`(subject: ShardSubject) async throws {
+    func `answers each call once, also while and after it closes`(subject: ShardSubject) async throws {
         try await keep(BorderRules.completions, subject)
     }
 

@@ -79,7 +79,8 @@ final class DiskBench: @unchecked Sendable {
     /// What a receive gets; `nil` if it fails.
     func receive(_ shard: any Shard, limit: Int = 10, seconds: Int = 30) -> [ReceivedMessage]? {
         let answer = Answer<Result<[ReceivedMessage], ShardError>>()
-        shard.receive(ReceiveCommand(limit: limit, visibilitySeconds: seconds)) { answer.value = $0 }
+        let command = ReceiveCommand(limit: limit, visibilitySeconds: seconds)
+        if let known = shard.receive(command, completion: { answer.value = $0 }) { answer.value = known }
         run()
         return try? answer.value?.get()
     }

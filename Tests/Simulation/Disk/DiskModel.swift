@@ -197,7 +197,7 @@ final class DiskWalk: @unchecked Sendable {
     private func receive(_ place: Int) {
         let life = life
         let command = ReceiveCommand(limit: 1 + random.below(10), visibilitySeconds: 1 + random.below(20))
-        shards[place].receive(command) { [self] result in
+        let received: @Sendable (ReceiveAnswer) -> Void = { [self] result in
             guard life == self.life, case .success(let batch) = result else { return }
             for message in batch {
                 trace.append(message.handle.sequence.rawValue)
@@ -206,6 +206,7 @@ final class DiskWalk: @unchecked Sendable {
             models[place].received(batch)
             handles[place].append(contentsOf: batch.map(\.handle))
         }
+        if let known = shards[place].receive(command, completion: received) { received(known) }
     }
 
     private func delete(_ place: Int) {
