@@ -15,12 +15,14 @@ import Synchronization
 final class FaultyDisk: @unchecked Sendable {
     let directory: String
     let clock = ManualClock()
-    let pool = CommitPool(width: 2, clock: RealClock())
+    let pool: CommitPool
     private let disk: OpaquePointer
 
-    init() throws {
+    /// - Parameter seconds: counts the seconds after which every store has a turn, apart from the shards' own time.
+    init(seconds: any Clock = RealClock()) throws {
         guard let disk = faulty_disk_make() else { throw CocoaError(.featureUnsupported) }
         self.disk = disk
+        pool = CommitPool(width: 2, clock: seconds)
         directory = FileManager.default.temporaryDirectory.path + "/queuepool-disk-\(UUID().uuidString)"
         try makeFolder("own")
     }
@@ -88,9 +90,9 @@ extension Shard {
     }
 
     func get(_ limit: Int = 10) async throws -> [(body: String, handle: ReceiptHandle)] {
-        try await withCheckedContinuation { done in
-            receive(ReceiveCommand(limit: limit)) { done.resume(returning: $0) }
-        }.get().map { message in (message.withView { String(decoding: $0.body, as: UTF8.self) }, message.handle) }
+        try await receive(ReceiveCommand(limit: limit)).get().map { message in
+            (message.withView { String(decoding: $0.body, as: UTF8.self) }, message.handle)
+        }
     }
 
     /// - Returns: whether the delete was acknowledged.
