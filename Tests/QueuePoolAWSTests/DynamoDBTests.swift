@@ -55,9 +55,11 @@ struct DynamoDBTests {
 
     @Test func `a removal names the pool that was seen, by version and time of making, and counts the revision`() throws
     {
-        let caller = FakeCaller(.answer(200, [:]))
+        // Workers' leases are looked up before; there are none.
+        let caller = FakeCaller(.answer(200, [:]), .answer(200, [:]))
         try store(caller).remove(pool())
-        let parts = caller.calls.first?.body["TransactItems"]?.elements ?? []
+        #expect(caller.calls.map(\.action) == ["Query", "TransactWriteItems"])
+        let parts = caller.calls.last?.body["TransactItems"]?.elements ?? []
         let delete = try #require(parts.first?["Delete"])
         #expect(delete["Key"] == ["pk": ["S": "POOLS"], "sk": ["S": "POOL#emails.fifo"]])
         #expect(
@@ -68,9 +70,12 @@ struct DynamoDBTests {
     }
 
     @Test func `a removal of a pool that was changed or made anew is a conflict`() {
-        let caller = FakeCaller(.refusal("TransactionCanceledException", Self.lost))
+        let worker: JSONTree = ["pk": ["S": "POOL#emails.fifo"], "sk": ["S": "WORKER#w"]]
+        let caller = FakeCaller(
+            .answer(200, ["Items": [worker]]), .refusal("TransactionCanceledException", Self.lost))
         #expect(throws: ControlStoreError.conflict(pool: "emails.fifo")) { try store(caller).remove(pool()) }
-        #expect(caller.calls.count == 1)
+        // The leases of a pool that stays do too.
+        #expect(caller.calls.map(\.action) == ["Query", "TransactWriteItems"])
     }
 
     @Test func `directories are written and found by their ids`() throws {

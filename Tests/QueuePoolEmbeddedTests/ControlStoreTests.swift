@@ -118,7 +118,7 @@ struct ControlStoreTests {
         }
     }
 
-    /// The schema of the program's first version, and what the next two added to it.
+    /// The schema of the program's first version, and what the next three added to it.
     private static let schemas = [
         """
         CREATE TABLE pools (
@@ -154,10 +154,16 @@ struct ControlStoreTests {
         UPDATE pools SET deleting = 1;
         PRAGMA user_version = 3;
         """,
+        """
+        ALTER TABLE pools ADD COLUMN owner TEXT;
+        CREATE TABLE directories (id TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
+        UPDATE pools SET owner = 'directory-0';
+        PRAGMA user_version = 4;
+        """,
     ]
 
     /// 0: a file of the first version that says no version; 1: one that says it.
-    @Test(arguments: 0...3) func `a file of an earlier version of the program opens, with its pools`(
+    @Test(arguments: 0...4) func `a file of an earlier version of the program opens, with its pools`(
         version: Int
     ) throws {
         defer { for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + suffix) } }
@@ -179,6 +185,7 @@ struct ControlStoreTests {
         }
         expected.modifiedAt = Timestamp(milliseconds: 6)
         expected.isDeleting = version >= 3
+        expected.owner = version >= 4 ? "directory-0" : nil
         #expect(try SQLiteControlStore(path: path).pools() == [expected])
         // Once more, and everything that came later can be written.
         let store = try SQLiteControlStore(path: path)
@@ -190,6 +197,48 @@ struct ControlStoreTests {
         try store.record(directory: "directory-1", path: "/x")
         #expect(try SQLiteControlStore(path: path).pools() == [expected])
         #expect(try store.directory("directory-1") == "/x")
+        #expect(try store.table(ofPool: name) == LeaseTable())
+        let worker = try #require(WorkerID("w"))
+        let heartbeat = WorkerHeartbeat(worker: worker, beat: 1, renewedAt: Timestamp(milliseconds: 7), isLeaving: true)
+        try store.renew(heartbeat, ofPool: name)
+        var lease = ShardLease(shard: ShardIndex(0), owner: worker, acquiredAt: Timestamp(milliseconds: 8))
+        lease.version = try store.write(lease, ofPool: name)
+        let table = LeaseTable(heartbeats: [heartbeat], leases: [lease])
+        #expect(try SQLiteControlStore(path: path).table(ofPool: name) == table)
+    }
+
+    @Test(arguments: [
+        "UPDATE workers SET worker = 'a b'", "UPDATE leases SET owner = ''", "UPDATE leases SET next = '!'",
+    ])
+    func `leases that do not parse are told, not left out`(damage: String) throws {
+        try withStore { one, other in
+            let name = try pool().name
+            _ = try one.save(pool())
+            let worker = try #require(WorkerID("w"))
+            try one.renew(
+                WorkerHeartbeat(worker: worker, beat: 1, renewedAt: Timestamp(milliseconds: 7)), ofPool: name)
+            _ = try one.write(
+                ShardLease(shard: ShardIndex(0), owner: worker, acquiredAt: Timestamp(milliseconds: 8)), ofPool: name)
+            #expect(try other.table(ofPool: name).leases.count == 1)
+            try Database(path: path).execute(damage)
+            #expect(throws: LeaseStoreError.failed(code: "DamagedLease")) { try other.table(ofPool: name) }
+        }
+    }
+
+    @Test func `a lease that cannot be written is told by SQLite's code`() throws {
+        try withStore { one, other in
+            let name = try pool().name
+            _ = try one.save(pool())
+            try Database(path: path).execute("DROP TABLE leases")
+            #expect(throws: LeaseStoreError.failed(code: "SQLite 1")) {
+                try one.write(
+                    ShardLease(shard: ShardIndex(0), acquiredAt: Timestamp(milliseconds: 8)), ofPool: name)
+            }
+            // The transaction that failed holds nobody up.
+            let worker = try #require(WorkerID("w"))
+            try other.renew(
+                WorkerHeartbeat(worker: worker, beat: 1, renewedAt: Timestamp(milliseconds: 7)), ofPool: name)
+        }
     }
 
     @Test func `a file of a later version is refused`() throws {

@@ -14,7 +14,8 @@ package import QueuePoolCore
 //       deleting? (1), owner?, slots (B), history (B) as TopologyEncoding packs them, written (the write's own token)
 //   POOLS, REVISION -> number, which every write adds one to
 //   DIRECTORIES, DIRECTORY#id -> path, of a server's data directory
-//   POOL#emails.fifo, LEASE#0003 -> a worker's lease; `expiresAt` (seconds since 1970) is the table's TTL attribute
+//   POOL#emails.fifo, LEASE#0003 and WORKER#id -> workers' leases and heartbeats, see DynamoDBLeaseStore; `expiresAt`
+//       (seconds since 1970) is the table's TTL attribute
 //
 // A pool is one item and not one for each shard: a transaction takes 100 items and a pool may have 256 shards; one item
 // cannot be read half. 256 shards with addresses take about 60 KB and slots 32 KB of the 400 KB that an item may have.
@@ -82,6 +83,9 @@ package final class DynamoDBControlStore: ControlStore {
     }
 
     package func remove(_ pool: PoolDefinition) throws(ControlStoreError) {
+        // Looked up while the pool still has its name, so none of them is of a pool that is made anew under it. What
+        // is not found or cannot be removed is harmless: no heartbeat, no lease.
+        let leases = (try? LeaseItem.items(of: pool.name, in: table)) ?? []
         // Gone already is well: an attempt whose answer was lost may have done it.
         let condition = WriteCondition(
             "attribute_not_exists(pk) OR (#version = :version AND #made = :made)",
@@ -95,6 +99,7 @@ package final class DynamoDBControlStore: ControlStore {
             guard error.code == "ConditionalCheckFailed" else { throw DynamoDBControlStore.error(error) }
             throw .conflict(pool: pool.name.text)
         }
+        for item in leases { try? LeaseItem.remove(item, in: table) }
     }
 
     package func directory(_ id: String) throws(ControlStoreError) -> String? {

@@ -60,11 +60,12 @@ package struct DynamoDBTable: Sendable {
 
     /// The service at an endpoint, for `init(name:service:)`.
     package static func service(
-        caller: any AWSCaller, region: String, endpoint: String, clock: any Clock
+        caller: any AWSCaller, region: String, endpoint: String, clock: any Clock,
+        attemptsMax: Int = JSONService.attemptsMax, timeoutMilliseconds: Int = 10_000
     ) -> JSONService {
         JSONService(
             caller: caller, service: "dynamodb", targetPrefix: "DynamoDB_20120810", region: region, endpoint: endpoint,
-            clock: clock)
+            clock: clock, attemptsMax: attemptsMax, timeoutMilliseconds: timeoutMilliseconds)
     }
 
     // MARK: - Items
@@ -75,15 +76,35 @@ package struct DynamoDBTable: Sendable {
             .item
     }
 
+    /// Whether there is such an item.
+    package func has(_ key: ItemKey) throws(AWSError) -> Bool {
+        try service.call(
+            "GetItem",
+            [
+                "TableName": .string(name), "Key": JSONTree(item: key.item), "ConsistentRead": true,
+                "ProjectionExpression": "pk",
+            ])["Item"] != nil
+    }
+
     /// Every item of a partition whose sort key begins so, in the order of their sort keys.
     package func query(_ partition: String, sortPrefix: String) throws(AWSError) -> [Item] {
+        try query("pk = :pk AND begins_with(sk, :sk)", [":pk": .text(partition), ":sk": .text(sortPrefix)])
+    }
+
+    /// Every item of a partition whose sort key is one of the two or between them, in the order of their sort keys.
+    package func query(_ partition: String, from first: String, through last: String) throws(AWSError) -> [Item] {
+        try query(
+            "pk = :pk AND sk BETWEEN :first AND :last",
+            [":pk": .text(partition), ":first": .text(first), ":last": .text(last)])
+    }
+
+    private func query(_ condition: String, _ values: Item) throws(AWSError) -> [Item] {
         var found: [Item] = []
         var start: JSONTree?
         repeat {
             var body: [String: JSONTree] = [
-                "TableName": .string(name), "ConsistentRead": true,
-                "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)",
-                "ExpressionAttributeValues": JSONTree(item: [":pk": .text(partition), ":sk": .text(sortPrefix)]),
+                "TableName": .string(name), "ConsistentRead": true, "KeyConditionExpression": .string(condition),
+                "ExpressionAttributeValues": JSONTree(item: values),
             ]
             body["ExclusiveStartKey"] = start
             let answer = try service.call("Query", .object(body))

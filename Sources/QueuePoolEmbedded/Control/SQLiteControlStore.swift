@@ -7,7 +7,8 @@ import Synchronization
 
 // Pools and their topologies in one small SQLite file. A pool is written in one transaction, so that a topology is
 // never seen half, and the version that the writer saw is compared in that transaction. Rarely used, so one lock around
-// the connection is all it needs; other processes are kept apart by SQLite's own lock.
+// the connection is all it needs; other processes are kept apart by SQLite's own lock. Workers' leases are in the same
+// file: SQLiteControlStore+Leases.swift.
 
 package final class SQLiteControlStore: ControlStore {
     private struct Connection: ~Copyable {
@@ -86,6 +87,7 @@ package final class SQLiteControlStore: ControlStore {
                 row.reset()
                 guard stored == (pool.version, pool.createdAt.milliseconds) else { return false }
                 try SQLiteControlStore.remove(pool.name.text, database)
+                try SQLiteControlStore.removeLeases(of: pool.name, database)
                 try database.execute("UPDATE revision SET number = number + 1")
                 return true
             }
@@ -110,7 +112,7 @@ package final class SQLiteControlStore: ControlStore {
         }
     }
 
-    private func run<R: Sendable>(
+    func run<R: Sendable>(
         _ body: (Database) throws(DatabaseError) -> sending R
     ) throws(ControlStoreError) -> R {
         let result: Result<R, DatabaseError> = connection.withLock { connection in
@@ -122,10 +124,11 @@ package final class SQLiteControlStore: ControlStore {
         }
     }
 
-    private static func transaction<R>(
-        _ database: Database, _ body: () throws(DatabaseError) -> R
+    /// - Parameter begin: `BEGIN` for what only reads: it keeps no writer waiting.
+    static func transaction<R>(
+        _ database: Database, begin: String = "BEGIN IMMEDIATE", _ body: () throws(DatabaseError) -> R
     ) throws(DatabaseError) -> R {
-        try database.execute("BEGIN IMMEDIATE")
+        try database.execute(begin)
         do throws(DatabaseError) {
             let value = try body()
             try database.execute("COMMIT")
@@ -169,6 +172,7 @@ package final class SQLiteControlStore: ControlStore {
         ALTER TABLE pools ADD COLUMN owner TEXT;
         CREATE TABLE directories (id TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
         """,
+        leaseTables,
     ]
 
     /// - Returns: the version of the file's schema, which is later than ours if a later program wrote it.

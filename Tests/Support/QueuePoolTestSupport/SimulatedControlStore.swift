@@ -49,6 +49,8 @@ package final class SimulatedControlStore: ControlStore {
         var pools: [String: PoolDefinition] = [:]
         var unreadable: Set<String> = []
         var directories: [String: String] = [:]
+        /// Removals by name.
+        var removals: [String: Int] = [:]
         var revision = 0
         var faults: ControlFaults
         var random: SplitMix64
@@ -80,6 +82,11 @@ package final class SimulatedControlStore: ControlStore {
     /// What is stored, whether or not it could be read, for who judges; sorted by name.
     package var truth: [PoolDefinition] {
         state.withLock { $0.pools.values.sorted { $0.name.text < $1.name.text } }
+    }
+
+    /// Whether a pool is stored, and how often one of its name was removed: what a lease store in the same place knows.
+    func life(of name: PoolName) -> (isStored: Bool, removals: Int) {
+        state.withLock { ($0.pools[name.text] != nil, $0.removals[name.text] ?? 0) }
     }
 
     // MARK: - The port
@@ -122,6 +129,7 @@ package final class SimulatedControlStore: ControlStore {
                 return .failure(.conflict(pool: name))
             }
             state.pools[name] = nil
+            state.removals[name, default: 0] += 1
             state.unreadable.remove(name)
             state.revision += 1
             return .success(())
