@@ -42,6 +42,8 @@ enum ControlSubject: CaseIterable, Sendable, CustomTestStringConvertible {
 protocol ControlStage: Sendable {
     /// Another writer of the same pools, as another server has one.
     func open() throws -> any ControlStore
+    /// Another user of the leases beside them.
+    func openLeases() throws -> any LeaseStore
     /// Spoils what is stored under a name, so that it does not parse.
     func damage(_ pool: PoolName) throws
 }
@@ -53,6 +55,7 @@ private final class SQLiteStage: ControlStage {
     init() throws { directory = try ScratchDirectory() }
 
     func open() throws -> any ControlStore { try SQLiteControlStore(path: path) }
+    func openLeases() throws -> any LeaseStore { try SQLiteControlStore(path: path) }
 
     func damage(_ pool: PoolName) throws {
         let database = try Database(path: path)
@@ -63,29 +66,44 @@ private final class SQLiteStage: ControlStage {
 
 private struct SimulatedStage: ControlStage {
     private let store = SimulatedControlStore()
+    private let leases: SimulatedLeaseStore
+
+    init() { leases = SimulatedLeaseStore(beside: store) }
 
     func open() throws -> any ControlStore { store }
+    func openLeases() throws -> any LeaseStore { leases }
     func damage(_ pool: PoolName) throws { store.spoil(pool) }
 }
 
-private final class DynamoDBStage: ControlStage {
+final class DynamoDBStage: ControlStage {
     private static let engine = CurlEngine()
     private static let clock = SystemClock()
 
     private let table: DynamoDBTable
+    /// The same table, by other calls.
+    private let leaseTable: DynamoDBTable
+    private let time = ServiceClock(DynamoDBStage.clock)
 
-    init() throws {
-        let clock = ServiceClock(DynamoDBStage.clock)
+    /// - Parameters:
+    ///   - wrap: what stands between the lease store and the service.
+    ///   - pauses: by which clock the lease store waits between attempts.
+    init(wrap: (any AWSCaller) -> any AWSCaller = { $0 }, pauses: (any Clock)? = nil) throws {
         let caller = SignedCaller(
-            engine: DynamoDBStage.engine, provider: CredentialProvider(source: FixedCredentials(), clock: clock),
-            clock: clock)
-        let service = DynamoDBTable.service(
-            caller: caller, region: "us-east-1", endpoint: try Moto.endpoint(), clock: DynamoDBStage.clock)
-        table = DynamoDBTable(name: "conformance-\(UUID().uuidString)", service: service)
-        try DynamoDBControlStore(table: table).makeTable { Thread.sleep(forTimeInterval: 0.05) }
+            engine: DynamoDBStage.engine, provider: CredentialProvider(source: FixedCredentials(), clock: time),
+            clock: time)
+        let (name, endpoint) = ("conformance-\(UUID().uuidString)", try Moto.endpoint())
+        func table(_ caller: any AWSCaller, _ clock: any Clock) -> DynamoDBTable {
+            DynamoDBTable(
+                name: name,
+                service: DynamoDBTable.service(caller: caller, region: "us-east-1", endpoint: endpoint, clock: clock))
+        }
+        self.table = table(caller, DynamoDBStage.clock)
+        leaseTable = table(wrap(caller), pauses ?? DynamoDBStage.clock)
+        try DynamoDBControlStore(table: self.table).makeTable { Thread.sleep(forTimeInterval: 0.05) }
     }
 
     func open() throws -> any ControlStore { DynamoDBControlStore(table: table) }
+    func openLeases() throws -> any LeaseStore { DynamoDBLeaseStore(table: leaseTable, now: time.now) }
 
     func damage(_ pool: PoolName) throws {
         guard var item = try table.get(ItemKey("POOLS", "POOL#" + pool.text)) else { throw NothingStored() }
