@@ -106,11 +106,13 @@ public struct Worker: Service {
                     for effect in await mailbox.next() {
                         switch effect {
                         case .finished: break loop
-                        case .cancelReceives: receives.cancel()
+                        case .cancelReceives(let shard): receives.cancel(shard: shard)
                         case .targetEnded(let target, let errorClass):
                             if endedTarget == nil { endedTarget = (target, errorClass) }
                             stopping.ask(.gracefully)
-                        case .receive: group.addTask { await receives.run { await performer.perform(effect) } }
+                        case .receive(let shard, let number):
+                            receives.note(number, shard: shard)
+                            group.addTask { await receives.run(number) { await performer.perform(effect) } }
                         // What is given back must arrive: it is waited for, and not cancelled at the end.
                         case .release: releases.addTask { await performer.perform(effect) }
                         default: group.addTask { await performer.perform(effect) }

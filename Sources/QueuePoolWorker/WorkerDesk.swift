@@ -46,30 +46,35 @@ struct WorkerTotals: Hashable, Sendable {
 /// The receives that are out, so that they can be broken off before anything is given back: a long poll would take it
 /// again. They are tasks of their own, one a request and always waited for, because they end earlier than their siblings.
 final class ReceiveTasks: Sendable {
-    private struct State {
+    private struct Receive {
+        let shard: Int
+        var task: Task<Void, Never>?
         var isCancelled = false
-        var next = 0
-        var tasks: [Int: Task<Void, Never>] = [:]
     }
 
-    private let state = Mutex(State())
+    private let receives = Mutex<[Int: Receive]>([:])
 
-    func run(_ body: @escaping @Sendable () async -> Void) async {
+    /// Notes a receive whose task is about to begin: a wish to break it off may come before that.
+    func note(_ number: Int, shard: Int) { receives.withLock { $0[number] = Receive(shard: shard) } }
+
+    /// Performs a receive that was noted.
+    func run(_ number: Int, _ body: @escaping @Sendable () async -> Void) async {
         let task = Task { await body() }
-        let number = state.withLock { state in
-            state.next += 1
-            state.tasks[state.next] = task
-            if state.isCancelled { task.cancel() }
-            return state.next
+        receives.withLock { receives in
+            receives[number]?.task = task
+            if receives[number]?.isCancelled == true { task.cancel() }
         }
         await task.value
-        state.withLock { $0.tasks[number] = nil }
+        receives.withLock { $0[number] = nil }
     }
 
-    func cancel() {
-        let tasks = state.withLock { state in
-            state.isCancelled = true
-            return Array(state.tasks.values)
+    /// Breaks off those at this shard; `nil`: all.
+    func cancel(shard: Int?) {
+        let tasks = receives.withLock { receives in
+            for (number, receive) in receives where shard == nil || receive.shard == shard {
+                receives[number]?.isCancelled = true
+            }
+            return receives.values.filter(\.isCancelled).compactMap(\.task)
         }
         for task in tasks { task.cancel() }
     }

@@ -16,8 +16,8 @@ final class SchedulerStage {
     let limits: SchedulerLimits
 
     init(
-        shards: Int = 1, targets: Int = 1, concurrency: Int = 64, maxAttempts: Int = 5, seed: UInt64 = 7,
-        _ change: (inout SchedulerLimits) -> Void = { _ in }
+        shards: Int = 1, ownsAll: Bool = true, targets: Int = 1, concurrency: Int = 64, maxAttempts: Int = 5,
+        seed: UInt64 = 7, _ change: (inout SchedulerLimits) -> Void = { _ in }
     ) {
         var limits = SchedulerLimits()
         limits.concurrency = concurrency
@@ -25,7 +25,8 @@ final class SchedulerStage {
         limits.visibilityMilliseconds = 60_000
         change(&limits)
         self.limits = limits
-        scheduler = GroupScheduler(shardCount: shards, targetCount: targets, limits: limits, seed: seed)
+        scheduler = GroupScheduler(
+            shardCount: shards, ownsAll: ownsAll, targetCount: targets, limits: limits, seed: seed)
         tick()
         _ = told()
     }
@@ -84,7 +85,17 @@ final class SchedulerStage {
             visibleAt: now + limits.visibilityMilliseconds, now: now)
     }
 
-    func receiveFailed() { effects += scheduler.receiveFailed(from: 0, now: now) }
+    func receiveFailed(shard: Int = 0) { effects += scheduler.receiveFailed(from: shard, now: now) }
+
+    func begin(_ shard: Int = 0) { effects += scheduler.begin(shard: shard, now: now) }
+
+    func drain(_ shard: Int = 0, seconds: Int64 = 25) {
+        effects += scheduler.drain(shard: shard, deadline: now + seconds * 1_000, now: now)
+    }
+
+    func drop(_ shard: Int = 0) { effects += scheduler.drop(shard: shard, now: now) }
+
+    func grow(to count: Int) { scheduler.grow(shardCount: count) }
 
     func stop(graceSeconds: Int64 = 25) { effects += scheduler.stop(deadline: now + graceSeconds * 1_000, now: now) }
 
@@ -112,7 +123,7 @@ final class SchedulerStage {
         defer { effects = [] }
         return effects.compactMap { effect in
             switch effect {
-            case .receive(let shard): withPolls ? "receive \(shard)" : nil
+            case .receive(let shard, _): withPolls ? "receive \(shard)" : nil
             case .deliver(let message, let attempt, let target):
                 "deliver \(message.id) \(attempt)" + (target == 0 ? "" : " at \(target)") + to(message)
             case .moveToDeadLetter(let message, let reason):
@@ -123,7 +134,8 @@ final class SchedulerStage {
             case .deletesFail(let shard, let isFailing): "deletes of \(shard) \(isFailing ? "fail" : "work")"
             case .targetFails(let target, let errorClass): "target \(target) " + (errorClass ?? "answers")
             case .targetEnded(let target, let errorClass): "target \(target) ended \(errorClass)"
-            case .cancelReceives: "cancel receives"
+            case .cancelReceives(let shard): "cancel receives" + (shard.map { " of \($0)" } ?? "")
+            case .drained(let shard): "drained \(shard)"
             case .finished: "finished"
             }
         }

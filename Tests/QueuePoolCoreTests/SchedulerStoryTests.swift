@@ -29,7 +29,7 @@ private struct Story {
     static func words(_ effects: [GroupScheduler.Effect]) -> [String] {
         effects.map { effect in
             switch effect {
-            case .receive(let shard): "receive \(shard)"
+            case .receive(let shard, _): "receive \(shard)"
             case .deliver(let message, let attempt, _): "deliver \(message.id) #\(attempt)"
             case .moveToDeadLetter(let message, let why):
                 "move \(message.id) \(why.reason) \(why.errorClass) \(why.attempts)"
@@ -40,6 +40,7 @@ private struct Story {
             case .targetFails(let target, let errorClass): "target \(target) " + (errorClass ?? "answers")
             case .targetEnded(let target, let errorClass): "target \(target) ended \(errorClass)"
             case .cancelReceives: "cancel receives"
+            case .drained(let shard): "drained \(shard)"
             case .finished: "finished"
             }
         }
@@ -202,7 +203,7 @@ struct SchedulerStoryTests {
         #expect(story.stop() == ["cancel receives"], "one that is out could take again what is given back")
         #expect(Set(story.receive("c1", "c2")) == ["release a3 a2", "release c2 c1"], "an answer that was on its way")
         #expect(story.attempt("a1") == ["delete a1"])
-        #expect(story.deleted() == ["finished"])
+        #expect(story.deleted() == ["drained 0", "finished"])
         #expect(story.tick(after: 1) == [], "once")
     }
 
@@ -212,7 +213,7 @@ struct SchedulerStoryTests {
         _ = story.attempt("a1", failure)
         #expect(story.stop() == ["cancel receives"])
         #expect(Set(story.receiveEnds()) == ["release a2 a1", "release b2"])
-        #expect(story.attempt("b1", failure) == ["release b1", "finished"])
+        #expect(story.attempt("b1", failure) == ["release b1", "drained 0", "finished"])
     }
 
     @Test func `a stop tries a delete that failed again`() {
@@ -222,7 +223,7 @@ struct SchedulerStoryTests {
         #expect(story.stop() == ["cancel receives"])
         #expect(story.receiveEnds() == [])
         #expect(story.deleted(failed: ["a1"]) == ["deletes of 0 fail", "delete a1"])
-        #expect(story.deleted() == ["deletes of 0 work", "finished"])
+        #expect(story.deleted() == ["deletes of 0 work", "drained 0", "finished"])
     }
 
     @Test func `a stop ends at its deadline`() {
@@ -230,15 +231,15 @@ struct SchedulerStoryTests {
         _ = story.receive("a1")
         #expect(story.stop(within: 5_000) == ["cancel receives"])
         #expect(story.tick(after: 4_999) == [])
-        #expect(story.tick(after: 1) == ["release a1", "finished"])
+        #expect(story.tick(after: 1) == ["release a1", "drained 0", "finished"])
     }
 
     @Test func `a stop of an idle worker finishes when its receives have ended`() {
         var story = Story(shards: 2)
         #expect(Story.words(story.scheduler.tick(now: story.now)) == ["receive 0", "receive 1"])
         #expect(Story.words(story.scheduler.stop(deadline: story.now + 1_000, now: story.now)) == ["cancel receives"])
-        #expect(Story.words(story.scheduler.receiveFailed(from: 0, now: story.now)) == [])
-        #expect(Story.words(story.scheduler.receiveFailed(from: 1, now: story.now)) == ["finished"])
+        #expect(Story.words(story.scheduler.receiveFailed(from: 0, now: story.now)) == ["drained 0"])
+        #expect(Story.words(story.scheduler.receiveFailed(from: 1, now: story.now)) == ["drained 1", "finished"])
     }
 
     @Test func `a shard is asked once at a time, and not while enough is held`() {

@@ -165,7 +165,7 @@ import Testing
         #expect(stage.told() == ["deliver a-1 1", "target 0 ended stdout-closed"])
         stage.stop()
         stage.receiveFailed()
-        #expect(stage.told() == ["cancel receives", "release a-2 a-1", "finished"])
+        #expect(stage.told() == ["cancel receives", "release a-2 a-1", "drained 0", "finished"])
     }
 }
 

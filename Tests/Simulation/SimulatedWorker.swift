@@ -5,6 +5,7 @@
 import QueuePoolChecking
 import QueuePoolCore
 import QueuePoolTestSupport
+import Testing
 
 // The worker's driver as the program has it (`EffectPerformer`): each effect of the scheduler ends with its event.
 
@@ -18,10 +19,19 @@ final class SimulatedWorker: @unchecked Sendable {
     private unowned let world: World
     private var scheduler: GroupScheduler
     private var random: SplitMix64
-    /// Receives that are out, so that a stop can break them off.
-    private var receives: [Int: Int] = [:]
+    /// Receives that are out, so that they can be broken off, by numbers of this host: answers outlive a process, whose
+    /// scheduler counts anew.
+    private var receives: [Int: (shard: Int, number: Int)] = [:]
     private var receiveCount = 0
     private var ended: (@Sendable () -> Void)?
+    /// Of what follows, so that a seed's world is otherwise the same without it.
+    private var owningRandom: SplitMix64
+    /// Percent of the ticks at which a shard is given away, or taken again.
+    private var owningChanges = 0
+    /// Shards that are being given away or were.
+    private var away: Set<Int> = []
+    /// Those of which nothing may begin.
+    private var closed: Set<Int> = []
 
     private var life: WorkerRules.Life { WorkerRules.Life(worker: host.number, life: host.life) }
 
@@ -29,6 +39,7 @@ final class SimulatedWorker: @unchecked Sendable {
         self.host = host
         self.world = world
         random = SplitMix64(seed: seed)
+        owningRandom = SplitMix64(seed: seed ^ 0x0817)
         scheduler = SimulatedWorker.scheduler(world, seed: 0)
     }
 
@@ -45,6 +56,9 @@ final class SimulatedWorker: @unchecked Sendable {
         scheduler = SimulatedWorker.scheduler(world, seed: random.next())
         receives = [:]
         ended = nil
+        away = []
+        closed = []
+        owningChanges = owningRandom.chance(40) ? 1 + owningRandom.below(8) : 0
         tick()
     }
 
@@ -70,17 +84,49 @@ final class SimulatedWorker: @unchecked Sendable {
     }
 
     /// A server learns a moment later that a client is gone; what the poll brings until then nobody gets.
-    private func cancelReceives() {
-        let open = receives.sorted { $0.key < $1.key }
-        receives = [:]
-        for (_, shard) in open {
-            host.schedule(afterMilliseconds: 100) { [self] in handle { $0.receiveFailed(from: shard, now: $1) } }
+    private func cancelReceives(_ shard: Int?) {
+        let open = receives.filter { shard == nil || $0.value.shard == shard }.sorted { $0.key < $1.key }
+        for (key, (shard, number)) in open {
+            receives[key] = nil
+            host.schedule(afterMilliseconds: 100) { [self] in
+                handle { $0.receiveFailed(from: shard, number: number, now: $1) }
+            }
         }
     }
 
     private func tick() {
         handle { $0.tick(now: $1) }
+        changeOwning()
         host.schedule(afterMilliseconds: SimulatedWorker.tickMilliseconds) { [self] in tick() }
+    }
+
+    /// Shards go and come, in the ways in which a lease ends; after the faults all are there again.
+    private func changeOwning() {
+        guard !world.isQuiet else {
+            for shard in away.sorted() { begin(shard) }
+            return
+        }
+        guard owningRandom.chance(owningChanges) else { return }
+        let shard = owningRandom.below(world.plan.shardCount)
+        guard away.insert(shard).inserted else { return begin(shard) }
+        if owningRandom.chance(50) {
+            let grace = Int64(owningRandom.below(5_000))
+            handle { $0.drain(shard: shard, deadline: $1 + grace, now: $1) }
+        } else {
+            closed.insert(shard)
+            handle { $0.drop(shard: shard, now: $1) }
+        }
+    }
+
+    private func begin(_ shard: Int) {
+        away.remove(shard)
+        closed.remove(shard)
+        handle { $0.begin(shard: shard, now: $1) }
+    }
+
+    /// Nothing begins at a shard that was given away.
+    private func judgeBeginning(_ shard: Int) {
+        if closed.contains(shard) { Issue.record("worker \(host.number) begins something at shard \(shard)") }
     }
 
     private func handle(_ event: (inout GroupScheduler, Timestamp) -> [GroupScheduler.Effect]) {
@@ -89,8 +135,11 @@ final class SimulatedWorker: @unchecked Sendable {
 
     private func perform(_ effect: GroupScheduler.Effect) {
         switch effect {
-        case .receive(let shard): receive(shard)
+        case .receive(let shard, let number):
+            judgeBeginning(shard)
+            receive(shard, number)
         case .deliver(let message, _, let target):
+            judgeBeginning(message.shard)
             let number = World.number(message)
             world.rules.begins(message, number, at: target, by: life, now: world.time.now)
             world.targets[target].deliver(message, from: self) { [self] outcome in
@@ -113,7 +162,8 @@ final class SimulatedWorker: @unchecked Sendable {
             let numbers = messages.map(World.number)
             world.rules.releases(messages, by: life, numbers: numbers, now: world.time.now)
             change(shard, messages, 0, isExtension: false)
-        case .cancelReceives: cancelReceives()
+        case .cancelReceives(let shard): cancelReceives(shard)
+        case .drained(let shard): closed.insert(shard)
         case .finished: exit()
         case .deletesFail, .targetFails, .targetEnded: break
         }
@@ -121,29 +171,30 @@ final class SimulatedWorker: @unchecked Sendable {
 
     private func router() -> SimulatedRouter { world.routers[random.below(world.routers.count)] }
 
-    private func receive(_ shard: Int) {
+    private func receive(_ shard: Int, _ number: Int) {
         let router = router()
         let visibility = world.plan.visibilitySeconds
         let timeout = Int64(SimulatedWorker.waitSeconds) * 1_000 + SimulatedWorker.timeoutMilliseconds
         receiveCount += 1
-        let number = receiveCount
-        receives[number] = shard
+        let key = receiveCount
+        receives[key] = (shard, number)
         world.wire.call(from: host, to: router.host, timeout: timeout) { reply in
             router.receive(
                 from: shard, limit: 10, visibilitySeconds: visibility, waitSeconds: SimulatedWorker.waitSeconds, reply)
         } late: { [self] in
-            guard receives.removeValue(forKey: number) != nil else { return }
-            handle { $0.receiveFailed(from: shard, now: $1) }
+            guard receives.removeValue(forKey: key) != nil else { return }
+            handle { $0.receiveFailed(from: shard, number: number, now: $1) }
         } done: { [self] (answer: Result<[ReceivedMessage], ShardError>) in
-            guard receives.removeValue(forKey: number) != nil else { return }
+            guard receives.removeValue(forKey: key) != nil else { return }
             switch answer {
-            case .failure: handle { $0.receiveFailed(from: shard, now: $1) }
+            case .failure: handle { $0.receiveFailed(from: shard, number: number, now: $1) }
             case .success(let messages):
                 let mine = messages.map { SimulatedWorker.message($0, shard) }
                 world.note("received", mine, of: self)
                 world.rules.received(mine, by: life, now: world.time.now)
                 handle {
-                    $0.received(mine, from: shard, visibleAt: $1 + Int64(visibility) * 1_000, now: $1)
+                    $0.received(
+                        mine, from: shard, number: number, visibleAt: $1 + Int64(visibility) * 1_000, now: $1)
                 }
             }
         }

@@ -4,46 +4,22 @@
 
 import DequeModule
 
-// What follows from what is known: which deliveries begin and where, what an attempt that ended leads to, and which
-// shards are asked for more.
+// What follows from what is known: which deliveries begin and where, what an attempt that ended leads to.
 
 extension GroupScheduler {
     mutating func go(_ now: Timestamp) -> [Effect] {
         var effects: [Effect] = []
         startDeliveries(now, &effects)
         for shard in shards.indices { flushDeletes(shard, &effects) }
-        guard let stopAt else {
-            startReceives(now, &effects)
-            return effects
-        }
-        guard now >= stopAt || !shards.contains(where: \.isReceiving) else { return effects }
-        if !isReleasing { beginRelease(&effects) }
-        let isDone =
-            delivering == 0 && !lines.values.contains { $0.phase == .moving }
-            && shards.allSatisfy { $0.deletes.isEmpty && $0.deletesUnderWay.isEmpty }
-        if !isFinished, isDone || now >= stopAt {
-            isFinished = true
-            for key in lines.keys { giveUp(key, &effects) }
-            effects.append(.finished)
-        }
+        startReceives(now, &effects)
+        for shard in shards.indices { leave(shard, now, &effects) }
+        finish(now, &effects)
         return effects
-    }
-
-    private mutating func beginRelease(_ effects: inout [Effect]) {
-        isReleasing = true
-        for key in lines.keys {
-            switch lines[key]?.phase {
-            case .waiting, .suspected, .backingOff, .targetless: giveUp(key, &effects)
-            case .delivering, .moving, .deleting: giveUpFollowers(key, &effects)
-            case nil: break
-            }
-        }
     }
 
     // MARK: - Deliveries
 
     private mutating func startDeliveries(_ now: Timestamp, _ effects: inout [Effect]) {
-        guard stopAt == nil else { return }
         // Those keep their turn.
         var passedOver: [GroupKey] = []
         defer { turns.prepend(contentsOf: passedOver) }
@@ -53,6 +29,8 @@ extension GroupScheduler {
                 delete(key)
                 continue
             }
+            // It is given back soon, or gets its turn when the shard is begun again.
+            guard shards[key.shard].isOurs else { continue }
             if let verdict = line.head.verdict {
                 move(key, verdict.reason, verdict.errorClass, &effects)
                 continue
@@ -131,7 +109,7 @@ extension GroupScheduler {
         _ key: GroupKey, after target: Int, _ now: Timestamp, _ effects: inout [Effect]
     ) {
         guard let line = lines[key] else { return }
-        guard !line.isLost, stopAt == nil, line.head.pinnedTarget == nil,
+        guard !line.isLost, shards[key.shard].isOurs, line.head.pinnedTarget == nil,
             let next = self.target(of: line.head, from: target + 1, now)
         else { return endAttempt(key, now, &effects) }
         change(key) { line in
@@ -167,7 +145,7 @@ extension GroupScheduler {
             }
         }
         change(key) { $0.phase = phase }
-        if line.isLost || isReleasing { giveUp(key, &effects) }
+        if line.isLost || !shards[key.shard].isKeeping { giveUp(key, &effects) }
     }
 
     /// Whether it may have arrived at a target that has not been reached for so long since that its group need wait no more.
@@ -183,29 +161,7 @@ extension GroupScheduler {
             && now - (message.firstReceivedAt ?? now) >= limits.retryMilliseconds
     }
 
-    // MARK: - Receives and deletes
-
-    private mutating func startReceives(_ now: Timestamp, _ effects: inout [Effect]) {
-        // What is received while nothing can be delivered only waits, and its receive count climbs.
-        guard breakers.contains(where: { $0.mayBegin(now: now) }) else { return }
-        var polls = shards.reduce(0) { $0 + ($1.isReceiving ? 1 : 0) }
-        for shard in shards.indices {
-            let state = shards[shard]
-            // Enough waits for its turn already: more would only run out of its visibility timeout.
-            guard turns.count < 2 * limits.concurrency else { return }
-            guard heldBytes + polls * QueueLimits.batchEntriesMax * meanMessageBytes < limits.heldBytesMax else {
-                return
-            }
-            guard !state.isReceiving, state.notBefore <= now, state.ready < limits.readyPerShardMax,
-                state.held < limits.heldPerShardMax, !state.areDeletesFailing
-            else { continue }
-            shards[shard].isReceiving = true
-            shards[shard].askedAt = now
-            shards[shard].answeredFrom = nil
-            polls += 1
-            effects.append(.receive(shard: shard))
-        }
-    }
+    // MARK: - Deletes and timeouts
 
     private mutating func flushDeletes(_ shard: Int, _ effects: inout [Effect]) {
         guard shards[shard].deletesUnderWay.isEmpty || Mutation.deletesOverlap.isOn, !shards[shard].deletes.isEmpty

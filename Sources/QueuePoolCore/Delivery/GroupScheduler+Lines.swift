@@ -94,6 +94,8 @@ extension GroupScheduler {
             line.phase = .moving
             line.head.verdict = (reason, errorClass)
         }
+        // Whose it is now decides it anew; the verdict stands if that is us again.
+        guard shards[key.shard].isStillOurs else { return giveUp(key, &effects) }
         if !line.head.refusedRecipients.isEmpty {
             head.recipients = (line.head.refusedRecipients + (head.recipients ?? [])).sorted()
         }
@@ -108,15 +110,10 @@ extension GroupScheduler {
         // A head whose delete is on its way may be gone from the queue already: the delete's answer tells.
         if !line.isLost { lapsedCount += line.messages.count - (line.phase == .deleting ? 1 : 0) }
         guard line.isDelivering || line.phase == .moving else { return remove(key) }
-        change(key) { line in
-            _ = line.removeFollowers()
-            line.isLost = true
-            // Nothing is left to be kept; its own delete will tell whether it is still ours.
-            line.visibleAt = .distantFuture
-        }
+        change(key) { $0.lose() }
     }
 
-    private mutating func remove(_ key: GroupKey) {
+    mutating func remove(_ key: GroupKey) {
         guard let line = lines.removeValue(forKey: key) else { return }
         count(key, line, -1)
         remember(line)

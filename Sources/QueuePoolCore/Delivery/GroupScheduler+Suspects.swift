@@ -72,7 +72,8 @@ extension GroupScheduler {
                 drop(key)
                 continue
             }
-            if !shards[key.shard].areDeletesFailing { candidates.append((key, head.id, head.receiveCount)) }
+            let shard = shards[key.shard]
+            if shard.isOurs, !shard.areDeletesFailing { candidates.append((key, head.id, head.receiveCount)) }
         }
         // The culprit was in each life, so that this is one more in each.
         var isForwards = (candidates.map(\.receiveCount).max() ?? 0).isMultiple(of: 2)

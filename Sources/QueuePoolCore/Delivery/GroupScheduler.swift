@@ -18,7 +18,8 @@ import DequeModule
 
 package struct GroupScheduler: Sendable {
     package enum Effect: Sendable {
-        case receive(shard: Int)
+        /// Ends with its event, which names its number.
+        case receive(shard: Int, number: Int = 0)
         case deliver(WorkMessage, attempt: Int, target: Int)
         case moveToDeadLetter(WorkMessage, DeadLetterReason)
         case delete(shard: Int, [WorkMessage])
@@ -32,8 +33,11 @@ package struct GroupScheduler: Sendable {
         case targetFails(Int, errorClass: String?)
         /// This target is gone for good: the worker is to stop.
         case targetEnded(Int, errorClass: String)
-        /// Break the receives off that are out; each still ends with its event.
-        case cancelReceives
+        /// Break the receives off that are out at this shard, `nil`: at all; each still ends with its event.
+        case cancelReceives(shard: Int?)
+        /// Nothing of a shard that was to be given away is held or under way any more, or its time is over. What was given
+        /// back before this may still be on its way: the queue keeps it from others until it arrives.
+        case drained(shard: Int)
         /// Nothing is held or under way any more.
         case finished
     }
@@ -60,14 +64,15 @@ package struct GroupScheduler: Sendable {
     var unsettled: [String: (head: HeadState, recipients: [Int]?)] = [:]
     private var random: UInt64
     var stopAt: Timestamp?
-    /// What is held is being given back; begins when no receive is out any more, which could take it again.
-    var isReleasing = false
     var isFinished = false
+    /// Of the latest receive.
+    var receiveNumber = 0
     /// When it was last known to run.
-    private var runningAt = Timestamp.distantPast
+    var runningAt = Timestamp.distantPast
 
     package private(set) var deliveredCount = 0
-    /// Messages whose visibility timeout ran out while they were held: the queue delivers them again.
+    /// Messages that were held, or came, and are given out again without having been given back: their visibility timeout
+    /// ran out, or their shard was taken away.
     package internal(set) var lapsedCount = 0
     package private(set) var deadLetterCount = 0
     /// Attempts to delete a message that failed.
@@ -77,11 +82,14 @@ package struct GroupScheduler: Sendable {
     package var undeletedCount: Int { shards.reduce(0) { $0 + $1.deletes.count + $1.deletesUnderWay.count } }
 
     /// - Parameters:
+    ///   - ownsAll: whether every shard is ours from the start, or each is when it is begun.
     ///   - targetCount: at least 1; they are tried in their order.
     ///   - seed: of the jitter.
-    package init(shardCount: Int, targetCount: Int = 1, limits: SchedulerLimits, seed: UInt64) {
+    package init(
+        shardCount: Int, ownsAll: Bool = true, targetCount: Int = 1, limits: SchedulerLimits, seed: UInt64
+    ) {
         self.limits = limits
-        shards = Array(repeating: ShardState(), count: shardCount)
+        shards = Array(repeating: ShardState(tenure: ownsAll ? .ours : .lost), count: shardCount)
         breakers = Array(repeating: TargetBreaker(), count: max(1, targetCount))
         random = seed
     }
@@ -101,30 +109,6 @@ package struct GroupScheduler: Sendable {
             }
         }
         return effects + go(now)
-    }
-
-    /// - Parameter visibleAt: when the messages become visible to others unless they are extended.
-    package mutating func received(
-        _ messages: [WorkMessage], from shard: Int, visibleAt: Timestamp, now: Timestamp
-    ) -> [Effect] {
-        noteRunning(now)
-        let oldest = shards[shard].answeredFrom.map { $0 + limits.visibilityMilliseconds } ?? visibleAt
-        let visibleAt = min(visibleAt, oldest)
-        shards[shard].isReceiving = false
-        shards[shard].failures = 0
-        for var message in messages {
-            message.firstReceivedAt = message.firstReceivedAt ?? now
-            meanMessageBytes = (meanMessageBytes * 15 + message.byteCount) / 16
-            take(message, visibleAt: visibleAt, now: now)
-        }
-        return go(now)
-    }
-
-    package mutating func receiveFailed(from shard: Int, now: Timestamp) -> [Effect] {
-        shards[shard].isReceiving = false
-        shards[shard].failures += 1
-        shards[shard].notBefore = now + backOff(attempt: shards[shard].failures)
-        return go(now)
     }
 
     /// A delivery that was begun has ended.
@@ -193,7 +177,7 @@ package struct GroupScheduler: Sendable {
             // It stays at the head: better late in the dead-letter queue than lost.
             let until = now + limits.backOffCapMilliseconds / 4
             change(key) { $0.phase = .backingOff(until: until) }
-            if isReleasing { giveUp(key, &effects) }
+            if !shards[key.shard].isKeeping { giveUp(key, &effects) }
         }
         return effects + go(now)
     }
@@ -260,25 +244,6 @@ package struct GroupScheduler: Sendable {
             lines[key]?.extendsFrom = from
         }
         return []
-    }
-
-    /// Stop: receive nothing more, give back what was not begun, and what is not finished by `deadline`.
-    package mutating func stop(deadline: Timestamp, now: Timestamp) -> [Effect] {
-        guard stopAt == nil else { return [] }
-        stopAt = deadline
-        return [.cancelReceives] + go(now)
-    }
-
-    /// A process that stood still (stopped, suspended, starved) read an answer later than it came. Since when its messages
-    /// are held nobody can tell: as early as when it was last known to run.
-    private mutating func noteRunning(_ now: Timestamp) {
-        if now - runningAt > limits.standstillMilliseconds {
-            for shard in shards.indices where shards[shard].isReceiving {
-                let from = max(runningAt, shards[shard].askedAt)
-                shards[shard].answeredFrom = min(shards[shard].answeredFrom ?? from, from)
-            }
-        }
-        runningAt = now
     }
 
     // MARK: - Chance -

@@ -75,6 +75,14 @@ struct HeldGroup: Sendable {
         return followers
     }
 
+    /// What is being worked on is not ours any more.
+    mutating func lose() {
+        _ = removeFollowers()
+        isLost = true
+        // Nothing is left to be kept; its own delete will tell whether it is still ours.
+        visibleAt = .distantFuture
+    }
+
     /// The head came again: what was known of it stays, under the handle that is good now.
     mutating func adoptHandle(_ handle: String, visibleAt: Timestamp) {
         messages[0].handle = handle
@@ -143,41 +151,6 @@ private struct HeadStory: Sendable {
     var refusedRecipients: [Int] = []
     var refusal = ""
     var verdict: (reason: String, errorClass: String)?
-}
-
-/// What is known of one shard.
-struct ShardState: Sendable {
-    var isReceiving = false
-    /// When the receive that is out, or the last one, left.
-    var askedAt = Timestamp.distantPast
-    /// Its answer may lie here unread since then, because the worker stood still; `nil`: it is read when it comes.
-    var answeredFrom: Timestamp?
-    var notBefore = Timestamp.distantPast
-    var failures = 0
-    var deletes: Deque<WorkMessage> = []
-    var deletesUnderWay: [WorkMessage] = []
-    /// Nothing can be deleted, so that nothing more should be delivered.
-    var areDeletesFailing = false
-    /// The only group of which deletes failed since any worked, and how often in a row.
-    private var loneFailure: (group: String, count: Int)?
-    var held = 0
-    /// Those of `held` in groups that can go on.
-    var ready = 0
-
-    /// Failures in a row of one group's deletes after which they are that group's own, which waits for them; its failing
-    /// message must not stop the others (I5).
-    private static let loneFailuresMax = 3
-
-    /// Whether deletes fail, after a batch of them.
-    mutating func judgeDeletes(failed: [WorkMessage], isAnyAnswered: Bool, isRequestLost: Bool) -> Bool {
-        let groups = Set(failed.map(\.group))
-        guard let group = groups.first, groups.count == 1, !isRequestLost else {
-            loneFailure = nil
-            return !groups.isEmpty && !isAnyAnswered
-        }
-        loneFailure = (group, loneFailure?.group == group ? (loneFailure?.count ?? 0) + 1 : 1)
-        return !isAnyAnswered && (loneFailure?.count ?? 0) <= ShardState.loneFailuresMax
-    }
 }
 
 struct GroupKey: Hashable, Sendable {
