@@ -80,6 +80,14 @@ package enum ControlAddress: Hashable, Sendable {
     /// 3...255 of letters, digits, dot, hyphen, underscore.
     case dynamoDB(table: String)
 
+    /// As it is given.
+    package var text: String {
+        switch self {
+        case .sqlite(let file): "sqlite:\(file)"
+        case .dynamoDB(let table): "dynamodb:\(table)"
+        }
+    }
+
     package init?(_ text: String) {
         let parts = text.split(separator: ":", maxSplits: 1)
         guard parts.count == 2 else { return nil }

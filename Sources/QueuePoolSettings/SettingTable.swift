@@ -84,7 +84,9 @@ extension Setting {
     package static let control = Setting(
         "storage.control", flag: "control", .text, allowed: "sqlite:FILE, dynamodb:TABLE",
         commands: [.serve, .work, .pool],
-        text: "Where topologies are kept; sqlite:control.sqlite in the data directory unless set.")
+        text:
+            "Where topologies and leases are kept; sqlite:control.sqlite in the data directory unless set. A worker that is "
+            + "given it goes straight to the queues of Amazon SQS.")
     package static let awsEndpoint = Setting(
         "aws.endpoint-url", flag: "endpoint-url", .text, allowed: "http://HOST[:PORT] or https://HOST[:PORT]",
         commands: [.serve, .work, .pool], isSecret: true,
@@ -156,7 +158,8 @@ extension Setting {
         text: "Where messages are delivered; several are a fallback order.")
     package static let workerShards = Setting(
         "worker.shards", flag: "shards", .text, allowed: "shard numbers and ranges such as 0-3 or 0,2,4-7",
-        commands: [.work], text: "The shards this worker owns; all unless set.")
+        commands: [.work],
+        text: "The shards this worker owns for good; unless set, the pool's workers share all of them out by leases.")
     package static let concurrency = Setting(
         "worker.concurrency", flag: "concurrency", .integer(1...10_000), fallback: String(Defaults.workerConcurrency),
         commands: [.serve, .work],

@@ -112,6 +112,13 @@ package struct SettingsReader {
         return setting.fallback.map { Found(value: $0, source: nil) }
     }
 
+    /// The same for a setting that is read again later: what is wrong with it is noted then.
+    package mutating func peek(_ setting: Setting) -> Found<String>? {
+        let before = errors
+        defer { errors = before }
+        return text(setting)
+    }
+
     /// The texts of a list; empty when no source names it. In the file one plain value is a list of one.
     package mutating func list(_ setting: Setting) -> Found<[String]>? {
         lastAccess.clear()

@@ -4,16 +4,24 @@
 
 package import QueuePoolCore
 
+/// How a worker reaches the shards of its pool.
+package enum WorkerWay: Hashable, Sendable {
+    /// Through a server, by its base URL.
+    case server(endpoint: String)
+    /// Straight to the queues of Amazon SQS that the control store names.
+    case queues(ControlSettings)
+}
+
 /// Everything `work` is told.
 package struct WorkSettings: Hashable, Sendable {
-    /// Base URL of the server.
-    package var endpoint: String
+    package var way: WorkerWay
+    /// Base URL of the server, if the worker goes through one.
+    package var endpoint: String? { if case .server(let endpoint) = way { endpoint } else { nil } }
     package var pool: PoolName
     /// Targets in fallback order; at least one.
     package var deliver: [String]
     /// Numbers and ranges of the shards owned; `nil`: all.
     package var shards: String?
-    package var control: ControlSettings
     package var worker: WorkerTuning
     /// Where the worker's metrics are served; `nil`: nowhere.
     package var metricsListen: ListenAddress?
@@ -27,7 +35,7 @@ package struct WorkSettings: Hashable, Sendable {
 
     private init(_ settings: SettingsReader) throws {
         var reader = settings
-        let endpoint = reader.endpointAddress()
+        let way = reader.workerWay()
         let pool = reader.text(.workerPool)
         let name = pool.flatMap { PoolName($0.value) }
         if let pool, name == nil {
@@ -41,17 +49,15 @@ package struct WorkSettings: Hashable, Sendable {
             reader.refuse(.missing(.workerDeliver))
         }
         let shards = reader.parsed(.workerShards, or: "names no shards") { isShardSelection($0) ? $0 : nil }
-        let control = reader.controlSettings(in: "./queuepool-data")
         let worker = reader.workerTuning()
         let metricsListen = reader.metricsAddress()
         let log = reader.logSettings()
         try reader.finish()
-        guard let endpoint, let name, let control, let worker, let log else { throw SettingErrors([]) }
-        self.endpoint = endpoint
+        guard let way, let name, let worker, let log else { throw SettingErrors([]) }
+        self.way = way
         self.pool = name
         self.deliver = deliver
         self.shards = shards
-        self.control = control
         self.worker = worker
         self.metricsListen = metricsListen
         self.log = log
@@ -79,6 +85,32 @@ package struct ClientSettings: Hashable, Sendable {
 }
 
 extension SettingsReader {
+    /// A server unless a control store was named and no server, or by a stronger source. A file of SQLite that only the
+    /// configuration file names is the server's, which may read the same file.
+    fileprivate mutating func workerWay() -> WorkerWay? {
+        let server = peek(.endpoint)?.source
+        let store = peek(.control).flatMap { found in
+            let isServers = found.source == .file && found.value.hasPrefix("sqlite:")
+            return isServers && server == nil ? nil : found.source
+        }
+        let endpoint = endpointAddress()
+        let control = controlSettings(in: "./queuepool-data")
+        guard let store else { return endpoint.map { .server(endpoint: $0) } }
+        if let server {
+            guard server != store else {
+                refuse(
+                    SettingError(
+                        name: Setting.control.key, source: store,
+                        description: "settings 'endpoint' and 'storage.control' are both given; allowed: one of "
+                            + "them, the server through which the worker receives or the control store that names its "
+                            + "queues"))
+                return nil
+            }
+            if server.rawValue < store.rawValue { return endpoint.map { .server(endpoint: $0) } }
+        }
+        return control.map { .queues($0) }
+    }
+
     fileprivate mutating func metricsAddress() -> ListenAddress? {
         let allowInsecure = flag(.allowInsecureMetricsListen)
         guard let found = text(.metricsListen) else { return nil }

@@ -10,13 +10,15 @@ struct EffectPerformer: Sendable {
     private static let waitSeconds = 20
 
     let options: WorkerOptions
-    let queue: any WorkerQueue
+    let source: WorkerSource
     let targets: [any DeliveryTarget]
     /// Of the targets, for logs.
     let labels: [String]
-    /// Names of the shards that are worked on.
-    let shards: [String]
+    /// The shards that are worked on.
+    let shards: ShardList
     let desk: WorkerDesk
+    /// `nil`: all shards are owned for good.
+    let ownership: ShardOwnership?
     let health: ShardHealth
     let metrics: WorkerMetrics
     let logger: Logger
@@ -33,9 +35,9 @@ struct EffectPerformer: Sendable {
         case .deletesFail(let shard, true):
             logger.error(
                 "Deletes fail: nothing more of this shard is received or delivered until they work again",
-                metadata: ["shard": "\(shards[shard])"])
+                metadata: ["shard": "\(shards.name(shard))"])
         case .deletesFail(let shard, false):
-            logger.notice("Deletes work again", metadata: ["shard": "\(shards[shard])"])
+            logger.notice("Deletes work again", metadata: ["shard": "\(shards.name(shard))"])
         case .targetFails(let target, let errorClass?):
             logger.error(
                 "Target does not take deliveries: it is probed, and what it was to get waits or goes to the next target",
@@ -47,10 +49,10 @@ struct EffectPerformer: Sendable {
     }
 
     private func receive(_ shard: Int, _ number: Int) async {
-        let name = shards[shard]
+        let name = shards.name(shard)
         let began = clock.now()
         do throws(WorkerQueueError) {
-            let messages = try await queue.receive(
+            let messages = try await source.queue.receive(
                 from: name, visibilitySeconds: options.visibilitySeconds, waitSeconds: EffectPerformer.waitSeconds)
             let received = clock.now()
             let mine = messages.map { message in
@@ -73,7 +75,7 @@ struct EffectPerformer: Sendable {
                 logger.warning(
                     "Shard does not answer",
                     metadata: [
-                        "shard": "\(name)", "endpoint": "\(DeliveryURL.label(options.endpoint))", "reason": "\(error)",
+                        "shard": "\(name)", "endpoint": "\(source.label)", "reason": "\(error)",
                     ])
             }
             // A server learns that a client is gone a moment later; what is given back before would go to this receive.
@@ -83,6 +85,14 @@ struct EffectPerformer: Sendable {
     }
 
     private func deliver(_ message: WorkMessage, _ attempt: Int, _ target: Int) async {
+        if let ownership, !ownership.mayDeliver(message.shard) {
+            // The process stood still, and the lease may be over: nothing was handed over.
+            let now = clock.now()
+            return desk.handle {
+                $0.drop(shard: message.shard, now: now)
+                    + $0.attempted(message, target: target, .unavailable(errorClass: "lease-over"), now: now)
+            }
+        }
         metrics.deliveryBegan(target: target, attempt: attempt)
         let began = clock.now()
         let outcome = await targets[target].deliver(message, attempt: attempt)
@@ -91,7 +101,7 @@ struct EffectPerformer: Sendable {
             logger.notice(
                 "Delivery failed",
                 metadata: [
-                    "message.id": "\(message.id)", "shard": "\(shards[message.shard])", "attempt": "\(attempt)",
+                    "message.id": "\(message.id)", "shard": "\(shards.name(message.shard))", "attempt": "\(attempt)",
                     "group_hash": "\(EffectPerformer.hash(ofGroup: message.group))", "target": "\(labels[target])",
                     "outcome": "\(EffectPerformer.name(outcome))",
                 ])
@@ -102,7 +112,7 @@ struct EffectPerformer: Sendable {
     private func move(_ message: WorkMessage, _ reason: DeadLetterReason) async {
         let isStored: Bool
         do throws(WorkerQueueError) {
-            try await queue.send(
+            try await source.queue.send(
                 message, attributes: DeadLetterAttributes.attributes(message, reason, pool: options.pool),
                 deduplicationID: DeadLetterMark.deduplicationID(message: message.id, pool: options.pool),
                 to: DeadLetterAttributes.queue(ofPool: options.pool))
@@ -114,7 +124,7 @@ struct EffectPerformer: Sendable {
                 ? "Message moved to the dead-letter queue"
                 : "The dead-letter queue does not take a message: it stays in its shard and is tried again",
             metadata: [
-                "message.id": "\(message.id)", "shard": "\(shards[message.shard])",
+                "message.id": "\(message.id)", "shard": "\(shards.name(message.shard))",
                 "group_hash": "\(EffectPerformer.hash(ofGroup: message.group))", "reason": "\(reason.reason)",
                 "error_class": "\(reason.errorClass)", "attempts": "\(reason.attempts)", "stored": "\(isStored)",
             ])
@@ -123,12 +133,12 @@ struct EffectPerformer: Sendable {
 
     private func delete(_ shard: Int, _ messages: [WorkMessage]) async {
         do throws(WorkerQueueError) {
-            let (lost, failed) = try await queue.delete(messages, from: shards[shard])
+            let (lost, failed) = try await source.queue.delete(messages, from: shards.name(shard))
             metrics.deleted(messages.count - lost.count - failed.count, from: shard)
             for message in lost {
                 logger.notice(
                     "Deleted too late: the message comes again, and is deleted then",
-                    metadata: ["message.id": "\(message.id)", "shard": "\(shards[shard])"])
+                    metadata: ["message.id": "\(message.id)", "shard": "\(shards.name(shard))"])
             }
             if !failed.isEmpty { await clock.sleep(milliseconds: 200) }
             desk.handle { $0.deleted(shard: shard, lost: lost, failed: failed, now: clock.now()) }
@@ -143,17 +153,17 @@ struct EffectPerformer: Sendable {
     private func release(_ shard: Int, _ messages: [WorkMessage]) async {
         for batch in EffectPerformer.batches(messages) {
             do throws(WorkerQueueError) {
-                let (lost, failed) = try await queue.changeVisibility(batch, seconds: 0, in: shards[shard])
+                let (lost, failed) = try await source.queue.changeVisibility(batch, seconds: 0, in: shards.name(shard))
                 if !lost.isEmpty {
                     logger.notice(
                         "Messages were not held any more",
-                        metadata: ["shard": "\(shards[shard])", "count": "\(lost.count)"])
+                        metadata: ["shard": "\(shards.name(shard))", "count": "\(lost.count)"])
                 }
                 if !failed.isEmpty { throw .refused(code: "entries failed: \(failed.count)") }
             } catch {
                 logger.warning(
                     "Messages could not be given back: they come again when their visibility timeout ends",
-                    metadata: ["shard": "\(shards[shard])", "count": "\(batch.count)", "reason": "\(error)"])
+                    metadata: ["shard": "\(shards.name(shard))", "count": "\(batch.count)", "reason": "\(error)"])
             }
         }
     }
@@ -164,8 +174,8 @@ struct EffectPerformer: Sendable {
         var failed: [WorkMessage] = []
         for batch in EffectPerformer.batches(messages) {
             do throws(WorkerQueueError) {
-                let answer = try await queue.changeVisibility(
-                    batch, seconds: options.visibilitySeconds, in: shards[shard])
+                let answer = try await source.queue.changeVisibility(
+                    batch, seconds: options.visibilitySeconds, in: shards.name(shard))
                 lost += answer.lost
                 failed += answer.failed
             } catch { failed += batch }

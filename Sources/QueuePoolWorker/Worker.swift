@@ -23,7 +23,7 @@ public struct Worker: Service {
     /// What it did and does.
     package let metrics: WorkerMetrics
     private let options: WorkerOptions
-    private let queue: any WorkerQueue
+    private let source: WorkerSource
     private let targets: [any DeliveryTarget]
     private let engine: CurlEngine
     private let logger: Logger
@@ -34,13 +34,17 @@ public struct Worker: Service {
         try self.init(options, logger: logger, clock: SystemClock())
     }
 
-    /// - Parameter clock: of every wait and timeout of the worker's own.
-    package init(_ options: WorkerOptions, logger: Logger, clock: any Clock) throws {
+    /// - Parameters:
+    ///   - source: where messages come from; `nil`: the server of the options.
+    ///   - clock: of every wait and timeout of the worker's own.
+    package init(
+        _ options: WorkerOptions, source: WorkerSource? = nil, logger: Logger, clock: any Clock
+    ) throws {
         let engine = CurlEngine(deliveriesMax: options.concurrency, now: { clock.now().milliseconds })
         self.options = options
         self.engine = engine
         self.logger = logger
-        queue = SQSEndpointQueue(engine: engine, endpoint: options.endpoint, clock: clock)
+        self.source = source ?? WorkerSource(endpoint: options.endpoint, engine: engine, clock: clock)
         targets = try options.deliver.map { url in
             try DeliveryURL.target(url, engine: engine, concurrency: options.concurrency, clock: clock)
         }
@@ -51,7 +55,10 @@ public struct Worker: Service {
     /// Works until it is told to stop, or cannot go on.
     /// - Throws: `WorkerFailure`
     public func run() async throws {
-        defer { engine.shutdown() }
+        defer {
+            engine.shutdown()
+            source.leaseEngine?.shutdown()
+        }
         let stopping = Stopping()
         try await withTaskCancellationHandler {
             try await withGracefulShutdownHandler {
@@ -65,13 +72,15 @@ public struct Worker: Service {
     }
 
     private func work(_ stopping: Stopping) async throws {
-        guard let shards = try await discover(stopping) else { return }
+        guard let found = try await discover(stopping) else { return }
         let labels = options.deliver.map(DeliveryURL.label)
         logger.info(
             "Working",
             metadata: [
-                "pool": "\(options.pool)", "shards": "\(shards.count)", "targets": "\(labels.joined(separator: ","))",
+                "pool": "\(options.pool)", "shards": "\(found.count)", "targets": "\(labels.joined(separator: ","))",
             ])
+        let leases = options.shards == nil ? source.leases : nil
+        let shards = ShardList(found)
         var limits = SchedulerLimits()
         limits.concurrency = options.concurrency
         limits.visibilityMilliseconds = Int64(options.visibilitySeconds) * 1_000
@@ -81,14 +90,23 @@ public struct Worker: Service {
         let mailbox = EffectMailbox()
         let desk = WorkerDesk(
             GroupScheduler(
-                shardCount: shards.count, targetCount: targets.count, limits: limits,
+                shardCount: shards.count, ownsAll: leases == nil, targetCount: targets.count, limits: limits,
                 seed: .random(in: .min ... .max)), mailbox)
+        let ownership = leases.flatMap { store in
+            PoolName(options.pool).flatMap { pool in
+                ShardOwnership(
+                    pool: pool, shards: shards, store: store, desk: desk, logger: logger, clock: clock,
+                    left: { [clock] in desk.handle { $0.stop(deadline: clock.now(), now: clock.now()) } })
+            }
+        }
         let health = ShardHealth(count: shards.count)
-        metrics.begin(shards: shards, desk: desk, health: health)
+        metrics.begin(shards: found.map(\.name), desk: desk, health: health, ownership: ownership)
         let performer = EffectPerformer(
-            options: options, queue: queue, targets: targets, labels: labels, shards: shards, desk: desk,
-            health: health, metrics: metrics, logger: logger, clock: clock)
+            options: options, source: source, targets: targets, labels: labels, shards: shards, desk: desk,
+            ownership: ownership, health: health, metrics: metrics, logger: logger, clock: clock)
+        ownership?.start()
         let endedTarget = await perform(mailbox, performer, desk, stopping)
+        ownership?.stop()
         try report(desk.totals, endedTarget)
     }
 
@@ -101,11 +119,12 @@ public struct Worker: Service {
         var endedTarget: (target: Int, errorClass: String)?
         await withDiscardingTaskGroup { releases in
             await withDiscardingTaskGroup { group in
-                group.addTask { await tick(desk, stopping) }
+                group.addTask { await tick(desk, performer.ownership, stopping) }
                 loop: while true {
                     for effect in await mailbox.next() {
                         switch effect {
                         case .finished: break loop
+                        case .drained(let shard): performer.ownership?.drained(shard)
                         case .cancelReceives(let shard): receives.cancel(shard: shard)
                         case .targetEnded(let target, let errorClass):
                             if endedTarget == nil { endedTarget = (target, errorClass) }
@@ -133,12 +152,17 @@ public struct Worker: Service {
         return endedTarget
     }
 
-    private func tick(_ desk: WorkerDesk, _ stopping: Stopping) async {
+    private func tick(_ desk: WorkerDesk, _ ownership: ShardOwnership?, _ stopping: Stopping) async {
         while !Task.isCancelled {
             desk.handle { $0.tick(now: clock.now()) }
             if let wish = stopping.take() {
                 let grace = wish == .atOnce ? 0 : Int64(options.graceSeconds) * 1_000
-                desk.handle { $0.stop(deadline: clock.now() + grace, now: clock.now()) }
+                let deadline = clock.now() + grace
+                // Shards that are owned by lease are drained and given up first; the desk stops when that is done.
+                ownership?.leave(deadline: deadline)
+                if ownership == nil || wish == .atOnce {
+                    desk.handle { $0.stop(deadline: deadline, now: clock.now()) }
+                }
             }
             await clock.sleep(milliseconds: Worker.tickMilliseconds)
         }
@@ -161,21 +185,21 @@ public struct Worker: Service {
 
     // MARK: - Start
 
-    /// The names of the shards to work on; asks until somebody answers. `nil` if told to stop meanwhile.
-    private func discover(_ stopping: Stopping) async throws -> [String]? {
+    /// The shards to work on; asks until somebody answers. `nil` if told to stop meanwhile.
+    private func discover(_ stopping: Stopping) async throws -> [WorkerShard]? {
         var isReported = false
         while stopping.wish == .none {
             do {
-                return try select(of: try await queue.shards(ofPool: options.pool))
+                return try select(of: try await source.queue.shards(ofPool: options.pool))
             } catch let error as WorkerQueueError {
-                guard error != .refused(code: "HTTP 404") else {
-                    throw WorkerFailure.noPool(options.pool, endpoint: DeliveryURL.label(options.endpoint))
+                guard error != .noPool else {
+                    throw WorkerFailure.noPool(options.pool, endpoint: source.label)
                 }
                 if !isReported {
                     logger.warning(
                         "The pool's server does not answer as it should; asking again every second",
                         metadata: [
-                            "pool": "\(options.pool)", "endpoint": "\(DeliveryURL.label(options.endpoint))",
+                            "pool": "\(options.pool)", "endpoint": "\(source.label)",
                             "reason": "\(error)",
                         ])
                 }
@@ -187,12 +211,12 @@ public struct Worker: Service {
         return nil
     }
 
-    private func select(of names: [String]) throws -> [String] {
-        guard let wanted = options.shards.flatMap(WorkerOptions.shardNumbers) else { return names }
-        let missing = wanted.filter { $0 >= names.count }.sorted()
+    private func select(of shards: [WorkerShard]) throws -> [WorkerShard] {
+        guard let wanted = options.shards.flatMap(WorkerOptions.shardNumbers) else { return shards }
+        let missing = wanted.filter { $0 >= shards.count }.sorted()
         guard missing.isEmpty else {
-            throw WorkerFailure.noShards(missing, pool: options.pool, count: names.count)
+            throw WorkerFailure.noShards(missing, pool: options.pool, count: shards.count)
         }
-        return names.enumerated().filter { wanted.contains($0.offset) }.map(\.element)
+        return shards.enumerated().filter { wanted.contains($0.offset) }.map(\.element)
     }
 }

@@ -21,8 +21,27 @@ extension WorkerMetrics {
         let rows: @Sendable (Snapshot) -> [Row]
     }
 
+    private static let leaseSeries = [
+        Series(name: "owned_shards", kind: "gauge", help: "Shards that the worker works on.") { now in
+            [Row(value: "\(now.leases?.owned ?? now.counts.shards.count)")]
+        },
+        Series(
+            name: "standby", kind: "gauge",
+            help: "1 while there are as many workers as shards without this one, otherwise 0."
+        ) { [Row(value: $0.isStandBy ? "1" : "0")] },
+        Series(name: "leases_taken_total", kind: "counter", help: "Shards taken by lease.") {
+            [Row(value: "\($0.leases?.begun ?? 0)")]
+        },
+        Series(name: "leases_given_total", kind: "counter", help: "Shards given to another worker, or given up.") {
+            [Row(value: "\($0.leases?.given ?? 0)")]
+        },
+        Series(
+            name: "leases_lost_total", kind: "counter", help: "Shards dropped because their lease may have been over."
+        ) { [Row(value: "\($0.leases?.lost ?? 0)")] },
+    ]
+
     private static let series =
-        deliverySeries + [
+        deliverySeries + leaseSeries + [
             Series(name: "held_messages", kind: "gauge", help: "Messages received and not finished.") { now in
                 shardRows(now) { now.scheduler?.heldMessages[$0] ?? 0 }
             },

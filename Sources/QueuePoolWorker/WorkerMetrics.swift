@@ -51,7 +51,7 @@ package final class WorkerMetrics: Sendable {
     private struct State: Sendable {
         var counts: Counts
         /// What is asked for the rest, once the worker works.
-        var work: (desk: WorkerDesk, health: ShardHealth)?
+        var work: (desk: WorkerDesk, health: ShardHealth, ownership: ShardOwnership?)?
     }
 
     let pool: String
@@ -64,10 +64,11 @@ package final class WorkerMetrics: Sendable {
     }
 
     /// The worker works on these shards.
-    func begin(shards: [String], desk: WorkerDesk, health: ShardHealth) {
+    /// - Parameter ownership: `nil` if it owns them for good.
+    func begin(shards: [String], desk: WorkerDesk, health: ShardHealth, ownership: ShardOwnership? = nil) {
         state.withLock { state in
             state.counts.shards = shards.map { Shard(name: $0) }
-            state.work = (desk, health)
+            state.work = (desk, health, ownership)
         }
     }
 
@@ -109,6 +110,9 @@ package final class WorkerMetrics: Sendable {
         let scheduler: SchedulerFigures?
         /// By shard.
         let isShardUp: [Bool]
+        /// `nil` for a worker without leases.
+        let leases: LeaseFigures?
+        let isStandBy: Bool
 
         func isTargetUp(_ target: Int) -> Bool {
             !counts.targets[target].isGone && scheduler?.isTargetUp[target] != false
@@ -120,7 +124,8 @@ package final class WorkerMetrics: Sendable {
         // Outside of the lock: the scheduler has its own, under which nobody counts.
         return Snapshot(
             pool: pool, counts: counts, scheduler: work?.desk.figures,
-            isShardUp: counts.shards.indices.map { work?.health.isUp($0) ?? true })
+            isShardUp: counts.shards.indices.map { work?.health.isUp($0) ?? true },
+            leases: work?.ownership?.figures, isStandBy: work?.ownership?.isStandBy ?? false)
     }
 
     /// The figures that fit in a line.

@@ -26,12 +26,19 @@ package struct JSONService: Sendable {
     /// Base URL, without a slash at its end.
     package let endpoint: String
     private let clock: any Clock
+    private let attemptsMax: Int
+    private let timeoutMilliseconds: Int
 
-    /// - Parameter clock: by which another attempt waits.
+    /// - Parameters:
+    ///   - clock: by which another attempt waits.
+    ///   - attemptsMax: 1 for a caller that decides itself when to try again.
+    ///   - timeoutMilliseconds: of each attempt.
     package init(
         caller: any AWSCaller, service: String, targetPrefix: String, region: String, endpoint: String,
-        clock: any Clock
+        clock: any Clock, attemptsMax: Int = JSONService.attemptsMax, timeoutMilliseconds: Int = 10_000
     ) {
+        self.attemptsMax = attemptsMax
+        self.timeoutMilliseconds = timeoutMilliseconds
         self.caller = caller
         self.service = service
         self.targetPrefix = targetPrefix
@@ -47,13 +54,13 @@ package struct JSONService: Sendable {
             service: service, region: region, url: endpoint + "/",
             headers: [
                 ("Content-Type", "application/x-amz-json-1.0"), ("X-Amz-Target", "\(targetPrefix).\(action)"),
-            ], body: body.bytes)
+            ], body: body.bytes, timeoutMilliseconds: timeoutMilliseconds)
         var attempt = 1
         while true {
             do throws(AWSError) {
                 return try JSONService.answer(wait(for: request))
             } catch {
-                guard error.isWorthAnotherAttempt, attempt < JSONService.attemptsMax else { throw error }
+                guard error.isWorthAnotherAttempt, attempt < attemptsMax else { throw error }
             }
             clock.block(milliseconds: Int64.random(in: 0...(50 << Int64(attempt))))
             attempt += 1

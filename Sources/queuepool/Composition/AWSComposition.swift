@@ -51,6 +51,9 @@ final class AWSAccess: Sendable {
             engine: engine, provider: CredentialProvider(source: chain, clock: clock), clock: clock)
     }
 
+    /// What time it is at the services.
+    var serviceTime: Timestamp { clock.now() }
+
     /// Base URL of a service, without a slash at its end.
     /// - Throws: `CommandFailure` if the region is no region's name.
     func endpoint(_ service: String, region: String? = nil) throws -> String {

@@ -11,16 +11,35 @@ import QueuePoolSettings
 /// The control store that the settings name.
 /// - Throws: `CommandFailure` that says why it cannot be used.
 func openControlStore(_ settings: ControlSettings, clock: any Clock) throws -> any ControlStore {
+    try openControlStores(settings, clock: clock).control
+}
+
+/// Well inside of a lease's term: the keeper of leases tries again itself.
+private let leaseTimeoutMilliseconds = 2_000
+
+/// The control store that the settings name, and the leases in it.
+/// - Throws: `CommandFailure` that says why it cannot be used.
+func openControlStores(
+    _ settings: ControlSettings, clock: any Clock
+) throws -> (control: any ControlStore, leases: any LeaseStore) {
     switch settings.address {
     case .sqlite(let file):
         do throws(ControlStoreError) {
-            return try SQLiteControlStore(path: file)
+            let store = try SQLiteControlStore(path: file)
+            return (store, store)
         } catch {
             throw CommandFailure(
                 "the control store \(file) cannot be opened: \(describe(error))", status: ExitStatus.inputOutput)
         }
     case .dynamoDB(let table):
-        return DynamoDBControlStore(table: try dynamoDBTable(table, AWSAccess(settings, clock: clock)))
+        let access = try AWSAccess(settings, clock: clock)
+        let quick = DynamoDBTable.service(
+            caller: access.caller, region: access.region, endpoint: try access.endpoint("dynamodb"),
+            clock: access.local, attemptsMax: 1, timeoutMilliseconds: leaseTimeoutMilliseconds)
+        return (
+            DynamoDBControlStore(table: try dynamoDBTable(table, access)),
+            DynamoDBLeaseStore(table: DynamoDBTable(name: table, service: quick), now: { access.serviceTime })
+        )
     }
 }
 

@@ -44,16 +44,16 @@ func runServe(_ settings: ServeSettings) async throws {
     options.limits.headSeconds = settings.limits.headerTimeoutSeconds
     options.defaultShards = settings.createQueueShards
     options.idempotency = try idempotencyOptions(settings, logger: logger)
-    let workers = try WorkersBesideServer(settings, logger: logger)
+    let workers = try WorkersBesideServer(settings, registry: registry, logger: logger)
     let server = QueueServer(
         registry: registry, options: options, logger: logger, storageProblem: { shards.storageProblem }
     ) { port in
         logger.info(
             "Listening",
             metadata: ["host": "\(settings.listen.host)", "port": "\(port)", "pools": "\(registry.pools.count)"])
-        workers.begin(port: port)
+        workers.begin()
     }
-    // A stop goes through them from the last to the first: the workers give back and delete through the server.
+    // A stop goes through them from the last to the first: the workers give back and delete while the pools are open.
     let services: [any Service] = [TimedStop(service: server, seconds: settings.limits.drainSeconds)] + workers.services
     // One that ends with a failure must not keep the others from finishing what they accepted.
     var configuration = ServiceGroupConfiguration(
@@ -161,7 +161,7 @@ private func idempotencyOptions(_ settings: ServeSettings, logger: Logger) throw
 private func makeRegistry(
     _ settings: ServeSettings, shards: EmbeddedShardFactory, clock: any Clock, logger: Logger
 ) throws -> PoolRegistry {
-    let store = try openControlStore(settings.control, clock: clock)
+    let stores = try openControlStores(settings.control, clock: clock)
     var factory: any ShardFactory = shards
     let faults = InjectedFaults(
         latencyMilliseconds: settings.injection.latencyMilliseconds, errorRate: settings.injection.errorRate)
@@ -181,7 +181,8 @@ private func makeRegistry(
     var directory: DataDirectory?
     if factories[.embedded] != nil { directory = try dataDirectory(settings, shards) }
     return PoolRegistry(
-        store: store, factories: factories, options: options, clock: clock, directory: directory,
+        store: stores.control, leases: stores.leases, factories: factories, options: options, clock: clock,
+        directory: directory,
         meaning: { queueAttributes(of: $0) },
         report: { log($0, to: logger) })
 }

@@ -4,6 +4,7 @@
 
 import Logging
 import QueuePoolCore
+import QueuePoolRuntime
 import QueuePoolServer
 import QueuePoolSettings
 import QueuePoolWorker
@@ -18,9 +19,12 @@ func runWork(_ settings: WorkSettings) async throws {
         let base = logger.handler
         logger = Logger(label: logger.label) { _ in LogsAboveLine(base: base, line: line) }
     }
-    let worker = try makeWorkerService(
-        endpoint: settings.endpoint, pool: settings.pool.text, deliver: settings.deliver, shards: settings.shards,
-        tuning: settings.worker, logger: logger)
+    let source = try await openSource(settings, logger: logger)
+    defer { source?.registry.close() }
+    var options = WorkerOptions(
+        endpoint: settings.endpoint ?? "", pool: settings.pool.text, deliver: settings.deliver)
+    options.shards = settings.shards
+    let worker = try makeWorkerService(options, source: source?.source, tuning: settings.worker, logger: logger)
     var services = [worker] as [any Service]
     if let listen = settings.metricsListen { services = watchedWorker(worker, listen: listen, logger: logger) }
     // First, so that it is told to stop last.
@@ -42,20 +46,59 @@ func runWork(_ settings: WorkSettings) async throws {
 }
 
 func makeWorkerService(
-    endpoint: String, pool: String, deliver: [String], shards: String?, tuning: WorkerTuning, logger: Logger
+    _ options: WorkerOptions, source: WorkerSource?, tuning: WorkerTuning, logger: Logger
 ) throws -> Worker {
     try OpenFiles.requireRoom(forDeliveries: tuning.concurrency)
-    var options = WorkerOptions(endpoint: endpoint, pool: pool, deliver: deliver)
-    options.shards = shards
+    var options = options
     options.concurrency = tuning.concurrency
     options.visibilitySeconds = tuning.visibilitySeconds
     options.budget = WorkerBudget(maxAttempts: tuning.maxAttempts, retrySeconds: tuning.retrySeconds)
     options.graceSeconds = tuning.graceSeconds
     do {
-        return try Worker(options, logger: logger)
+        return try Worker(options, source: source, logger: logger, clock: SystemClock())
     } catch let error as DeliveryURLError {
         throw CommandFailure(error.description, status: ExitStatus.usage)
     }
+}
+
+/// The queues of a pool that the worker goes to without a server in between; `nil` if it goes through one.
+/// - Throws: `CommandFailure` that says why it cannot.
+private func openSource(
+    _ settings: WorkSettings, logger: Logger
+) async throws -> (registry: PoolRegistry, source: WorkerSource)? {
+    guard case .queues(let control) = settings.way else { return nil }
+    let clock = SystemClock()
+    let label = control.address.text
+    let stores = try openControlStores(control, clock: clock)
+    var options = PoolOptions()
+    options.only = [settings.pool.text, settings.pool.deadLetterQueueName]
+    let registry = PoolRegistry(
+        store: stores.control, leases: stores.leases,
+        factories: [.sqs: LazyShardFactory { try queueShardFactory(control, clock: clock) }], options: options,
+        clock: clock, meaning: { queueAttributes(of: $0) }, report: { log($0, to: logger) })
+    let pool = settings.pool
+    try await onOwnThread {
+        do {
+            guard let definition = try stores.control.pool(pool), !definition.isDeleting else {
+                throw WorkerFailure.noPool(pool.text, endpoint: label)
+            }
+            guard definition.backend == .sqs else {
+                throw CommandFailure(
+                    "the shards of \(pool) are files of a server, which nobody else can open; give the server's address "
+                        + "by --endpoint instead of --control", status: ExitStatus.configuration)
+            }
+        } catch let error as ControlStoreError {
+            throw CommandFailure(
+                "the control store \(label) cannot be read: \(describe(error))", status: ExitStatus.unavailable)
+        }
+        do throws(RegistryError) { try registry.openAll() } catch {
+            throw CommandFailure("the pool \(pool) cannot be opened: \(error)", status: ExitStatus.unavailable)
+        }
+    }
+    registry.follow { error in
+        logger.warning("The control store cannot be followed", metadata: ["error": "\(error)"])
+    }
+    return (registry, WorkerSource(registry: registry, leases: stores.leases, label: label))
 }
 
 /// A worker that cannot go on before somebody changes something ends with a status that says so.

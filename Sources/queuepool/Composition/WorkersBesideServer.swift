@@ -4,59 +4,48 @@
 
 import Logging
 import QueuePoolCore
+import QueuePoolRuntime
 import QueuePoolServer
 import QueuePoolSettings
 import QueuePoolWorker
 import ServiceLifecycle
 import Synchronization
 
-// A worker beside the server is the same as `work`, over the loopback address. It begins when the server listens, because
-// only then it is known on which port, and whether at all.
+// A worker beside the server is the same as `work`, but for its queue: it uses the server's own pools, without HTTP, so
+// that neither TLS nor keys stand in between. It shares the shards with workers elsewhere by leases. It begins when the
+// server listens, because only then it is known whether it will.
 
 /// Workers that wait for the server of their process.
 struct WorkersBesideServer {
-    private let waiting: [(service: WorkerWhenListening, port: AsyncStream<Int>.Continuation)]
+    private let waiting: [(service: WorkerWhenListening, begin: AsyncStream<Void>.Continuation)]
 
     var services: [any Service] { waiting.map(\.service) }
 
     /// - Throws: `CommandFailure` for a target that is none.
-    init(_ settings: ServeSettings, logger: Logger) throws {
+    init(_ settings: ServeSettings, registry: PoolRegistry, logger: Logger) throws {
         guard !settings.deliver.isEmpty else {
             waiting = []
             return
         }
         let metrics = MetricsOfWorkers()
         MoreMetrics.ofProcess.set { metrics.page() }
+        let source = WorkerSource(registry: registry, leases: registry.leases, label: "this server")
         waiting = try settings.pools.map { pool in
-            let (ports, continuation) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
-            let make: @Sendable (Int) throws -> Worker = { port in
-                try makeWorkerService(
-                    endpoint: "http://\(WorkersBesideServer.address(settings.listen, port: port))",
-                    pool: pool.name.text, deliver: settings.deliver, shards: nil, tuning: settings.worker,
-                    logger: logger)
-            }
-            // Most know their port at once, and a wrong target must stop the start, not what was started.
-            let made = try make(settings.listen.port)
-            return (
-                WorkerWhenListening(
-                    ports: ports, known: settings.listen.port > 0 ? made : nil, make: make, metrics: metrics),
-                continuation
-            )
+            let (begin, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+            // Made before the server starts: a wrong target must stop the start, not what was started.
+            let worker = try makeWorkerService(
+                WorkerOptions(endpoint: "", pool: pool.name.text, deliver: settings.deliver), source: source,
+                tuning: settings.worker, logger: logger)
+            return (WorkerWhenListening(begin: begin, worker: worker, metrics: metrics), continuation)
         }
     }
 
-    /// The server answers on this port.
-    func begin(port: Int) {
+    /// The server answers.
+    func begin() {
         for worker in waiting {
-            worker.port.yield(port)
-            worker.port.finish()
+            worker.begin.yield()
+            worker.begin.finish()
         }
-    }
-
-    /// Where a server that listens on `listen` is reached from its own machine.
-    static func address(_ listen: ListenAddress, port: Int) -> ListenAddress {
-        let loopback = ["0.0.0.0": "127.0.0.1", "::": "::1"]
-        return ListenAddress(host: loopback[listen.host] ?? listen.host, port: port)
     }
 }
 
@@ -69,20 +58,17 @@ final class MetricsOfWorkers: Sendable {
     func page() -> String { WorkerMetrics.page(all.withLock { $0 }) }
 }
 
-/// A worker that begins when a port is known.
+/// A worker that begins when the server listens.
 struct WorkerWhenListening: Service {
-    let ports: AsyncStream<Int>
-    /// The worker if it could be made before.
-    var known: Worker?
-    let make: @Sendable (Int) throws -> Worker
+    let begin: AsyncStream<Void>
+    let worker: Worker
     var metrics: MetricsOfWorkers?
 
     func run() async throws {
-        var port: Int?
-        for await found in ports.cancelOnGracefulShutdown() { port = found }
+        var isListening = false
+        for await _ in begin.cancelOnGracefulShutdown() { isListening = true }
         // The server did not come to listen, or was told to stop before.
-        guard let port else { return }
-        let worker = try known ?? make(port)
+        guard isListening else { return }
         metrics?.add(worker.metrics)
         try await worker.run()
     }

@@ -20,12 +20,13 @@ package struct SQSEndpointQueue: WorkerQueue {
         self.endpoint = endpoint
     }
 
-    package func shards(ofPool pool: String) async throws(WorkerQueueError) -> [String] {
+    package func shards(ofPool pool: String) async throws(WorkerQueueError) -> [WorkerShard] {
         let request = HTTPRequest(method: "GET", url: "\(endpoint)/v1/pools/\(pool)", timeoutMilliseconds: 10_000)
         let response = try await perform(request)
+        guard response.status != 404 else { throw .noPool }
         guard response.status == 200 else { throw .refused(code: "HTTP \(response.status)") }
         return try SQSEndpointQueue.parse(response.body) { (json) throws(JSONFault) in
-            var names: [String] = []
+            var shards: [WorkerShard] = []
             try json.beginObject()
             while let key = try json.nextKey() {
                 guard key.equals("shards") else {
@@ -33,15 +34,26 @@ package struct SQSEndpointQueue: WorkerQueue {
                     continue
                 }
                 try json.beginArray()
-                while try json.nextElement() {
-                    try json.beginObject()
-                    while let key = try json.nextKey() {
-                        if key.equals("name") { names.append(try json.readString().text) } else { try json.skipValue() }
-                    }
-                }
+                while try json.nextElement() { shards.append(try SQSEndpointQueue.shard(&json)) }
             }
-            return names
+            return shards
         }
+    }
+
+    private static func shard(_ json: inout JSONReader) throws(JSONFault) -> WorkerShard {
+        var name = ""
+        var index = 0
+        try json.beginObject()
+        while let key = try json.nextKey() {
+            if key.equals("name") {
+                name = try json.readString().text
+            } else if key.equals("index") {
+                index = try json.readInt()
+            } else {
+                try json.skipValue()
+            }
+        }
+        return WorkerShard(index: ShardIndex(index), name: name)
     }
 
     package func receive(

@@ -10,19 +10,34 @@ package enum WorkerQueueError: Error, Hashable, Sendable, CustomStringConvertibl
     case unreachable(String)
     /// An error of SQS by its code.
     case refused(code: String)
+    /// There is no such pool.
+    case noPool
 
     package var description: String {
         switch self {
         case .unreachable(let why): why
         case .refused(let code): "it answers \(code)"
+        case .noPool: "there is no such pool"
         }
     }
 }
 
 /// The queue as a worker needs it.
+/// A shard as a worker knows it.
+package struct WorkerShard: Hashable, Sendable {
+    package let index: ShardIndex
+    /// The name of its queue, e.g. `emails-0003.fifo`.
+    package let name: String
+
+    package init(index: ShardIndex, name: String) {
+        self.index = index
+        self.name = name
+    }
+}
+
 package protocol WorkerQueue: Sendable {
-    /// Names of the pool's shards, in order.
-    func shards(ofPool pool: String) async throws(WorkerQueueError) -> [String]
+    /// The pool's shards, in order.
+    func shards(ofPool pool: String) async throws(WorkerQueueError) -> [WorkerShard]
     /// Up to ten messages, waiting for the first.
     func receive(
         from queue: String, visibilitySeconds: Int, waitSeconds: Int

@@ -1,0 +1,181 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+package import QueuePoolCore
+package import QueuePoolCurl
+import QueuePoolJSON
+import Synchronization
+
+// Leases of workers that reach a pool through a server: the server keeps them in its control store, beside those of
+// workers that use the store themselves. The other end is LeaseService of the server.
+
+/// The lease store behind a queuepool server.
+package final class HTTPLeaseStore: LeaseStore {
+    /// Well inside of a lease's term: what took longer is tried again.
+    private static let timeoutMilliseconds = 3_000
+    /// 256 shards and 10,000 workers.
+    private static let answerBytesMax = 8 << 20
+
+    private let engine: CurlEngine
+    private let endpoint: String
+
+    /// - Parameter endpoint: `http://HOST:PORT`, without a slash at its end.
+    package init(engine: CurlEngine, endpoint: String) {
+        self.engine = engine
+        self.endpoint = endpoint
+    }
+
+    package func table(ofPool pool: PoolName) throws(LeaseStoreError) -> LeaseTable {
+        let response = try perform("GET", "/v1/pools/\(pool)/leases")
+        return try read(response) { (json) throws(JSONFault) in
+            var table = LeaseTable()
+            try json.beginObject()
+            while let key = try json.nextKey() {
+                if key.equals("workers") {
+                    try json.beginArray()
+                    while try json.nextElement() { table.heartbeats.append(try HTTPLeaseStore.heartbeat(&json)) }
+                } else if key.equals("leases") {
+                    try json.beginArray()
+                    while try json.nextElement() { table.leases.append(try HTTPLeaseStore.lease(&json)) }
+                } else {
+                    try json.skipValue()
+                }
+            }
+            return table
+        }
+    }
+
+    package func renew(_ heartbeat: WorkerHeartbeat, ofPool pool: PoolName) throws(LeaseStoreError) {
+        let body = HTTPLeaseStore.object { json in
+            json.key("beat")
+            json.int(heartbeat.beat)
+            json.key("renewedAt")
+            json.int(heartbeat.renewedAt.milliseconds)
+            json.key("isLeaving")
+            json.bool(heartbeat.isLeaving)
+        }
+        _ = try perform("PUT", "/v1/pools/\(pool)/workers/\(heartbeat.worker)", body)
+    }
+
+    package func remove(_ worker: WorkerID, beat: Int, ofPool pool: PoolName) throws(LeaseStoreError) {
+        _ = try perform("DELETE", "/v1/pools/\(pool)/workers/\(worker)?beat=\(beat)")
+    }
+
+    package func write(_ lease: ShardLease, ofPool pool: PoolName) throws(LeaseStoreError) -> Int {
+        let body = HTTPLeaseStore.object { json in
+            json.key("version")
+            json.int(lease.version)
+            json.key("owner")
+            if let owner = lease.owner { json.string(owner.text) } else { json.null() }
+            json.key("next")
+            if let next = lease.next { json.string(next.text) } else { json.null() }
+            json.key("acquiredAt")
+            json.int(lease.acquiredAt.milliseconds)
+        }
+        let response = try perform("PUT", "/v1/pools/\(pool)/leases/\(lease.shard.number)", body)
+        return try read(response) { (json) throws(JSONFault) in try HTTPLeaseStore.lease(&json).version }
+    }
+
+    /// Nothing: the server does it when it deletes a pool.
+    package func removeAll(ofPool pool: PoolName) {}
+
+    // MARK: - Wire
+
+    private func perform(_ method: String, _ path: String, _ body: [UInt8] = []) throws(LeaseStoreError) -> HTTPResponse
+    {
+        let request = HTTPRequest(
+            method: method, url: endpoint + path, headers: [("Content-Type", "application/json")], body: body,
+            timeoutMilliseconds: HTTPLeaseStore.timeoutMilliseconds, answerBytesMax: HTTPLeaseStore.answerBytesMax)
+        let done = DispatchSemaphore(value: 0)
+        let answer = Mutex<Result<HTTPResponse, CurlFailure>?>(nil)
+        _ = engine.start(request) { result in
+            answer.withLock { $0 = result }
+            done.signal()
+        }
+        done.wait()
+        guard case .success(let response) = answer.withLock({ $0 }) else { throw .failed(code: "unreachable") }
+        switch response.status {
+        case 200...299: return response
+        case 409: throw .conflict
+        case 404: throw .noPool
+        default: throw .failed(code: "HTTP \(response.status)")
+        }
+    }
+
+    private static func object(_ write: (inout JSONWriter) -> Void) -> [UInt8] {
+        var json = JSONWriter(capacity: 256)
+        json.beginObject()
+        write(&json)
+        json.endObject()
+        return json.take()
+    }
+
+    private func read<Value>(
+        _ response: HTTPResponse, _ body: (inout JSONReader) throws(JSONFault) -> Value
+    ) throws(LeaseStoreError) -> Value {
+        let result: Result<Value, JSONFault> = response.body.withUnsafeBytes { bytes in
+            var json = JSONReader(bytes)
+            do throws(JSONFault) { return .success(try body(&json)) } catch { return .failure(error) }
+        }
+        guard case .success(let value) = result else { throw .failed(code: "no-answer-of-leases") }
+        return value
+    }
+
+    private static func heartbeat(_ json: inout JSONReader) throws(JSONFault) -> WorkerHeartbeat {
+        var worker: WorkerID?
+        var heartbeat = (beat: 0, renewedAt: 0, isLeaving: false)
+        try json.beginObject()
+        while let key = try json.nextKey() {
+            if key.equals("worker") {
+                worker = WorkerID(try json.readString().text)
+            } else if key.equals("beat") {
+                heartbeat.beat = try json.readInt()
+            } else if key.equals("renewedAt") {
+                heartbeat.renewedAt = try json.readInt()
+            } else if key.equals("isLeaving") {
+                heartbeat.isLeaving = try json.readBool()
+            } else {
+                try json.skipValue()
+            }
+        }
+        guard let worker else { throw JSONFault(offset: 0, reason: .wrongKind) }
+        return WorkerHeartbeat(
+            worker: worker, beat: heartbeat.beat, renewedAt: Timestamp(milliseconds: Int64(heartbeat.renewedAt)),
+            isLeaving: heartbeat.isLeaving)
+    }
+
+    private static func lease(_ json: inout JSONReader) throws(JSONFault) -> ShardLease {
+        var lease = (shard: 0, acquiredAt: 0, version: 0)
+        var owner: WorkerID?
+        var next: WorkerID?
+        try json.beginObject()
+        while let key = try json.nextKey() {
+            if key.equals("shard") {
+                lease.shard = try json.readInt()
+            } else if key.equals("acquiredAt") {
+                lease.acquiredAt = try json.readInt()
+            } else if key.equals("version") {
+                lease.version = try json.readInt()
+            } else if key.equals("owner") {
+                owner = try HTTPLeaseStore.worker(&json)
+            } else if key.equals("next") {
+                next = try HTTPLeaseStore.worker(&json)
+            } else {
+                try json.skipValue()
+            }
+        }
+        return ShardLease(
+            shard: ShardIndex(lease.shard), owner: owner, next: next,
+            acquiredAt: Timestamp(milliseconds: Int64(lease.acquiredAt)), version: lease.version)
+    }
+
+    private static func worker(_ json: inout JSONReader) throws(JSONFault) -> WorkerID? {
+        guard json.peekKind() != .null else {
+            try json.readNull()
+            return nil
+        }
+        return WorkerID(try json.readString().text)
+    }
+}

@@ -1,0 +1,205 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+package import QueuePoolRuntime
+import QueuePoolSQS
+import Synchronization
+
+// The queues of pools that are open in the worker's own process: in the server, or in a worker that goes straight to the
+// queues of Amazon SQS. Long polls are shared, and deletes and changes of visibility are gathered across groups, by the
+// pool and its shards.
+
+/// Queues of pools that are open in this process.
+package struct PoolQueue: WorkerQueue {
+    private let registry: PoolRegistry
+
+    package init(registry: PoolRegistry) { self.registry = registry }
+
+    package func shards(ofPool pool: String) async throws(WorkerQueueError) -> [WorkerShard] {
+        guard let pool = registry.pool(pool) else { throw .noPool }
+        return pool.snapshot.shards.map { WorkerShard(index: $0.index, name: $0.name) }
+    }
+
+    package func receive(
+        from queue: String, visibilitySeconds: Int, waitSeconds: Int
+    ) async throws(WorkerQueueError) -> [WorkMessage] {
+        let target = try target(queue)
+        let receive = OpenReceive(pool: target.pool, shard: target.shard)
+        let answer = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                receive.begin(visibilitySeconds, waitSeconds, continuation)
+            }
+        } onCancel: {
+            receive.breakOff()
+        }
+        switch answer {
+        case .success(let messages): return messages.map { PoolQueue.message($0, at: registry.clock.wallTime()) }
+        case .failure(let error): throw PoolQueue.error(error)
+        }
+    }
+
+    private static func message(_ received: ReceivedMessage, at now: Timestamp) -> WorkMessage {
+        received.withView { view in
+            let origin = view.origin
+            var message = WorkMessage(
+                id: "\(origin?.messageID ?? received.messageID)", handle: received.handle.text,
+                group: String(decoding: view.group, as: UTF8.self), body: Array(view.body),
+                attributes: view.hasAttributes ? view.attributes : [],
+                receiveCount: received.receiveCount + Int(origin?.receiveCount ?? 0))
+            message.millisecondsSinceFirstReceive = max(0, now - received.firstReceivedAt)
+            return message
+        }
+    }
+
+    package func delete(
+        _ messages: [WorkMessage], from queue: String
+    ) async throws(WorkerQueueError) -> (lost: [WorkMessage], failed: [WorkMessage]) {
+        let target = try target(queue)
+        let handles = PoolQueue.handles(messages)
+        let outcomes = await withCheckedContinuation { continuation in
+            target.pool.delete(handles.map(\.handle), in: target.shard) { continuation.resume(returning: $0) }
+        }
+        return PoolQueue.sorted(messages, handles.map(\.message), outcomes) { outcome in
+            switch outcome {
+            case .deleted: .done
+            case .expired, .notOurs: .lost
+            case .failed: .failed
+            }
+        }
+    }
+
+    package func changeVisibility(
+        _ messages: [WorkMessage], seconds: Int, in queue: String
+    ) async throws(WorkerQueueError) -> (lost: [WorkMessage], failed: [WorkMessage]) {
+        let target = try target(queue)
+        let handles = PoolQueue.handles(messages)
+        let outcomes = await withCheckedContinuation { continuation in
+            target.pool.changeVisibility(handles.map { ($0.handle, seconds) }, in: target.shard) {
+                continuation.resume(returning: $0)
+            }
+        }
+        return PoolQueue.sorted(messages, handles.map(\.message), outcomes) { outcome in
+            switch outcome {
+            case .success(.changed): .done
+            // Beyond twelve hours from the receive nothing is held any longer.
+            case .success(.notOurs), .success(.unavailable), .success(.beyondLimit): .lost
+            case .success(.failed), .failure: .failed
+            }
+        }
+    }
+
+    package func send(
+        _ message: WorkMessage, attributes: [MessageAttribute], deduplicationID: String, to queue: String
+    ) async throws(WorkerQueueError) {
+        let target = try target(queue)
+        let record = message.body.withUnsafeBytes { body in
+            MessageRecord(
+                group: message.group.utf8, deduplicationID: deduplicationID.utf8, body: body, attributes: attributes,
+                bodyMD5: MD5Digest(of: body))
+        }
+        let outgoing = OutgoingMessage(record: record, groupHash: XXHash64.hash(message.group))
+        let result = await withCheckedContinuation { continuation in
+            target.pool.send(outgoing) { continuation.resume(returning: $0) }
+        }
+        if case .failure(let error) = result { throw PoolQueue.error(error) }
+    }
+
+    // MARK: - Parts
+
+    private func target(_ queue: String) throws(WorkerQueueError) -> QueueTarget {
+        guard let target = registry.target(queue) else { throw .refused(code: "QueueDoesNotExist") }
+        return target
+    }
+
+    private static func error(_ error: ShardError) -> WorkerQueueError { .refused(code: error.reason) }
+
+    /// Messages whose handles can be read; the others are lost.
+    private static func handles(_ messages: [WorkMessage]) -> [(message: Int, handle: ReceiptHandle)] {
+        messages.enumerated().compactMap { place, message in
+            ReceiptHandle(Array(message.handle.utf8)).map { (place, $0) }
+        }
+    }
+
+    private enum Fate {
+        case done
+        case lost
+        case failed
+    }
+
+    private static func sorted<Outcome>(
+        _ messages: [WorkMessage], _ asked: [Int], _ outcomes: [Outcome], _ fate: (Outcome) -> Fate
+    ) -> (lost: [WorkMessage], failed: [WorkMessage]) {
+        let outcomeOf = Dictionary(zip(asked, outcomes)) { first, _ in first }
+        var lost: [WorkMessage] = []
+        var failed: [WorkMessage] = []
+        for (place, message) in messages.enumerated() {
+            switch outcomeOf[place].map(fate) ?? .lost {
+            case .done: break
+            case .lost: lost.append(message)
+            case .failed: failed.append(message)
+            }
+        }
+        return (lost, failed)
+    }
+}
+
+/// One receive, which is answered once: by the pool, or because it was broken off.
+private final class OpenReceive: Sendable {
+    private struct State {
+        var continuation: CheckedContinuation<ReceiveAnswer, Never>?
+        var waiter: WaiterID?
+        var isBrokenOff = false
+    }
+
+    private let pool: Pool
+    private let shard: PoolShard?
+    private let state = Mutex(State())
+
+    init(pool: Pool, shard: PoolShard?) {
+        self.pool = pool
+        self.shard = shard
+    }
+
+    func begin(
+        _ visibilitySeconds: Int, _ waitSeconds: Int, _ continuation: CheckedContinuation<ReceiveAnswer, Never>
+    ) {
+        let isBrokenOff = state.withLock { state in
+            if !state.isBrokenOff { state.continuation = continuation }
+            return state.isBrokenOff
+        }
+        if isBrokenOff { return continuation.resume(returning: .success([])) }
+        let command = ReceiveCommand(limit: QueueLimits.batchEntriesMax, visibilitySeconds: visibilitySeconds)
+        let waiter = pool.receive(
+            command, from: shard, waitSeconds: waitSeconds, isAbandoned: { [self] in state.withLock { $0.isBrokenOff } }
+        ) { [self] in answer($0) }
+        guard let waiter else { return }
+        let isLate = state.withLock { state in
+            state.waiter = waiter
+            return state.isBrokenOff
+        }
+        if isLate { pool.hub.abandoned(waiter) }
+    }
+
+    /// Answers with nothing. What comes after that is given back, the last message of a group first.
+    func breakOff() {
+        let (continuation, waiter) = state.withLock { state in
+            state.isBrokenOff = true
+            defer { state.continuation = nil }
+            return (state.continuation, state.waiter)
+        }
+        continuation?.resume(returning: .success([]))
+        if let waiter { pool.hub.abandoned(waiter) }
+    }
+
+    private func answer(_ answer: ReceiveAnswer) {
+        let continuation = state.withLock { state in
+            defer { state.continuation = nil }
+            return state.continuation
+        }
+        if let continuation { return continuation.resume(returning: answer) }
+        guard case .success(let messages) = answer, !messages.isEmpty else { return }
+        pool.changeVisibility(messages.reversed().map { (handle: $0.handle, seconds: 0) }, in: shard) { _ in }
+    }
+}

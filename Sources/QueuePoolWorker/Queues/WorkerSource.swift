@@ -1,0 +1,43 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+package import QueuePoolCore
+import QueuePoolCurl
+package import QueuePoolRuntime
+
+/// Where a worker's messages come from, and where it keeps its leases.
+package struct WorkerSource: Sendable {
+    package let queue: any WorkerQueue
+    /// `nil`: shards are owned without a lease.
+    package let leases: (any LeaseStore)?
+    /// What logs and errors call it; without credentials.
+    package let label: String
+    /// Its own connections, closed with the worker.
+    let leaseEngine: CurlEngine?
+
+    /// Pools that are open in this process.
+    package init(registry: PoolRegistry, leases: (any LeaseStore)?, label: String) {
+        queue = PoolQueue(registry: registry)
+        self.leases = leases
+        self.label = label
+        leaseEngine = nil
+    }
+
+    /// - Parameter endpoint: `http://HOST:PORT` of a server, without a slash at its end.
+    init(endpoint: String, engine: CurlEngine, clock: any Clock) {
+        // Behind the worker's calls a renewal could come too late.
+        let leaseEngine = CurlEngine()
+        queue = SQSEndpointQueue(engine: engine, endpoint: endpoint, clock: clock)
+        leases = HTTPLeaseStore(engine: leaseEngine, endpoint: endpoint)
+        label = DeliveryURL.label(endpoint)
+        self.leaseEngine = leaseEngine
+    }
+
+    package init(queue: any WorkerQueue, leases: (any LeaseStore)?, label: String) {
+        self.queue = queue
+        self.leases = leases
+        self.label = label
+        leaseEngine = nil
+    }
+}
