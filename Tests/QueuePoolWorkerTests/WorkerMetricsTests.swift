@@ -188,9 +188,13 @@ private final class MetricsStage: Sendable {
         metrics = WorkerMetrics(pool: pool, targets: targets)
         metrics.begin(shards: shards, desk: desk, health: health)
         performer = EffectPerformer(
-            options: WorkerOptions(endpoint: "http://127.0.0.1:1", pool: pool, deliver: targets), queue: queue,
-            targets: targets.map { _ in target }, labels: targets, shards: shards, desk: desk, health: health,
-            metrics: metrics, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: HastyClock(now))
+            options: WorkerOptions(endpoint: "http://127.0.0.1:1", pool: pool, deliver: targets),
+            source: WorkerSource(queue: queue, leases: nil, label: "a script"),
+            targets: targets.map { _ in target }, labels: targets,
+            shards: ShardList(
+                shards.enumerated().map { WorkerShard(index: ShardIndex($0.offset), name: $0.element) }),
+            desk: desk, ownership: nil, health: health, metrics: metrics,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: HastyClock(now))
     }
 
     var page: String { WorkerMetrics.page([metrics]) }
@@ -251,7 +255,7 @@ private final class ScriptedQueue: WorkerQueue {
     func answer(delete: Result<Unfinished, WorkerQueueError>) { answers.withLock { $0.delete = delete } }
     func answer(send: Result<Void, WorkerQueueError>) { answers.withLock { $0.send = send } }
 
-    func shards(ofPool pool: String) async throws(WorkerQueueError) -> [String] { [] }
+    func shards(ofPool pool: String) async throws(WorkerQueueError) -> [WorkerShard] { [] }
 
     func receive(
         from queue: String, visibilitySeconds: Int, waitSeconds: Int
