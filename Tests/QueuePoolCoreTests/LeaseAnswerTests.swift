@@ -48,6 +48,45 @@ struct LeaseAnswerTests {
         #expect(stage.machine.life.validUntil == stage.start + end)
     }
 
+    @Test func `without an answer to its renewals a worker drops everything in time, and begins another life`() {
+        var stage = LeaseStage(shards: 2)
+        stage.begin()
+        _ = stage.answerWrite()
+        _ = stage.answerWrite()
+        let held = stage.machine.owned
+        #expect(held.count == 2)
+        let valid = stage.machine.limits.termMilliseconds - stage.machine.limits.marginMilliseconds
+        // The first beat left at the start; the second leaves, and nobody answers.
+        let second = stage.tick(stage.machine.limits.renewMilliseconds)
+        #expect(second.contains { if case .renew(let beat) = $0 { beat.beat == 2 } else { false } })
+        let last = stage.tick(valid - 1)
+        #expect(!last.contains { if case .drop = $0 { true } else { false } })
+        #expect(held.allSatisfy { stage.machine.mayDeliver($0, now: stage.now) })
+        #expect(!held.contains { stage.machine.mayDeliver($0, now: stage.start + valid) })
+
+        let lapse = stage.tick(valid)
+        #expect(lapse.prefix(2) == held.map(LeaseMachine.Effect.drop)[...])
+        #expect(stage.machine.owned.isEmpty)
+        #expect(stage.machine.worker == WorkerID("stage.2"))
+        // The lane of renewals is still taken by the old life's; then the new one's first beat leaves.
+        let next = stage.failRenewal(.failed(code: "timeout"))
+        let first = WorkerID("stage.2").map {
+            LeaseMachine.Effect.renew(WorkerHeartbeat(worker: $0, beat: 1, renewedAt: stage.now))
+        }
+        #expect(next.first == first)
+    }
+
+    @Test func `a worker that stood still drops everything before it does anything else`() {
+        var stage = LeaseStage(shards: 1)
+        stage.begin()
+        _ = stage.answerWrite()
+        let held = stage.machine.owned
+        let effects = stage.tick(60_000)
+        #expect(effects.first == held.first.map(LeaseMachine.Effect.drop))
+        #expect(effects.contains { if case .renew(let beat) = $0 { beat.worker.text == "stage.2" } else { false } })
+        #expect(!effects.contains { if case .begin = $0 { true } else { false } })
+    }
+
     @Test func `a pool that is gone is dropped at once`() {
         var stage = LeaseStage(shards: 1)
         stage.begin()

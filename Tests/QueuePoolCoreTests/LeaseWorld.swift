@@ -238,6 +238,11 @@ final class LeaseWorld {
         }
         let told = workers[worker].holds.keys.sorted { $0.shard < $1.shard }
         if told != workers[worker].machine.owned { note("\(worker) was told other shards than the machine's own") }
+        // Whatever happened, what does not count any more was dropped before.
+        let local = clock(worker)
+        for hold in told where !workers[worker].machine.mayDeliver(hold, now: local) {
+            note("\(worker) keeps shard \(hold.shard.number) although its heartbeat counts no longer")
+        }
     }
 
     private func begin(_ worker: Int, _ hold: ShardHold) {
