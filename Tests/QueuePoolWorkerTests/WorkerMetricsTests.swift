@@ -113,7 +113,7 @@ import Testing
         let lines = page.split(separator: "\n")
         for kind in ["# HELP", "# TYPE"] {
             let names = lines.filter { $0.hasPrefix(kind) }.map { $0.split(separator: " ")[2] }
-            #expect(names.count == 13 && Set(names).count == 13)
+            #expect(names.count == 18 && Set(names).count == 18)
         }
         for pool in ["p.fifo", "q.fifo"] {
             #expect(lines.contains { $0.hasPrefix(#"queuepool_worker_held_bytes{pool="\#(pool)"} "#) })
