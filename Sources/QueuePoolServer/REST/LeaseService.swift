@@ -14,6 +14,10 @@ import QueuePoolRuntime
 struct LeaseService: Sendable {
     private static let store = DispatchQueue(label: "queuepool.leases", attributes: .concurrent)
 
+    /// Stores count on from what they are sent, so there must be room above. Every JSON library keeps numbers up to here
+    /// exact (2^53 - 1).
+    private static let numberMax = 9_007_199_254_740_991
+
     let leases: any LeaseStore
 
     /// `GET /v1/pools/{pool}/leases`
@@ -53,7 +57,7 @@ struct LeaseService: Sendable {
     /// `DELETE /v1/pools/{pool}/workers/{worker}?beat=N`
     func remove(_ pool: Pool, _ worker: String, beat: String?, reply: @escaping Reply) throws(Problem) {
         let worker = try LeaseService.worker(worker, "worker")
-        let beat = try LeaseService.number(beat.flatMap { Int($0) }, "beat", from: 1)
+        let beat = try LeaseService.number(beat.flatMap(LeaseService.whole), "beat", from: 1)
         perform(reply) { () throws(LeaseStoreError) in
             try leases.remove(worker, beat: beat, ofPool: pool.name)
             return Answer(status: 204, contentType: "application/json", body: [])
@@ -62,13 +66,13 @@ struct LeaseService: Sendable {
 
     /// `PUT /v1/pools/{pool}/leases/{shard}` with `{version, owner, next, acquiredAt}`
     func write(_ pool: Pool, _ shard: String, _ body: [UInt8], reply: @escaping Reply) throws(Problem) {
-        let number = try LeaseService.number(Int(shard), "shard", from: 0)
+        let number = try LeaseService.number(LeaseService.whole(shard), "shard", from: 0)
         guard pool.snapshot.shards.contains(where: { $0.index.number == number }) else {
             throw .invalidField("shard", "The pool has no shard of the number \(number).")
         }
         var fields = LeaseFields()
         try fields.read(body, allowed: ["version", "owner", "next", "acquiredAt"])
-        var lease = ShardLease(
+        let lease = ShardLease(
             shard: ShardIndex(number),
             owner: try fields.owner.map { (text) throws(Problem) in
                 try LeaseService.worker(text, "owner")
@@ -77,14 +81,11 @@ struct LeaseService: Sendable {
             acquiredAt: Timestamp(
                 milliseconds: Int64(try LeaseService.number(fields.acquiredAt, "acquiredAt", from: 0))),
             version: try LeaseService.number(fields.version, "version", from: 0))
-        let stored = lease
-        lease.version += 1
-        let next = lease
         perform(reply) { () throws(LeaseStoreError) in
-            var answer = next
-            answer.version = try leases.write(stored, ofPool: pool.name)
+            var stored = lease
+            stored.version = try leases.write(lease, ofPool: pool.name)
             var json = JSONWriter(capacity: 256)
-            LeaseService.write(answer, to: &json)
+            LeaseService.write(stored, to: &json)
             return Answer(status: 200, contentType: "application/json", body: json.take())
         }
     }
@@ -137,9 +138,12 @@ struct LeaseService: Sendable {
         return worker
     }
 
+    /// A number of an address, in its one way to be written: no sign, no zeros before it.
+    private static func whole(_ text: String) -> Int? { Int(text).flatMap { String($0) == text ? $0 : nil } }
+
     private static func number(_ value: Int?, _ field: String, from least: Int) throws(Problem) -> Int {
-        guard let value, value >= least else {
-            throw .invalidField(field, "It must be a whole number from \(least).")
+        guard let value, value >= least, value <= LeaseService.numberMax else {
+            throw .invalidField(field, "It must be a whole number from \(least) to \(LeaseService.numberMax).")
         }
         return value
     }
