@@ -100,6 +100,18 @@ package struct JSONWriter: Sendable {
 
     package mutating func int(_ value: Int) { int(Int64(value)) }
 
+    /// A number that is not negative, rounded to one digit after the point; what is none is 0.
+    package mutating func tenths(_ value: Double) {
+        comma()
+        let tenths = value.isFinite && value > 0 ? Int64(min(value, 1e15) * 10 + 0.5) : 0
+        digits(tenths / 10)
+        if tenths % 10 != 0 {
+            bytes.append(UInt8(ascii: "."))
+            digits(tenths % 10)
+        }
+        needsComma = true
+    }
+
     /// A whole number as a string, as SQS writes its attributes.
     package mutating func string(number value: Int64) {
         comma()

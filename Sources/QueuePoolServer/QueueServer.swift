@@ -68,10 +68,13 @@ package struct QueueServer: Service {
         let shared = DoorState(
             limits: options.limits, browsers: options.browsers, service: service, counters: counters)
         let readiness = Readiness()
+        let rates = ShardRates()
+        rates.follow(registry)
         let routes = Routes(
             service: service, limits: options.limits, browsers: options.browsers, lives: shared.lives,
             budget: shared.budget,
             metrics: MetricsPage(registry: registry, requests: counters, door: shared, more: options.moreMetrics),
+            rates: rates,
             whyNotReady: { [storageProblem] in
                 readiness.isReady ? storageProblem() : "It is starting or stopping."
             })

@@ -35,6 +35,7 @@ struct Routes: Sendable {
     /// What the bodies of all requests that have not arrived whole may take.
     let budget: ByteBudget
     let metrics: MetricsPage
+    let rates: ShardRates
     let whyNotReady: @Sendable () -> String?
 
     func router() -> Hummingbird.Router<Context> {
@@ -89,7 +90,10 @@ struct Routes: Sendable {
         }
         router.get("/v1/pools/:pool") { _, context in
             let pool = try pool(context)
-            return Answer(status: 200, contentType: "application/json", body: PoolDocuments.one(pool)).response
+            let registry = service.registry
+            return await Routes.reply {
+                LeaseService.show(pool, registry.leases, rates: rates, clock: registry.clock, reply: $0)
+            }
         }
         router.delete("/v1/pools/:pool") { _, context in
             let pool = try pool(context)

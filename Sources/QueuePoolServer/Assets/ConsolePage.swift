@@ -97,6 +97,7 @@ package enum ConsolePage {
           return `${Math.floor(s / 86400)}d${two(Math.floor(s / 3600) % 24)}h`;
         }
 
+        const rate = (perSecond) => perSecond === null ? "unknown" : number.format(Math.round(perSecond * 10) / 10);
         const figures = (row) => [row.backlog, row.inFlight, row.delayed].map((n) => number.format(n)).concat(row.oldestAgeSeconds === null ? "unknown" : age(row.oldestAgeSeconds));
 
         function row(head, cells, slots) {
@@ -109,15 +110,16 @@ package enum ConsolePage {
         function shardTable(pool) {
           const table = element("table", undefined, { "aria-label": `Shards of ${pool.name}` });
           const head = element("tr"), body = element("tbody"), foot = element("tfoot");
-          for (const title of ["Shard", "Slots", "Backlog", "In flight", "Delayed", "Oldest"]) head.append(element("th", title, { scope: "col" }));
+          for (const title of ["Shard", "Slots", "Backlog", "In flight", "Delayed", "Oldest", "Sent/s", "Deleted/s", "Lease", "Owner"]) head.append(element("th", title, { scope: "col" }));
           const top = element("thead");
           top.append(head);
           let slots = 0;
           for (const shard of pool.shards) {
             slots += shard.slots;
-            body.append(row(shard.name, figures(shard), shard.slots));
+            body.append(row(shard.name, [...figures(shard), rate(shard.sentPerSecond), rate(shard.deletedPerSecond), shard.owner ? age(shard.leaseAgeSeconds) : "", shard.owner ?? "nobody"], shard.slots));
           }
-          foot.append(row("all", figures(pool), slots));
+          const sum = (name) => pool.shards.every((shard) => shard[name] !== null) ? pool.shards.reduce((all, shard) => all + shard[name], 0) : null;
+          foot.append(row("all", [...figures(pool), rate(sum("sentPerSecond")), rate(sum("deletedPerSecond")), "", ""], slots));
           table.append(top, body, foot);
           return table;
         }

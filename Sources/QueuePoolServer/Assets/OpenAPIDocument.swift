@@ -36,6 +36,9 @@ package enum OpenAPIDocument {
               "name": "pools"
             },
             {
+              "name": "leases"
+            },
+            {
               "name": "operation"
             },
             {
@@ -448,6 +451,223 @@ package enum OpenAPIDocument {
                   },
                   "404": {
                     "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
+              }
+            },
+            "/v1/pools/{pool}/leases": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
+                }
+              ],
+              "get": {
+                "operationId": "listLeases",
+                "tags": [
+                  "leases"
+                ],
+                "summary": "Show which worker has which shard",
+                "responses": {
+                  "200": {
+                    "description": "Heartbeats and leases.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Leases"
+                        }
+                      }
+                    }
+                  },
+                  "404": {
+                    "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
+              }
+            },
+            "/v1/pools/{pool}/leases/{shard}": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
+                },
+                {
+                  "name": "shard",
+                  "in": "path",
+                  "required": true,
+                  "description": "The shard's index.",
+                  "schema": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": 9999
+                  }
+                }
+              ],
+              "put": {
+                "operationId": "writeLease",
+                "tags": [
+                  "leases"
+                ],
+                "summary": "Write a lease, if it still has the version that the request was made from",
+                "requestBody": {
+                  "required": true,
+                  "content": {
+                    "application/json": {
+                      "schema": {
+                        "$ref": "#/components/schemas/LeaseWrite"
+                      }
+                    }
+                  }
+                },
+                "responses": {
+                  "200": {
+                    "description": "The lease as it is stored now.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Lease"
+                        }
+                      }
+                    }
+                  },
+                  "400": {
+                    "$ref": "#/components/responses/BadRequest"
+                  },
+                  "404": {
+                    "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "409": {
+                    "description": "Another worker was first: what is stored is not what the request was made from.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "413": {
+                    "$ref": "#/components/responses/TooLarge"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
+              }
+            },
+            "/v1/pools/{pool}/workers/{worker}": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
+                },
+                {
+                  "name": "worker",
+                  "in": "path",
+                  "required": true,
+                  "description": "One life of a worker: never used again after its heartbeat was removed.",
+                  "schema": {
+                    "type": "string",
+                    "pattern": "^[A-Za-z0-9._-]{1,80}$"
+                  }
+                }
+              ],
+              "put": {
+                "operationId": "renewHeartbeat",
+                "tags": [
+                  "leases"
+                ],
+                "summary": "Store a worker's next heartbeat",
+                "requestBody": {
+                  "required": true,
+                  "content": {
+                    "application/json": {
+                      "schema": {
+                        "$ref": "#/components/schemas/Heartbeat"
+                      }
+                    }
+                  }
+                },
+                "responses": {
+                  "204": {
+                    "description": "The heartbeat is stored."
+                  },
+                  "400": {
+                    "$ref": "#/components/responses/BadRequest"
+                  },
+                  "404": {
+                    "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "409": {
+                    "description": "The heartbeat was removed meanwhile: the worker owns nothing any more.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "413": {
+                    "$ref": "#/components/responses/TooLarge"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
+              },
+              "delete": {
+                "operationId": "removeHeartbeat",
+                "tags": [
+                  "leases"
+                ],
+                "summary": "Remove a heartbeat that stands still",
+                "parameters": [
+                  {
+                    "name": "beat",
+                    "in": "query",
+                    "required": true,
+                    "description": "The beat that was seen.",
+                    "schema": {
+                      "type": "integer",
+                      "minimum": 1
+                    }
+                  }
+                ],
+                "responses": {
+                  "204": {
+                    "description": "There is no such heartbeat any more."
+                  },
+                  "400": {
+                    "$ref": "#/components/responses/BadRequest"
+                  },
+                  "404": {
+                    "$ref": "#/components/responses/NoSuchPool"
+                  },
+                  "409": {
+                    "description": "The heartbeat went on.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
                   },
                   "500": {
                     "$ref": "#/components/responses/Failed"
@@ -1328,7 +1548,12 @@ package enum OpenAPIDocument {
                   "backlog",
                   "inFlight",
                   "delayed",
-                  "oldestAgeSeconds"
+                  "oldestAgeSeconds",
+                  "owner",
+                  "leaseAgeSeconds",
+                  "sentPerSecond",
+                  "receivedPerSecond",
+                  "deletedPerSecond"
                 ],
                 "properties": {
                   "name": {
@@ -1367,6 +1592,194 @@ package enum OpenAPIDocument {
                     ],
                     "minimum": 0,
                     "description": "Age of the oldest undeleted message; 0 when there is none, null when nobody knows, as with queues of SQS."
+                  },
+                  "owner": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "description": "The worker that has the shard's lease; null when none has, or nobody knows."
+                  },
+                  "leaseAgeSeconds": {
+                    "type": [
+                      "integer",
+                      "null"
+                    ],
+                    "minimum": 0,
+                    "description": "Since the owner got the shard."
+                  },
+                  "sentPerSecond": {
+                    "type": [
+                      "number",
+                      "null"
+                    ],
+                    "minimum": 0,
+                    "description": "Messages sent a second through this server, a mean over the last seconds; null until it is known."
+                  },
+                  "receivedPerSecond": {
+                    "type": [
+                      "number",
+                      "null"
+                    ],
+                    "minimum": 0,
+                    "description": "Messages received a second through this server, a mean over the last seconds; null until it is known."
+                  },
+                  "deletedPerSecond": {
+                    "type": [
+                      "number",
+                      "null"
+                    ],
+                    "minimum": 0,
+                    "description": "Messages deleted a second through this server, a mean over the last seconds; null until it is known."
+                  }
+                }
+              },
+              "Heartbeat": {
+                "type": "object",
+                "required": [
+                  "beat",
+                  "renewedAt"
+                ],
+                "additionalProperties": false,
+                "properties": {
+                  "beat": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "Counts from 1; each renewal is one more."
+                  },
+                  "renewedAt": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "Milliseconds since 1970 by the worker's clock; shown to people, compared with nothing."
+                  },
+                  "isLeaving": {
+                    "type": "boolean",
+                    "description": "It gives its shards up, and is to be given none."
+                  }
+                }
+              },
+              "LeaseWrite": {
+                "type": "object",
+                "required": [
+                  "version",
+                  "acquiredAt"
+                ],
+                "additionalProperties": false,
+                "properties": {
+                  "version": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "Writes of the lease so far; 0 if it was never stored."
+                  },
+                  "owner": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "pattern": "^[A-Za-z0-9._-]{1,80}$",
+                    "description": "The worker; null: given up, anybody may take it."
+                  },
+                  "next": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "pattern": "^[A-Za-z0-9._-]{1,80}$",
+                    "description": "To whom the owner gives the shard when it has finished or released what it holds."
+                  },
+                  "acquiredAt": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "Milliseconds since 1970 by the owner's clock; shown to people, compared with nothing."
+                  }
+                }
+              },
+              "Lease": {
+                "type": "object",
+                "required": [
+                  "shard",
+                  "owner",
+                  "next",
+                  "acquiredAt",
+                  "version"
+                ],
+                "properties": {
+                  "shard": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "The shard's index."
+                  },
+                  "owner": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "pattern": "^[A-Za-z0-9._-]{1,80}$",
+                    "description": "The worker; null: given up, anybody may take it."
+                  },
+                  "next": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "pattern": "^[A-Za-z0-9._-]{1,80}$",
+                    "description": "To whom the owner gives the shard when it has finished or released what it holds."
+                  },
+                  "acquiredAt": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "Milliseconds since 1970 by the owner's clock; shown to people, compared with nothing."
+                  },
+                  "version": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "Writes of the lease so far; 0 if it was never stored."
+                  }
+                }
+              },
+              "Leases": {
+                "type": "object",
+                "required": [
+                  "workers",
+                  "leases"
+                ],
+                "properties": {
+                  "workers": {
+                    "type": "array",
+                    "items": {
+                      "type": "object",
+                      "required": [
+                        "worker",
+                        "beat",
+                        "renewedAt",
+                        "isLeaving"
+                      ],
+                      "properties": {
+                        "worker": {
+                          "type": "string"
+                        },
+                        "beat": {
+                          "type": "integer",
+                          "minimum": 1,
+                          "description": "Counts from 1; each renewal is one more."
+                        },
+                        "renewedAt": {
+                          "type": "integer",
+                          "minimum": 0,
+                          "description": "Milliseconds since 1970 by the worker's clock; shown to people, compared with nothing."
+                        },
+                        "isLeaving": {
+                          "type": "boolean",
+                          "description": "It gives its shards up, and is to be given none."
+                        }
+                      }
+                    }
+                  },
+                  "leases": {
+                    "type": "array",
+                    "items": {
+                      "$ref": "#/components/schemas/Lease"
+                    }
                   }
                 }
               },

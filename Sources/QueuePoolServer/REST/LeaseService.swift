@@ -20,6 +20,22 @@ struct LeaseService: Sendable {
 
     let leases: any LeaseStore
 
+    /// `GET /v1/pools/{pool}`: the pool is shown also while nobody knows its leases.
+    static func show(
+        _ pool: Pool, _ leases: (any LeaseStore)?, rates: ShardRates, clock: any Clock, reply: @escaping Reply
+    ) {
+        store.async {
+            var facts = ShardFacts(wallTime: clock.wallTime(), rates: rates)
+            if let table = try? leases?.table(ofPool: pool.name) {
+                // An owner whose heartbeat is gone owns nothing.
+                let alive = Set(table.heartbeats.map(\.worker))
+                let held = table.leases.filter { $0.owner.map(alive.contains) ?? false }
+                facts.leases = Dictionary(held.map { ($0.shard, $0) }) { first, _ in first }
+            }
+            reply(Answer(status: 200, contentType: "application/json", body: PoolDocuments.one(pool, facts)))
+        }
+    }
+
     /// `GET /v1/pools/{pool}/leases`
     func table(_ pool: Pool, reply: @escaping Reply) {
         perform(reply) { () throws(LeaseStoreError) in

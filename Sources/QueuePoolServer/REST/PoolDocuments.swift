@@ -8,6 +8,15 @@ import QueuePoolRuntime
 
 // Pools as `GET /v1/pools` and `GET /v1/pools/{pool}` show them.
 
+/// What is known of a pool's shards besides what they say themselves.
+struct ShardFacts: Sendable {
+    /// By shard; `nil` if nobody knows them now.
+    var leases: [ShardIndex: ShardLease]?
+    /// What leases' times are compared with.
+    var wallTime = Timestamp(milliseconds: 0)
+    var rates: ShardRates?
+}
+
 enum PoolDocuments {
     static func list(_ pools: [Pool]) -> [UInt8] {
         var json = JSONWriter(capacity: 256 * (1 + pools.count))
@@ -28,7 +37,7 @@ enum PoolDocuments {
         return json.take()
     }
 
-    static func one(_ pool: Pool) -> [UInt8] {
+    static func one(_ pool: Pool, _ facts: ShardFacts = ShardFacts()) -> [UInt8] {
         let snapshot = pool.snapshot
         let counts = snapshot.shards.map { $0.shard.counts() }
         let slots = snapshot.topology.slots.counts()
@@ -49,6 +58,8 @@ enum PoolDocuments {
             json.key("slots")
             json.int(slots[shard.index] ?? 0)
             writeCounts([count], to: &json)
+            writeOwner(facts.leases?[shard.index], facts, to: &json)
+            writeRates(facts.rates?[shard.shard.tag], to: &json)
             json.endObject()
         }
         json.endArray()
@@ -63,6 +74,27 @@ enum PoolDocuments {
         json.int(snapshot.topology.epoch.number)
         json.key("deadLetterQueue")
         if let redrive = snapshot.attributes.redrive { json.string(redrive.deadLetterQueue) } else { json.null() }
+    }
+
+    private static func writeOwner(_ lease: ShardLease?, _ facts: ShardFacts, to json: inout JSONWriter) {
+        json.key("owner")
+        if let owner = lease?.owner { json.string(owner.text) } else { json.null() }
+        json.key("leaseAgeSeconds")
+        // The owner's clock may be ahead of ours.
+        if let lease, lease.owner != nil {
+            json.int(max(0, facts.wallTime - lease.acquiredAt) / 1_000)
+        } else {
+            json.null()
+        }
+    }
+
+    private static func writeRates(_ rate: ShardRate?, to json: inout JSONWriter) {
+        json.key("sentPerSecond")
+        if let rate { json.tenths(rate.sent) } else { json.null() }
+        json.key("receivedPerSecond")
+        if let rate { json.tenths(rate.received) } else { json.null() }
+        json.key("deletedPerSecond")
+        if let rate { json.tenths(rate.deleted) } else { json.null() }
     }
 
     private static func writeCounts(_ counts: [ShardCounts], to json: inout JSONWriter) {

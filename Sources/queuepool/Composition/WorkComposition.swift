@@ -80,7 +80,9 @@ private func openSource(
     try await onOwnThread {
         do {
             guard let definition = try stores.control.pool(pool), !definition.isDeleting else {
-                throw WorkerFailure.noPool(pool.text, endpoint: label)
+                throw CommandFailure(
+                    "the control store \(label) has no pool \(pool); make it with: queuepool pool create \(pool) "
+                        + "--backend sqs --shards N --control \(label)", status: ExitStatus.configuration)
             }
             guard definition.backend == .sqs else {
                 throw CommandFailure(

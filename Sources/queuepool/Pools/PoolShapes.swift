@@ -30,6 +30,12 @@ struct PoolDetail: Decodable, Hashable, Sendable {
         var inFlight: Int
         var delayed: Int
         var oldestAgeSeconds: Double?
+        // A server of an earlier version does not say these.
+        var owner: String?
+        var leaseAgeSeconds: Double?
+        var sentPerSecond: Double?
+        var receivedPerSecond: Double?
+        var deletedPerSecond: Double?
     }
 
     var name: String

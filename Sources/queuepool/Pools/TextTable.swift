@@ -31,15 +31,27 @@ struct TextTable: Hashable, Sendable {
     }
 
     init(_ pool: PoolDetail) {
-        head = ["SHARD", "SLOTS", "BACKLOG", "IN FLIGHT", "DELAYED", "OLDEST"]
+        head = [
+            "SHARD", "SLOTS", "BACKLOG", "IN FLIGHT", "DELAYED", "OLDEST", "SENT/S", "DELETED/S", "LEASE", "OWNER",
+        ]
         rows = pool.shards.map {
-            [$0.name, "\($0.slots)", "\($0.backlog)", "\($0.inFlight)", "\($0.delayed)", age($0.oldestAgeSeconds)]
+            [
+                $0.name, "\($0.slots)", "\($0.backlog)", "\($0.inFlight)", "\($0.delayed)", age($0.oldestAgeSeconds),
+                rate($0.sentPerSecond), rate($0.deletedPerSecond), age($0.leaseAgeSeconds), $0.owner ?? "-",
+            ]
         }
         let slots = pool.shards.reduce(0) { $0 + $1.slots }
         rows.append([
             pool.name, "\(slots)", "\(pool.backlog)", "\(pool.inFlight)", "\(pool.delayed)",
-            age(pool.oldestAgeSeconds),
+            age(pool.oldestAgeSeconds), rate(TextTable.sum(pool.shards.map(\.sentPerSecond))),
+            rate(TextTable.sum(pool.shards.map(\.deletedPerSecond))),
         ])
+    }
+
+    /// `nil` if one of them is not known.
+    private static func sum(_ values: [Double?]) -> Double? {
+        let known = values.compactMap { $0 }
+        return known.count == values.count ? known.reduce(0, +) : nil
     }
 
     init(head: [String], rows: [[String]]) {
@@ -61,4 +73,10 @@ func age(_ seconds: Double?) -> String {
     case ..<86_400: pair(whole / 3_600, "h", whole / 60 % 60, "m")
     default: pair(whole / 86_400, "d", whole / 3_600 % 24, "h")
     }
+}
+
+/// Messages a second, e.g. `0`, `7.5`, `1250`; `-` if nobody knows.
+func rate(_ perSecond: Double?) -> String {
+    guard let perSecond else { return "-" }
+    return perSecond >= 100 || perSecond == 0 ? "\(Int(perSecond.rounded()))" : "\((perSecond * 10).rounded() / 10)"
 }
