@@ -27,12 +27,20 @@ func runWork(_ settings: WorkSettings) async throws {
     let worker = try makeWorkerService(options, source: source?.source, tuning: settings.worker, logger: logger)
     var services = [worker] as [any Service]
     if let listen = settings.metricsListen { services = watchedWorker(worker, listen: listen, logger: logger) }
+    if let watch = spotWatch(logger: logger) { services.append(watch) }
     // First, so that it is told to stop last.
     if let line { services.insert(WorkProgress(metrics: worker.metrics, line: line), at: 0) }
     var quiet = logger
     quiet.logLevel = max(logger.logLevel, .warning)
     var configuration = ServiceGroupConfiguration(
-        services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+        services: services.map {
+            ServiceGroupConfiguration.ServiceConfiguration(
+                service: $0,
+                // The watch ends with the notice, or when it is told to.
+                successTerminationBehavior: $0 is SpotWatch ? .gracefullyShutdownGroup : .cancelGroup)
+        },
+        // The last one is what tools that watch spot instances send.
+        gracefulShutdownSignals: [.sigterm, .sigint, .sigusr1], logger: quiet)
     configuration.maximumGracefulShutdownDuration = .seconds(settings.worker.graceSeconds + 10)
     do {
         try await ServiceGroup(configuration: configuration).run()
