@@ -101,7 +101,7 @@ def test_the_commands_for_aws_work(tmp_path, moto):
     shell = Shell(tmp_path)
     aws = {"AWS_ENDPOINT_URL": moto, "QUEUEPOOL_SERVER_LISTEN": f"127.0.0.1:{shell.port}"}
     shell.env.update(aws, AWS_REGION="eu-central-1")
-    setting_up, serving = [text for kind, text in BLOCKS if "on-aws" in kind]
+    setting_up, serving, working = [text for kind, text in BLOCKS if "on-aws" in kind]
     assert "as it should be" in shell.run(setting_up)
     process, output = shell.start(serving)
     wait_until(lambda: "Listening" in output.read_text() or process.poll() is not None, 30, "the router")
@@ -109,6 +109,9 @@ def test_the_commands_for_aws_work(tmp_path, moto):
     assert sent.status_code == 202, sent.text
     assert requests.get(f"{shell.url}/v1/pools/emails.fifo", timeout=10).json()["shards"][3]["name"] == "emails-0003.fifo"
     shell.stop(process, output)
+    worker, output = shell.start(working.replace("smtp://mail.internal:587", "stdout:"))
+    wait_until(lambda: "on AWS" in output.read_text() or worker.poll() is not None, 30, "delivery without a router")
+    shell.stop(worker, output)
 
 
 def test_what_infra_run_prints_can_be_pasted(shell):
