@@ -227,6 +227,37 @@ def test_work_goes_on_after_the_server_was_away(at):
         server.stop()
 
 
+@scenario
+def test_a_worker_with_nothing_to_do_does_not_wait_for_a_server_that_is_away(at):
+    """It stops well before its grace period, which is for deliveries."""
+    server = at.own_server()
+    with at.workers(server.url) as workers:
+        worker = workers.start("--grace-seconds", "120")
+        workers.wait_owned(4)
+        server.kill9()
+        workers.stop(worker)
+
+
+@scenario
+def test_a_worker_whose_pool_is_gone_stops_at_once_and_one_that_waits_takes_the_next(at):
+    at.create(2)
+    with at.workers() as workers:
+        ends, waits = workers.start("--grace-seconds", "120"), workers.start()
+        workers.wait_owned(1, 1)
+        answer = requests.delete(f"{at.url}/v1/pools/{at.pool}", timeout=30)
+        assert answer.status_code in (200, 204), answer.text
+        workers.wait_owned(0, 0)
+        workers.stop(ends)
+        wait_until(lambda: requests.get(f"{at.url}/v1/pools/{at.pool}", timeout=30).status_code == 404, 20, "its end")
+        at.create(2)
+        workers.wait_owned(2)
+        sender = Sender(at.url, at.pool, groups=5)
+        sender.round()
+        wait_empty(at.url, at.pool)
+        workers.assert_each_once_and_in_order(sender.counts)
+        assert len(workers.bodies(waits)) == 5
+
+
 # The four requests. A renewal and a lease as a worker would write them; tests change one thing of it.
 
 BEAT = {"beat": 1, "renewedAt": 1_000, "isLeaving": False}
@@ -341,6 +372,15 @@ def test_the_largest_numbers_do_no_harm(server, leases):
     table = server.get(leases + "/leases").json()
     assert table["workers"][0]["renewedAt"] == MOST and table["leases"][0]["acquiredAt"] == MOST
     assert server.get(leases).status_code == 200
+
+
+@pytest.mark.parametrize("path, allowed", [
+    ("leases", {"GET"}), ("leases/0", {"PUT"}), ("workers/w.1", {"PUT", "DELETE"})])
+def test_another_method_is_refused_with_those_that_are_allowed(server, leases, path, allowed):
+    for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - allowed:
+        answer = server.session.request(method, f"{server.url}{leases}/{path}", timeout=30)
+        problem(answer, 405, "method")
+        assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
 def test_a_pool_that_is_not_there_has_no_leases(server, name):

@@ -23,9 +23,26 @@ package final class LeaseKeeper: Sendable {
         case left
     }
 
-    private static let tickMilliseconds: Int64 = 100
+    /// The calls that go one after another.
+    private enum Lane: Hashable { case renewals, table }
 
-    private let machine: Mutex<LeaseMachine>
+    private struct State {
+        var machine: LeaseMachine
+        /// When the store last did what it was asked, or said why it would not.
+        var answeredAt: Timestamp
+        var isPoolGone = false
+        /// Lanes whose last call failed.
+        var failing: Set<Lane> = []
+        var leavingSince: Timestamp?
+        var hasLeft = false
+    }
+
+    private static let tickMilliseconds: Int64 = 100
+    /// How long a worker that holds nothing any more tries to give its leases up with a store that does not answer. The
+    /// others then wait for the lease's term, which is not much longer; whoever started this process may kill it sooner.
+    private static let patienceMilliseconds: Int64 = 5_000
+
+    private let state: Mutex<State>
     private let isStopped = Mutex(false)
     private let store: any LeaseStore
     private let pool: PoolName
@@ -38,13 +55,14 @@ package final class LeaseKeeper: Sendable {
 
     /// - Parameters:
     ///   - follow: called for each order, one at a time, under the keeper's lock: it must not call the keeper.
-    ///   - onStore: called after each call to the store, with its failure if it had one.
+    ///   - onStore: called after each call to the store, with its failure if it had one; without one only while calls of
+    ///     all kinds succeed.
     package init(
         _ machine: LeaseMachine, store: any LeaseStore, pool: PoolName, clock: any Clock,
         onStore: @escaping @Sendable (LeaseStoreError?) -> Void = { _ in },
         follow: @escaping @Sendable (Order) -> Void
     ) {
-        self.machine = Mutex(machine)
+        state = Mutex(State(machine: machine, answeredAt: clock.now()))
         self.store = store
         self.pool = pool
         self.clock = clock
@@ -61,7 +79,7 @@ package final class LeaseKeeper: Sendable {
     /// Whether a message of this hold may be delivered now; to be asked before each delivery.
     package func mayDeliver(_ hold: ShardHold) -> Bool {
         let now = clock.now()
-        return machine.withLock { $0.mayDeliver(hold, now: now) }
+        return state.withLock { $0.machine.mayDeliver(hold, now: now) }
     }
 
     /// What was held of a shard that is given away is finished or released.
@@ -70,13 +88,18 @@ package final class LeaseKeeper: Sendable {
     /// The pool has other shards now.
     package func shardsChanged(_ shards: [ShardIndex]) { handle { $0.shardsChanged(shards, now: $1) } }
 
-    /// Gives all shards up; `left` is the last order.
+    /// Gives all shards up; `left` is the last order. It does not wait for the deadline once nothing is held: where the
+    /// pool is gone or its store does not answer there is nobody to give them to.
     /// - Parameter deadline: until when deliveries under way may go on.
-    package func leave(deadline: Timestamp) { handle { $0.leave(deadline: deadline, now: $1) } }
+    package func leave(deadline: Timestamp) {
+        let now = clock.now()
+        state.withLock { $0.leavingSince = $0.leavingSince ?? now }
+        handle { $0.leave(deadline: deadline, now: $1) }
+    }
 
-    package var figures: LeaseFigures { machine.withLock { $0.figures } }
+    package var figures: LeaseFigures { state.withLock { $0.machine.figures } }
 
-    package var isStandBy: Bool { machine.withLock { $0.isStandBy } }
+    package var isStandBy: Bool { state.withLock { $0.machine.isStandBy } }
 
     // MARK: - Driving
 
@@ -88,38 +111,53 @@ package final class LeaseKeeper: Sendable {
 
     private func handle(_ event: (inout LeaseMachine, Timestamp) -> [LeaseMachine.Effect]) {
         let now = clock.now()
-        machine.withLock { machine in
+        state.withLock { state in
             // Under the lock, so that orders and calls leave in the order in which they were decided.
-            for effect in event(&machine, now) { perform(effect) }
+            for effect in event(&state.machine, now) {
+                if effect == .left { leave(&state) } else { perform(effect) }
+            }
+            if LeaseKeeper.isForsaken(state, now) { leave(&state) }
         }
+    }
+
+    /// Whether the worker is leaving, holds nothing, and nobody takes its leases.
+    private static func isForsaken(_ state: State, _ now: Timestamp) -> Bool {
+        guard let since = state.leavingSince, state.machine.figures.owned == 0 else { return false }
+        return state.isPoolGone || now - max(since, state.answeredAt) >= patienceMilliseconds
+    }
+
+    private func leave(_ state: inout State) {
+        guard !state.hasLeft else { return }
+        state.hasLeft = true
+        follow(.left)
     }
 
     private func perform(_ effect: LeaseMachine.Effect) {
         switch effect {
+        case .left: break
         case .begin(let hold): follow(.begin(hold))
         case .drain(let hold, let deadline): follow(.drain(hold, deadline: deadline))
         case .drop(let hold): follow(.drop(hold))
-        case .left: follow(.left)
         case .renew(let heartbeat):
-            call(renewals) { (store, pool) throws(LeaseStoreError) in
+            call(.renewals) { (store, pool) throws(LeaseStoreError) in
                 try store.renew(heartbeat, ofPool: pool)
             } then: {
                 $0.renewed(heartbeat, $1, now: $2)
             }
         case .read:
-            call(table) { (store, pool) throws(LeaseStoreError) in
+            call(.table) { (store, pool) throws(LeaseStoreError) in
                 try store.table(ofPool: pool)
             } then: {
                 $0.tableRead($1, now: $2)
             }
         case .remove(let worker, let beat):
-            call(table) { (store, pool) throws(LeaseStoreError) in
+            call(.table) { (store, pool) throws(LeaseStoreError) in
                 try store.remove(worker, beat: beat, ofPool: pool)
             } then: {
                 $0.removed(worker, beat: beat, $1, now: $2)
             }
         case .write(let lease):
-            call(table) { (store, pool) throws(LeaseStoreError) in
+            call(.table) { (store, pool) throws(LeaseStoreError) in
                 try store.write(lease, ofPool: pool)
             } then: {
                 $0.written(lease, $1, now: $2)
@@ -129,22 +167,38 @@ package final class LeaseKeeper: Sendable {
 
     /// Makes a call that may block, in its lane, and tells the machine what became of it.
     private func call<Value: Sendable>(
-        _ lane: DispatchQueue,
+        _ lane: Lane,
         _ body: @escaping @Sendable (any LeaseStore, PoolName) throws(LeaseStoreError) -> Value,
         then tell:
             @escaping @Sendable (inout LeaseMachine, Result<Value, LeaseStoreError>, Timestamp)
             -> [LeaseMachine.Effect]
     ) {
-        lane.async { [self] in
+        (lane == .renewals ? renewals : table).async { [self] in
             let result: Result<Value, LeaseStoreError>
             do throws(LeaseStoreError) {
                 result = .success(try body(store, pool))
-                onStore(nil)
+                note(nil, lane)
             } catch {
                 result = .failure(error)
-                onStore(error)
+                note(error, lane)
             }
             handle { tell(&$0, result, $1) }
         }
+    }
+
+    /// A store that can be read and not written, as on a full disk, fails: its reads do not make it well.
+    private func note(_ error: LeaseStoreError?, _ lane: Lane) {
+        let now = clock.now()
+        let isWell = state.withLock { state in
+            state.isPoolGone = error == .noPool
+            switch error {
+            case nil, .conflict:
+                state.answeredAt = now
+                state.failing.remove(lane)
+            case .noPool, .failed: state.failing.insert(lane)
+            }
+            return state.failing.isEmpty
+        }
+        if error != nil || isWell { onStore(error) }
     }
 }

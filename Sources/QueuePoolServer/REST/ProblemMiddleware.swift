@@ -60,6 +60,9 @@ enum RouteTable {
         case (3, "v1", _) where parts[1] == "pools": return ["GET", "DELETE"]
         case (4, "v1", "messages"), (4, "v1", "emails"), (4, "v1", "purge"):
             return parts[1] == "pools" ? ["POST"] : []
+        case (4, "v1", "leases") where parts[1] == "pools": return ["GET"]
+        case (5, "v1", _) where parts[1] == "pools" && parts[3] == "leases": return ["PUT"]
+        case (5, "v1", _) where parts[1] == "pools" && parts[3] == "workers": return ["PUT", "DELETE"]
         default: return []
         }
     }
