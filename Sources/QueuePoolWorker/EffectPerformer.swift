@@ -26,7 +26,8 @@ struct EffectPerformer: Sendable {
 
     func perform(_ effect: GroupScheduler.Effect) async {
         switch effect {
-        case .receive(let shard, let number): await receive(shard, number)
+        case .receive(let shard, let number, let waits):
+            await receive(shard, number, waitSeconds: waits ? EffectPerformer.waitSeconds : 0)
         case .deliver(let message, let attempt, let target): await deliver(message, attempt, target)
         case .moveToDeadLetter(let message, let reason): await move(message, reason)
         case .delete(let shard, let messages): await delete(shard, messages)
@@ -48,12 +49,12 @@ struct EffectPerformer: Sendable {
         }
     }
 
-    private func receive(_ shard: Int, _ number: Int) async {
+    private func receive(_ shard: Int, _ number: Int, waitSeconds: Int) async {
         let name = shards.name(shard)
         let began = clock.now()
         do throws(WorkerQueueError) {
             let messages = try await source.queue.receive(
-                from: name, visibilitySeconds: options.visibilitySeconds, waitSeconds: EffectPerformer.waitSeconds)
+                from: name, visibilitySeconds: options.visibilitySeconds, waitSeconds: waitSeconds)
             let received = clock.now()
             let mine = messages.map { message in
                 var message = message
@@ -90,7 +91,7 @@ struct EffectPerformer: Sendable {
             let now = clock.now()
             return desk.handle {
                 $0.drop(shard: message.shard, now: now)
-                    + $0.attempted(message, target: target, .unavailable(errorClass: "lease-over"), now: now)
+                    + $0.notBegun(message, target: target, now: now)
             }
         }
         metrics.deliveryBegan(target: target, attempt: attempt)

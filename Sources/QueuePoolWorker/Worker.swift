@@ -129,7 +129,7 @@ public struct Worker: Service {
                         case .targetEnded(let target, let errorClass):
                             if endedTarget == nil { endedTarget = (target, errorClass) }
                             stopping.ask(.gracefully)
-                        case .receive(let shard, let number):
+                        case .receive(let shard, let number, _):
                             receives.note(number, shard: shard)
                             group.addTask { await receives.run(number) { await performer.perform(effect) } }
                         // What is given back must arrive: it is waited for, and not cancelled at the end.

@@ -42,21 +42,32 @@ final class SchedulerStage {
         receive(names, shard: shard, handle: handle, receiveCount: receiveCount)
     }
 
-    func receive(_ names: [String], shard: Int = 0, handle: String = "h", receiveCount: Int = 1, bytes: Int = 0) {
+    /// - Parameters:
+    ///   - number: of the receive; `nil`: the first of those that are out.
+    ///   - isStale: others hold these by now, or did, so that their handles are not those of the test's later events.
+    func receive(
+        _ names: [String], shard: Int = 0, number: Int? = nil, handle: String = "h", receiveCount: Int = 1,
+        bytes: Int = 0, isStale: Bool = false
+    ) {
         let messages = names.map { name in
             let group = name.split(separator: "-").first.map(String.init) ?? name
             return WorkMessage(
                 id: name, handle: handle + name, group: group, body: Array(repeating: 0, count: bytes), shard: shard,
                 receiveCount: receiveCount)
         }
-        for message in messages { latest[message.id] = message }
+        if !isStale { for message in messages { latest[message.id] = message } }
         let visibleAt = now + limits.visibilityMilliseconds
-        effects += scheduler.received(messages, from: shard, visibleAt: visibleAt, now: now)
+        effects += scheduler.received(messages, from: shard, number: number, visibleAt: visibleAt, now: now)
     }
 
     func end(_ name: String, _ outcome: DeliveryOutcome = .delivered, target: Int = 0) {
         guard let message = latest[name] else { return }
         effects += scheduler.attempted(message, target: target, outcome, now: now)
+    }
+
+    func notBegun(_ name: String, target: Int = 0) {
+        guard let message = latest[name] else { return }
+        effects += scheduler.notBegun(message, target: target, now: now)
     }
 
     func moved(_ name: String, isStored: Bool = true) {
@@ -85,7 +96,14 @@ final class SchedulerStage {
             visibleAt: now + limits.visibilityMilliseconds, now: now)
     }
 
-    func receiveFailed(shard: Int = 0) { effects += scheduler.receiveFailed(from: shard, now: now) }
+    func receiveFailed(shard: Int = 0, number: Int? = nil) {
+        effects += scheduler.receiveFailed(from: shard, number: number, now: now)
+    }
+
+    /// Numbers of the receives that are out, oldest first.
+    func out(_ shard: Int = 0) -> [Int] { scheduler.shards[shard].receives.map(\.number) }
+    /// Whether nothing is remembered of answers that overtook others.
+    var isForgetful: Bool { scheduler.shards.allSatisfy { $0.arrivals.isEmpty } }
 
     func begin(_ shard: Int = 0) { effects += scheduler.begin(shard: shard, now: now) }
 
@@ -123,7 +141,8 @@ final class SchedulerStage {
         defer { effects = [] }
         return effects.compactMap { effect in
             switch effect {
-            case .receive(let shard, _): withPolls ? "receive \(shard)" : nil
+            case .receive(let shard, let number, let waits):
+                withPolls ? "receive \(shard)" + (waits ? "" : " #\(number)") : nil
             case .deliver(let message, let attempt, let target):
                 "deliver \(message.id) \(attempt)" + (target == 0 ? "" : " at \(target)") + to(message)
             case .moveToDeadLetter(let message, let reason):

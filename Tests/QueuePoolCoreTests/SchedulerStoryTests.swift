@@ -29,7 +29,7 @@ private struct Story {
     static func words(_ effects: [GroupScheduler.Effect]) -> [String] {
         effects.map { effect in
             switch effect {
-            case .receive(let shard, _): "receive \(shard)"
+            case .receive(let shard, _, _): "receive \(shard)"
             case .deliver(let message, let attempt, _): "deliver \(message.id) #\(attempt)"
             case .moveToDeadLetter(let message, let why):
                 "move \(message.id) \(why.reason) \(why.errorClass) \(why.attempts)"

@@ -28,6 +28,8 @@ final class SimulatedWorker: @unchecked Sendable {
     private var owningRandom: SplitMix64
     /// Percent of the ticks at which a shard is given away, or taken again.
     private var owningChanges = 0
+    /// Percent of the deliveries that do not begin, as by a worker whose lease is over.
+    private var notBegun = 0
     /// Shards that are being given away or were.
     private var away: Set<Int> = []
     /// Those of which nothing may begin.
@@ -43,22 +45,25 @@ final class SimulatedWorker: @unchecked Sendable {
         scheduler = SimulatedWorker.scheduler(world, seed: 0)
     }
 
-    private static func scheduler(_ world: World, seed: UInt64) -> GroupScheduler {
+    private static func scheduler(_ world: World, seed: UInt64, receivesMax: Int = 1) -> GroupScheduler {
         var limits = SchedulerLimits()
         limits.visibilityMilliseconds = Int64(world.plan.visibilitySeconds) * 1_000
         limits.maxAttempts = world.plan.maxAttempts
         limits.concurrency = world.plan.concurrency
+        limits.receivesMax = receivesMax
         return GroupScheduler(
             shardCount: world.plan.shardCount, targetCount: world.plan.targetCount, limits: limits, seed: seed)
     }
 
     func start() {
-        scheduler = SimulatedWorker.scheduler(world, seed: random.next())
+        let several = owningRandom.chance(50) ? 1 + owningRandom.below(6) : 1
+        scheduler = SimulatedWorker.scheduler(world, seed: random.next(), receivesMax: several)
         receives = [:]
         ended = nil
         away = []
         closed = []
         owningChanges = owningRandom.chance(40) ? 1 + owningRandom.below(8) : 0
+        notBegun = owningRandom.chance(30) ? 1 + owningRandom.below(20) : 0
         tick()
     }
 
@@ -135,18 +140,12 @@ final class SimulatedWorker: @unchecked Sendable {
 
     private func perform(_ effect: GroupScheduler.Effect) {
         switch effect {
-        case .receive(let shard, let number):
+        case .receive(let shard, let number, let waits):
             judgeBeginning(shard)
-            receive(shard, number)
+            receive(shard, number, waits ? SimulatedWorker.waitSeconds : 0)
         case .deliver(let message, _, let target):
             judgeBeginning(message.shard)
-            let number = World.number(message)
-            world.rules.begins(message, number, at: target, by: life, now: world.time.now)
-            world.targets[target].deliver(message, from: self) { [self] outcome in
-                world.note("ended", [message], of: self)
-                world.rules.ended(message, number, at: target, outcome, by: life, now: world.time.now)
-                handle { $0.attempted(message, target: target, outcome, now: $1) }
-            }
+            deliver(message, target)
         case .moveToDeadLetter(let message, let reason):
             let attempts = world.plan.maxAttempts
             world.rules.buries(message, World.number(message), reason, attempts: attempts, now: world.time.now)
@@ -169,18 +168,33 @@ final class SimulatedWorker: @unchecked Sendable {
         }
     }
 
+    private func deliver(_ message: WorkMessage, _ target: Int) {
+        guard !owningRandom.chance(world.isQuiet ? 0 : notBegun) else {
+            return host.schedule(afterMilliseconds: 0) { [self] in
+                handle { $0.notBegun(message, target: target, now: $1) }
+            }
+        }
+        let number = World.number(message)
+        world.rules.begins(message, number, at: target, by: life, now: world.time.now)
+        world.targets[target].deliver(message, from: self) { [self] outcome in
+            world.note("ended", [message], of: self)
+            world.rules.ended(message, number, at: target, outcome, by: life, now: world.time.now)
+            handle { $0.attempted(message, target: target, outcome, now: $1) }
+        }
+    }
+
     private func router() -> SimulatedRouter { world.routers[random.below(world.routers.count)] }
 
-    private func receive(_ shard: Int, _ number: Int) {
+    private func receive(_ shard: Int, _ number: Int, _ waitSeconds: Int) {
         let router = router()
         let visibility = world.plan.visibilitySeconds
-        let timeout = Int64(SimulatedWorker.waitSeconds) * 1_000 + SimulatedWorker.timeoutMilliseconds
+        let timeout = Int64(waitSeconds) * 1_000 + SimulatedWorker.timeoutMilliseconds
         receiveCount += 1
         let key = receiveCount
         receives[key] = (shard, number)
         world.wire.call(from: host, to: router.host, timeout: timeout) { reply in
             router.receive(
-                from: shard, limit: 10, visibilitySeconds: visibility, waitSeconds: SimulatedWorker.waitSeconds, reply)
+                from: shard, limit: 10, visibilitySeconds: visibility, waitSeconds: waitSeconds, reply)
         } late: { [self] in
             guard receives.removeValue(forKey: key) != nil else { return }
             handle { $0.receiveFailed(from: shard, number: number, now: $1) }

@@ -52,12 +52,14 @@ extension GroupScheduler {
     mutating func begin(_ key: GroupKey, _ now: Timestamp, _ effects: inout [Effect]) {
         guard let line = lines[key], let head = line.messages.first else { return }
         guard let target = target(of: line.head, from: line.head.nextTarget, now) else {
+            // The stand-ins failed before it was its turn: the attempt is over, and the next begins at the first target.
+            guard line.head.nextTarget == 0 else { return endAttempt(key, now, &effects) }
             guard !hasWaitedLong(line.head, head, now) else {
                 return move(key, "attempts-exhausted", "unknown-outcome", &effects)
             }
             return change(key) { $0.phase = .targetless }
         }
-        breakers[target].began()
+        breakers[target].began(head.id)
         change(key) { $0.phase = .delivering(target: target) }
         delivering += 1
         let attempt = line.head.attempts + line.head.earlierReceives(of: head) + 1

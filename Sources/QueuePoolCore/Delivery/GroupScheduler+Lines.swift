@@ -19,6 +19,7 @@ extension GroupScheduler {
     private mutating func count(_ key: GroupKey, _ line: HeldGroup, _ sign: Int) {
         shards[key.shard].held += sign * line.messages.count
         if line.isReady { shards[key.shard].ready += sign * line.messages.count }
+        if line.isWork { groupsWithWork += sign }
         heldBytes += sign * line.bytes
     }
 

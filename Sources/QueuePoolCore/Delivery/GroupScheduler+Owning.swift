@@ -15,6 +15,7 @@ extension GroupScheduler {
         guard shards.indices.contains(shard), !shards[shard].isOurs, stopAt == nil else { return [] }
         shards[shard].tenure = .ours
         shards[shard].isReleasing = false
+        shards[shard].receivesAllowed = 1
         // What was not given back yet lost its turn.
         turns.removeAll { $0.shard == shard }
         for (key, line) in lines where key.shard == shard && line.phase == .waiting { turns.append(key) }

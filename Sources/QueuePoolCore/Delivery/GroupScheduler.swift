@@ -18,8 +18,8 @@ import DequeModule
 
 package struct GroupScheduler: Sendable {
     package enum Effect: Sendable {
-        /// Ends with its event, which names its number.
-        case receive(shard: Int, number: Int = 0)
+        /// Ends with its event, which names its number. It waits at the queue for messages to come, or does not.
+        case receive(shard: Int, number: Int = 0, waits: Bool = true)
         case deliver(WorkMessage, attempt: Int, target: Int)
         case moveToDeadLetter(WorkMessage, DeadLetterReason)
         case delete(shard: Int, [WorkMessage])
@@ -56,6 +56,8 @@ package struct GroupScheduler: Sendable {
     /// One of them was given up untried; the others, which may have been held beside it, have their try first.
     var hasCulprit = false
     var delivering = 0
+    /// Groups of which deliveries are under way or to begin.
+    var groupsWithWork = 0
     var heldBytes = 0
     /// A running mean, of what a receive may bring.
     var meanMessageBytes = 1_024
@@ -121,6 +123,10 @@ package struct GroupScheduler: Sendable {
         let key = GroupKey(shard: message.shard, group: message.group)
         guard let line = lines[key], line.isDelivering, let head = line.messages.first, head.id == message.id
         else { return effects + go(now) }
+        switch outcome {
+        case .delivered, .refused, .partial: shards[key.shard].recent.add(now, window: prefetchMilliseconds)
+        case .failed, .unavailable, .unknown, .ended: break
+        }
         if line.isHeadGone {
             if outcome == .delivered { deliveredCount += 1 }
             finishHead(key)
@@ -158,6 +164,27 @@ package struct GroupScheduler: Sendable {
                 lines[key]?.head.noteFailure(partial.errorClass, nil)
                 tryNextTarget(key, after: target, now, &effects)
             }
+        }
+        return effects + go(now)
+    }
+
+    /// A delivery that was to begin did not: the driver found that the shard may be somebody else's, say. Nothing was handed
+    /// over, so that it spends nothing and says nothing of the target.
+    package mutating func notBegun(_ message: WorkMessage, target: Int, now: Timestamp) -> [Effect] {
+        delivering -= 1
+        breakers[target].notBegun(message.id, now: now)
+        let key = GroupKey(shard: message.shard, group: message.group)
+        guard let line = lines[key], line.isDelivering, line.messages.first?.id == message.id else { return go(now) }
+        var effects: [Effect] = []
+        if line.isHeadGone {
+            finishHead(key)
+        } else if line.isLost {
+            remove(key)
+        } else if shards[key.shard].isKeeping {
+            // Until the next tick: what stopped the driver would stop it again now.
+            change(key) { $0.phase = .targetless }
+        } else {
+            giveUp(key, &effects)
         }
         return effects + go(now)
     }

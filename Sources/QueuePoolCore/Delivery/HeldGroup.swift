@@ -46,6 +46,8 @@ struct HeldGroup: Sendable {
         case .suspected, .backingOff, .targetless, .moving: false
         }
     }
+    /// Whether a delivery of it is under way, or is to begin as soon as there is room.
+    var isWork: Bool { isReady && messages.count > (phase == .deleting ? 1 : 0) }
     var isDelivering: Bool { if case .delivering = phase { true } else { false } }
 
     init(_ message: WorkMessage, visibleAt: Timestamp) {

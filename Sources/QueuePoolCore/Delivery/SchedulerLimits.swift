@@ -20,8 +20,10 @@ package struct SchedulerLimits: Hashable, Sendable {
     package var maxReceives = 20
     package var backOffBaseMilliseconds: Int64 = 500
     package var backOffCapMilliseconds: Int64 = 30_000
-    /// Messages of one shard in groups that can go on, beyond which it is not asked for more. Groups that wait for a retry
-    /// are not counted: they would keep the others from coming.
+    /// Receives of one shard that are out at one time, at most; more than one only while their answers are full.
+    package var receivesMax = 1
+    /// Messages of one shard in groups that can go on, beyond which it is not asked for more; fewer where deliveries are slow.
+    /// Groups that wait for a retry are not counted: they would keep the others from coming.
     package var readyPerShardMax = 200
     /// Messages of one shard held in all, those that wait for a retry too: each must be extended in time.
     package var heldPerShardMax = 5_000

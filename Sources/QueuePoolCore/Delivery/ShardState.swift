@@ -21,6 +21,8 @@ struct ShardState: Sendable {
     struct Receive: Sendable {
         let number: Int
         let askedAt: Timestamp
+        /// It waits at the queue for messages to come.
+        let waits: Bool
         /// Its answer may lie here unread since then, because the worker stood still; `nil`: it is read when it comes.
         var answeredFrom: Timestamp?
     }
@@ -30,6 +32,12 @@ struct ShardState: Sendable {
     var isReleasing = false
     /// Those that are out, in the order in which they left.
     var receives: [Receive] = []
+    /// How many may be out.
+    var receivesAllowed = 1
+    /// What came while other receives were out.
+    var arrivals = Arrivals()
+    /// Deliveries that ended lately.
+    var recent = RecentCount()
     var notBefore = Timestamp.distantPast
     var failures = 0
     var deletes: Deque<WorkMessage> = []
@@ -44,6 +52,8 @@ struct ShardState: Sendable {
 
     init(tenure: Tenure) { self.tenure = tenure }
 
+    /// Number of the oldest that is out.
+    var oldestReceive: Int? { receives.first?.number }
     var isOurs: Bool { tenure == .ours }
     /// Whether it is ours until it is given back.
     var isStillOurs: Bool {

@@ -24,6 +24,8 @@ package struct TargetBreaker: Sendable {
 
     package private(set) var state = State.closed
     private var failures = 0
+    /// The message that is the probe.
+    private var probe: String?
 
     package init() {}
 
@@ -37,8 +39,17 @@ package struct TargetBreaker: Sendable {
     }
 
     /// A delivery begins; ask `mayBegin` first.
-    package mutating func began() {
-        if case .open = state { state = .probing }
+    /// - Parameter id: of the message.
+    package mutating func began(_ id: String) {
+        guard case .open = state else { return }
+        state = .probing
+        probe = id
+    }
+
+    /// A delivery that was to begin did not. If it was the probe, another may take its place: one that was to begin before
+    /// the target failed must not let a second probe out beside the first.
+    package mutating func notBegun(_ id: String, now: Timestamp) {
+        if probe == id { cancelled(now: now) }
     }
 
     /// The target answered, whatever it said of the message.
