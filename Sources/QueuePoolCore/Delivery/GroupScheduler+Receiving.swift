@@ -22,8 +22,8 @@
 // group locked until then.
 //
 // What is held ready is bounded by what can be delivered within a third of the visibility timeout, so that most of it is
-// begun before it must be extended, but not below the number of deliveries that may be under way, or one answer. While fewer groups are
-// there than could be worked on, more is asked for all the same: the queue then brings other groups than those.
+// begun before it must be extended, but not below the number of deliveries that may be under way, or one answer. While
+// fewer groups are there than could be worked on, more is asked for all the same: the queue then brings other groups.
 
 extension GroupScheduler {
     /// A receive was answered.
@@ -118,10 +118,14 @@ extension GroupScheduler {
     mutating func startReceives(_ now: Timestamp, _ effects: inout [Effect]) {
         // What is received while nothing can be delivered only waits, and its receive count climbs.
         guard breakers.contains(where: { $0.mayBegin(now: now) }) else { return }
-        var polls = shards.reduce(0) { $0 + $1.receives.count }
-        var further = shards.reduce(0) { $0 + $1.receives.count { !$0.waits } }
+        var (polls, further, most) = (0, 0, 1)
+        for shard in shards.indices {
+            polls += shards[shard].receives.count
+            further += shards[shard].receives.count { !$0.waits }
+            most = max(most, shards[shard].receivesAllowed)
+        }
         // Each shard is asked once before one is asked twice.
-        for count in 1...max(1, limits.receivesMax) {
+        for count in 1...most {
             for shard in shards.indices where shards[shard].receives.count < min(count, shards[shard].receivesAllowed) {
                 // Enough waits for its turn already: more would only run out of its visibility timeout. Receives that wait
                 // are not counted: at idle shards they bring nothing.
