@@ -84,6 +84,17 @@ import Testing
         #expect(stage.told() == ["deliver a-1 2"])
     }
 
+    @Test func `is forgotten when its message ran out of its timeout meanwhile`() {
+        let stage = SchedulerStage { $0.visibilityMilliseconds = 3_000 }
+        stage.receive("a-1")
+        stage.wait(1_600)
+        stage.wait(1_600)
+        _ = stage.told()
+        stage.notBegun("a-1")
+        stage.wait(1_000)
+        #expect(stage.told() == [] && stage.held == 0)
+    }
+
     @Test func `of a shard that is drained is given back`() {
         let stage = SchedulerStage()
         stage.receive("a-1", "a-2")
