@@ -53,6 +53,20 @@ struct LeaseStoryTests {
         #expect(world.faultsSeen.isEmpty)
     }
 
+    @Test func `a shard that is promised to another worker stays promised when the pool grows meanwhile`() {
+        let world = pool(shards: 4, workers: 1)
+        world.faults.endlessDrains = 100
+        world.join()
+        world.run(10_000)
+        let promised = world.rows.sortedLeases.filter { $0.next != nil }.map(\.shard)
+        #expect(promised == [ShardIndex(2), ShardIndex(3)])
+        world.resize(to: 5)
+        world.run(50_000)
+        #expect(world.held(1) == promised)
+        #expect(world.held(0) == [ShardIndex(0), ShardIndex(1), ShardIndex(4)])
+        #expect(world.faultsSeen.isEmpty)
+    }
+
     @Test func `one that leaves hands its shards on and removes its heartbeat`() {
         let world = pool(shards: 9, workers: 3)
         let stays = (world.held(0), world.held(2))

@@ -11,7 +11,7 @@ extension LeaseMachine {
         guard leaving != .left else { return [] }
         if !isTick { isSettled = false }
         var effects: [Effect] = []
-        if life.isOver(now, limits) { endLife(now, &effects) }
+        if life.isOver(now, limits), !Mutation.lapseIsOverlooked.isOn { endLife(now, &effects) }
         endDrains(now, &effects)
         event(&self, &effects)
         goOn(now, &effects)
@@ -63,12 +63,17 @@ extension LeaseMachine {
         }
         removals = Set(still.filter { $0.worker != life.id }).union(earlier).sorted { $0.worker < $1.worker }
         for held in holds.values.sorted(by: { $0.hold.shard < $1.hold.shard })
-        where leases[held.hold.shard]?.owner != life.id {
+        where !isOwn(leases[held.hold.shard]?.owner) {
             holds[held.hold.shard] = nil
             counts.lost += 1
             effects.append(.drop(held.hold))
         }
         makePlan()
+    }
+
+    private func isOwn(_ owner: WorkerID?) -> Bool {
+        guard Mutation.newLifeKeepsLeases.isOn, let owner else { return owner == life.id }
+        return WorkerLife.number(of: owner, name: name) != nil
     }
 
     mutating func readFailed(_ error: LeaseStoreError, _ now: Timestamp, _ effects: inout [Effect]) {
@@ -80,11 +85,12 @@ extension LeaseMachine {
 
     /// The heartbeat counts no longer: everything is dropped, and another life begins unless the worker is leaving.
     mutating func endLife(_ now: Timestamp, _ effects: inout [Effect]) {
-        let lost = holds.values.map(\.hold).sorted { $0.shard < $1.shard }
+        let keepsLeases = Mutation.newLifeKeepsLeases.isOn && leaving == .no
+        let lost = keepsLeases ? [] : holds.values.map(\.hold).sorted { $0.shard < $1.shard }
         effects += lost.map(Effect.drop)
         counts.lost += lost.count
         if life.beat > 0 { counts.livesLost += 1 }
-        holds = [:]
+        if !keepsLeases { holds = [:] }
         isSettled = false
         switch leaving {
         case .no:

@@ -7,12 +7,12 @@ extension LeaseMachine {
     /// Who is alive, as the table shows it, should have which shard.
     mutating func makePlan() {
         let workers = heartbeats.values.filter { heartbeat in
-            !heartbeat.isLeaving && (heartbeat.worker != life.id || leaving == .no)
+            (!heartbeat.isLeaving || Mutation.leavingIsIgnored.isOn) && (heartbeat.worker != life.id || leaving == .no)
         }
         let alive = Set(workers.map(\.worker))
         var holders: [ShardIndex: WorkerID] = [:]
         for lease in leases.values {
-            if let next = lease.next, alive.contains(next) {
+            if let next = lease.next, alive.contains(next), !Mutation.nextIsIgnored.isOn {
                 holders[lease.shard] = next
             } else if let owner = lease.owner, alive.contains(owner) {
                 holders[lease.shard] = owner
@@ -100,6 +100,7 @@ extension LeaseMachine {
     /// Whether a write of this worker may still change the lease behind its back: one of unknown outcome, or one whose
     /// answer is still to come, while what was wished when it left is not wished any more.
     private func isInDoubt(_ lease: ShardLease) -> Bool {
+        if Mutation.begunBeforeAnswer.isOn { return false }
         if case .write(let written) = call, written.shard == lease.shard { return true }
         return doubts[lease.shard].map { lease.version <= $0 } ?? false
     }
@@ -132,7 +133,9 @@ extension LeaseMachine {
         switch call {
         case .read: effects.append(.read)
         case .remove(let worker, let beat): effects.append(.remove(worker, beat: beat))
-        case .write(let lease): effects.append(.write(lease))
+        case .write(let lease):
+            effects.append(.write(lease))
+            if Mutation.begunBeforeAnswer.isOn { leases[lease.shard] = lease }
         }
     }
 
@@ -143,7 +146,7 @@ extension LeaseMachine {
             var lease = leases[shard] ?? ShardLease(shard: shard, acquiredAt: now + wallOffset)
             let wish = wishes[shard]
             if lease.owner == life.id {
-                if let held = holds[shard] {
+                if let held = holds[shard], held.drainUntil == nil || !Mutation.givenAwayUndrained.isOn {
                     // Announced before it is drained, so that everybody counts it as the next worker's.
                     guard held.drainUntil == nil, leaving == .no else { continue }
                     let next = wish == life.id ? nil : wish
@@ -160,7 +163,8 @@ extension LeaseMachine {
                 }
                 return lease
             }
-            guard leaving == .no, wish == life.id, lease.owner.map(dead.contains) ?? true else { continue }
+            let isFree = lease.owner.map(dead.contains) ?? true
+            guard leaving == .no, wish == life.id, isFree || Mutation.livingOwnerRobbed.isOn else { continue }
             lease.owner = life.id
             lease.next = nil
             lease.acquiredAt = now + wallOffset

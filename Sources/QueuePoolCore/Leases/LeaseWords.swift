@@ -19,7 +19,9 @@ package struct LeaseLimits: Hashable, Sendable {
     package init() {}
 
     /// For how long a renewal counts, from the moment it left.
-    var validMilliseconds: Int64 { max(0, termMilliseconds - marginMilliseconds) }
+    var validMilliseconds: Int64 {
+        max(0, termMilliseconds - (Mutation.leaseWithoutMargin.isOn ? 0 : marginMilliseconds))
+    }
 }
 
 /// One stretch of one worker on one shard, from its beginning until it is drained or dropped. A worker that gets a shard

@@ -48,7 +48,7 @@ struct WorkerLife: Sendable {
     var latestBeat: Int { leftAt == nil ? beat : beat + 1 }
 
     mutating func leave(_ now: Timestamp) -> Int {
-        leftAt = leftAt ?? now
+        leftAt = Mutation.beatCountsFromRepetition.isOn ? now : leftAt ?? now
         return beat + 1
     }
 

@@ -27,7 +27,8 @@ struct WorkerSightings: Sendable {
         for heartbeat in table.heartbeats {
             if let sighting = seen[heartbeat.worker], sighting.beat == heartbeat.beat {
                 next[heartbeat.worker] = sighting
-                if readLeftAt - sighting.since >= termMilliseconds { still.append(heartbeat) }
+                let isStill = readLeftAt - sighting.since >= termMilliseconds
+                if isStill || Mutation.livingWorkerRemoved.isOn { still.append(heartbeat) }
             } else {
                 next[heartbeat.worker] = Sighting(beat: heartbeat.beat, since: now)
             }

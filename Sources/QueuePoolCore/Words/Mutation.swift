@@ -212,6 +212,29 @@ package enum Mutation: Int, CaseIterable, Sendable {
     /// What waits for a whole batch has no deadline.
     case batchDeadlineIgnored = 78
 
+    // MARK: - The worker: leases
+
+    /// A heartbeat counts for the whole term after which others remove it.
+    case leaseWithoutMargin = 79
+    /// A beat that is sent again counts from then.
+    case beatCountsFromRepetition = 80
+    /// A heartbeat is removed when it is seen for the second time.
+    case livingWorkerRemoved = 81
+    /// A lease is taken from an owner that lives.
+    case livingOwnerRobbed = 82
+    /// A shard is begun before the store has answered that it is the worker's.
+    case begunBeforeAnswer = 83
+    /// A shard goes to its next worker while it is being drained.
+    case givenAwayUndrained = 84
+    /// Shards are given to workers that are leaving.
+    case leavingIsIgnored = 85
+    /// A worker that lost its heartbeat works on with what it had.
+    case newLifeKeepsLeases = 86
+    /// A plan counts a shard as its owner's though it is promised to another worker.
+    case nextIsIgnored = 87
+    /// A worker does not look whether its heartbeat still counts, but before deliveries.
+    case lapseIsOverlooked = 88
+
     #if DEBUG
         /// The one that the environment asks for; 0 for none.
         private static let number: Int = {
