@@ -58,9 +58,153 @@ def place(server, tmp_path_factory):
     return place
 
 
+# The four requests. A renewal and a lease as a worker would write them; tests change one thing of it.
+
+BEAT = {"beat": 1, "renewedAt": 1_000, "isLeaving": False}
+LEASE = {"version": 0, "owner": "w.1", "next": None, "acquiredAt": 1_000}
+MOST = 2**53 - 1
+
+
+@pytest.fixture
+def leases(server, name):
+    answer = server.post("/v1/pools", json={"name": name + ".fifo", "shards": 2})
+    assert answer.status_code in (200, 201), answer.text
+    return f"/v1/pools/{name}.fifo"
+
+
+def put(server, path, document):
+    return server.session.put(server.url + path, json=document, timeout=30)
+
+
+def delete(server, path):
+    return server.session.delete(server.url + path, timeout=30)
+
+
+def problem(answer, status, kind):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert kind in answer.json()["type"], answer.text
+    return answer.json()
+
+
+def test_what_is_written_is_read(server, leases):
+    assert put(server, f"{leases}/workers/w.1", BEAT).status_code == 204
+    assert put(server, f"{leases}/workers/w.1", {**BEAT, "beat": 2, "isLeaving": True}).status_code == 204
+    answer = put(server, f"{leases}/leases/1", {**LEASE, "next": "w.2"})
+    stored = {"shard": 1, "owner": "w.1", "next": "w.2", "acquiredAt": 1_000, "version": 1}
+    assert (answer.status_code, answer.json()) == (200, stored)
+    heartbeat = {"worker": "w.1", "beat": 2, "renewedAt": 1_000, "isLeaving": True}
+    assert server.get(leases + "/leases").json() == {"workers": [heartbeat], "leases": [stored]}
+    assert delete(server, f"{leases}/workers/w.1?beat=2").status_code == 204
+    assert delete(server, f"{leases}/workers/w.1?beat=2").status_code == 204, "a removal may be repeated"
+    given = {"version": 1, "acquiredAt": 2_000}
+    assert put(server, f"{leases}/leases/1", given).json() == {**stored, "owner": None, "next": None, "version": 2,
+                                                               "acquiredAt": 2_000}
+    assert server.get(leases + "/leases").json()["workers"] == []
+
+
+def test_a_request_from_an_old_view_is_refused(server, leases):
+    for beat in (1, 2, 2):
+        assert put(server, f"{leases}/workers/w.1", {**BEAT, "beat": beat}).status_code == 204, "a beat may be repeated"
+    for beat in (1, 4):
+        problem(put(server, f"{leases}/workers/w.1", {**BEAT, "beat": beat}), 409, "lease-conflict")
+    problem(put(server, f"{leases}/workers/w.2", {**BEAT, "beat": 2}), 409, "lease-conflict")
+    problem(delete(server, f"{leases}/workers/w.1?beat=1"), 409, "lease-conflict")
+    assert put(server, f"{leases}/leases/0", LEASE).json()["version"] == 1
+    for version in (0, 2, MOST):
+        problem(put(server, f"{leases}/leases/0", {**LEASE, "version": version}), 409, "lease-conflict")
+    problem(put(server, f"{leases}/leases/1", {**LEASE, "version": 1}), 409, "lease-conflict")
+    table = server.get(leases + "/leases").json()
+    assert [row["beat"] for row in table["workers"]] == [2] and [row["version"] for row in table["leases"]] == [1]
+
+
+MISSING = object()
+LONG = "w" * 81
+
+
+@pytest.mark.parametrize("path, document, field", [
+    *[("workers/w.1", {**BEAT, "beat": value}, "beat") for value in (0, -1, MISSING, MOST + 1, 2**63 - 1)],
+    *[("workers/w.1", {**BEAT, "renewedAt": value}, "renewedAt") for value in (-1, MISSING, 2**63 - 1)],
+    *[(f"workers/{name}", BEAT, "worker") for name in (LONG, "w%20x", "w%2Fx", "%C3%A4")],
+    *[("leases/0", {**LEASE, "version": value}, "version") for value in (-1, MISSING, MOST + 1, 2**63 - 1)],
+    *[("leases/0", {**LEASE, "acquiredAt": value}, "acquiredAt") for value in (-1, MISSING, 2**63 - 1)],
+    *[("leases/0", {**LEASE, "owner": value}, "owner") for value in ("", LONG, "a b", "ä")],
+    *[("leases/0", {**LEASE, "next": value}, "next") for value in ("", LONG, "a b", "ä")],
+    *[(f"leases/{shard}", LEASE, "shard") for shard in ("2", "-1", "x", "+0", "00", "0x0", "9" * 30)],
+    ("workers/w.1", {**BEAT, "more": 1}, "body"), ("leases/0", {**LEASE, "beat": 1}, "body"),
+    ("workers/w.1", {**BEAT, "owner": "w.1"}, "body")])
+def test_a_wrong_field_is_named(server, leases, path, document, field):
+    document = {name: value for name, value in document.items() if value is not MISSING}
+    found = problem(put(server, f"{leases}/{path}", document), 400, "invalid")
+    assert found["field"] == field, found
+    assert LONG not in str(found) and "a b" not in str(found)
+    assert server.get(leases + "/leases").json() == {"workers": [], "leases": []}
+
+
+@pytest.mark.parametrize("path, document", [
+    *[("workers/w.1", {**BEAT, "beat": value}) for value in ("1", 1.5, None, 2**63, [1])],
+    *[("workers/w.1", {**BEAT, "renewedAt": value}) for value in ("1", 1.5, None, 2**63)],
+    *[("workers/w.1", {**BEAT, "isLeaving": value}) for value in ("true", 1, None)],
+    *[("leases/0", {**LEASE, "version": value}) for value in ("1", 1.5, None, 2**63)],
+    *[("leases/0", {**LEASE, "owner": value}) for value in (1, True, ["w.1"], {})],
+    *[("leases/0", {**LEASE, "acquiredAt": value}) for value in ("1", None)],
+    ("leases/0", []), ("leases/0", 1), ("workers/w.1", "beat")])
+def test_a_value_of_a_wrong_kind_is_refused(server, leases, path, document):
+    answer = put(server, f"{leases}/{path}", document)
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert server.get(leases + "/leases").json() == {"workers": [], "leases": []}
+
+
+@pytest.mark.parametrize("query", ["", "?beat=", "?beat=0", "?beat=-1", "?beat=x", "?beat=1.0", "?beat=01",
+                                   "?beat=%2B1", "?beat=" + "9" * 30])
+def test_a_removal_names_a_beat(server, leases, query):
+    assert put(server, f"{leases}/workers/w.1", BEAT).status_code == 204
+    assert problem(delete(server, f"{leases}/workers/w.1{query}"), 400, "invalid")["field"] == "beat"
+    assert len(server.get(leases + "/leases").json()["workers"]) == 1
+
+
+def test_the_largest_numbers_do_no_harm(server, leases):
+    problem(put(server, f"{leases}/workers/w.1", {**BEAT, "beat": MOST}), 409, "lease-conflict")
+    assert put(server, f"{leases}/workers/w.1", {**BEAT, "renewedAt": MOST}).status_code == 204
+    problem(put(server, f"{leases}/leases/0", {**LEASE, "version": MOST}), 409, "lease-conflict")
+    assert put(server, f"{leases}/leases/0", {**LEASE, "acquiredAt": MOST}).status_code == 200
+    table = server.get(leases + "/leases").json()
+    assert table["workers"][0]["renewedAt"] == MOST and table["leases"][0]["acquiredAt"] == MOST
+    assert server.get(leases).status_code == 200
+
+
+@pytest.mark.parametrize("path, allowed", [
+    ("leases", {"GET"}), ("leases/0", {"PUT"}), ("workers/w.1", {"PUT", "DELETE"})])
+def test_another_method_is_refused_with_those_that_are_allowed(server, leases, path, allowed):
+    for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - allowed:
+        answer = server.session.request(method, f"{server.url}{leases}/{path}", timeout=30)
+        problem(answer, 405, "method")
+        assert set(answer.headers["Allow"].split(", ")) == allowed
+
+
+def test_a_pool_that_is_not_there_has_no_leases(server, name):
+    for answer in (server.get(f"/v1/pools/{name}.fifo/leases"), put(server, f"/v1/pools/{name}.fifo/leases/0", LEASE),
+                   put(server, f"/v1/pools/{name}.fifo/workers/w.1", BEAT),
+                   delete(server, f"/v1/pools/{name}.fifo/workers/w.1?beat=1")):
+        problem(answer, 404, "pool")
+
+
+def test_leases_go_with_their_pool(server, leases):
+    assert put(server, f"{leases}/workers/w.1", BEAT).status_code == 204
+    assert put(server, f"{leases}/leases/0", LEASE).status_code == 200
+    assert delete(server, leases).status_code in (200, 202, 204)
+    wait_until(lambda: server.get(leases + "/leases").status_code == 404, 20, "the pool's end")
+    name = leases.split("/")[-1]
+    assert server.post("/v1/pools", json={"name": name, "shards": 2}).status_code in (200, 201)
+    assert server.get(leases + "/leases").json() == {"workers": [], "leases": []}
+
+
+# The scenarios: they begin with the first test of the file, and are waited for here.
+
 @scenario
 def test_workers_come_and_go_under_load(at):
-    """1, 2, 4 workers share 8 shards evenly; one leaves, one is killed: each message once and in order all the while."""
+    """1, 2, 4 workers share 8 shards evenly; one leaves, one is killed: each once and in order all the while."""
     at.create(8)
     with at.workers() as workers:
         first = workers.start()
@@ -108,7 +252,7 @@ def test_more_workers_than_shards_stand_by_and_take_over(at):
 
 @scenario
 def test_a_worker_that_stood_still_delivers_nothing_that_others_took(at):
-    """All its deliveries are out when it stops, and answered while it stands: awake, it must not go on with what follows."""
+    """All its deliveries are out when it stops, and answered while it stands: awake, it must not go on with the next."""
     at.create(4)
     with at.workers() as workers:
         still = workers.start("--visibility-seconds", "6")
@@ -142,7 +286,7 @@ def test_a_worker_that_stood_still_delivers_nothing_that_others_took(at):
 
 @scenario
 def test_a_worker_that_stood_still_under_load_breaks_no_order(at):
-    """15 s, in which others take over; its messages are still its own in the queue's view, and come to the others later."""
+    """15 s, in which others take over; in the queue's view its messages are still its own, and others get them later."""
     at.create(4)
     with at.workers() as workers:
         still = workers.start("--visibility-seconds", "18")
@@ -155,7 +299,7 @@ def test_a_worker_that_stood_still_under_load_breaks_no_order(at):
             wait_until(lambda: figure(still, "leases_lost_total") == 2, 15, "the loss of its shards")
             workers.wait_owned(2, 2)
         wait_empty(at.url, at.pool)
-        workers.assert_each_once_and_in_order(sender.counts, killed=[still])
+        workers.assert_each_once_and_in_order(sender.counts, killed=[still], late=[still])
 
 
 @scenario
@@ -256,145 +400,3 @@ def test_a_worker_whose_pool_is_gone_stops_at_once_and_one_that_waits_takes_the_
         wait_empty(at.url, at.pool)
         workers.assert_each_once_and_in_order(sender.counts)
         assert len(workers.bodies(waits)) == 5
-
-
-# The four requests. A renewal and a lease as a worker would write them; tests change one thing of it.
-
-BEAT = {"beat": 1, "renewedAt": 1_000, "isLeaving": False}
-LEASE = {"version": 0, "owner": "w.1", "next": None, "acquiredAt": 1_000}
-MOST = 2**53 - 1
-
-
-@pytest.fixture
-def leases(server, name):
-    answer = server.post("/v1/pools", json={"name": name + ".fifo", "shards": 2})
-    assert answer.status_code in (200, 201), answer.text
-    return f"/v1/pools/{name}.fifo"
-
-
-def put(server, path, document):
-    return server.session.put(server.url + path, json=document, timeout=30)
-
-
-def delete(server, path):
-    return server.session.delete(server.url + path, timeout=30)
-
-
-def problem(answer, status, kind):
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"].startswith("application/problem+json")
-    assert kind in answer.json()["type"], answer.text
-    return answer.json()
-
-
-def test_what_is_written_is_read(server, leases):
-    assert put(server, f"{leases}/workers/w.1", BEAT).status_code == 204
-    assert put(server, f"{leases}/workers/w.1", {**BEAT, "beat": 2, "isLeaving": True}).status_code == 204
-    answer = put(server, f"{leases}/leases/1", {**LEASE, "next": "w.2"})
-    stored = {"shard": 1, "owner": "w.1", "next": "w.2", "acquiredAt": 1_000, "version": 1}
-    assert (answer.status_code, answer.json()) == (200, stored)
-    heartbeat = {"worker": "w.1", "beat": 2, "renewedAt": 1_000, "isLeaving": True}
-    assert server.get(leases + "/leases").json() == {"workers": [heartbeat], "leases": [stored]}
-    assert delete(server, f"{leases}/workers/w.1?beat=2").status_code == 204
-    assert delete(server, f"{leases}/workers/w.1?beat=2").status_code == 204, "a removal may be repeated"
-    given = {"version": 1, "acquiredAt": 2_000}
-    assert put(server, f"{leases}/leases/1", given).json() == {**stored, "owner": None, "next": None, "version": 2,
-                                                               "acquiredAt": 2_000}
-    assert server.get(leases + "/leases").json()["workers"] == []
-
-
-def test_a_request_from_an_old_view_is_refused(server, leases):
-    for beat in (1, 2, 2):
-        assert put(server, f"{leases}/workers/w.1", {**BEAT, "beat": beat}).status_code == 204, "a beat may be repeated"
-    for beat in (1, 4):
-        problem(put(server, f"{leases}/workers/w.1", {**BEAT, "beat": beat}), 409, "lease-conflict")
-    problem(put(server, f"{leases}/workers/w.2", {**BEAT, "beat": 2}), 409, "lease-conflict")
-    problem(delete(server, f"{leases}/workers/w.1?beat=1"), 409, "lease-conflict")
-    assert put(server, f"{leases}/leases/0", LEASE).json()["version"] == 1
-    for version in (0, 2, MOST):
-        problem(put(server, f"{leases}/leases/0", {**LEASE, "version": version}), 409, "lease-conflict")
-    problem(put(server, f"{leases}/leases/1", {**LEASE, "version": 1}), 409, "lease-conflict")
-    table = server.get(leases + "/leases").json()
-    assert [row["beat"] for row in table["workers"]] == [2] and [row["version"] for row in table["leases"]] == [1]
-
-
-MISSING = object()
-LONG = "w" * 81
-
-
-@pytest.mark.parametrize("path, document, field", [
-    *[("workers/w.1", {**BEAT, "beat": value}, "beat") for value in (0, -1, MISSING, MOST + 1, 2**63 - 1)],
-    *[("workers/w.1", {**BEAT, "renewedAt": value}, "renewedAt") for value in (-1, MISSING, 2**63 - 1)],
-    *[(f"workers/{name}", BEAT, "worker") for name in (LONG, "w%20x", "w%2Fx", "%C3%A4")],
-    *[("leases/0", {**LEASE, "version": value}, "version") for value in (-1, MISSING, MOST + 1, 2**63 - 1)],
-    *[("leases/0", {**LEASE, "acquiredAt": value}, "acquiredAt") for value in (-1, MISSING, 2**63 - 1)],
-    *[("leases/0", {**LEASE, "owner": value}, "owner") for value in ("", LONG, "a b", "ä")],
-    *[("leases/0", {**LEASE, "next": value}, "next") for value in ("", LONG, "a b", "ä")],
-    *[(f"leases/{shard}", LEASE, "shard") for shard in ("2", "-1", "x", "+0", "00", "0x0", "9" * 30)],
-    ("workers/w.1", {**BEAT, "more": 1}, "body"), ("leases/0", {**LEASE, "beat": 1}, "body"),
-    ("workers/w.1", {**BEAT, "owner": "w.1"}, "body")])
-def test_a_wrong_field_is_named(server, leases, path, document, field):
-    document = {name: value for name, value in document.items() if value is not MISSING}
-    found = problem(put(server, f"{leases}/{path}", document), 400, "invalid")
-    assert found["field"] == field, found
-    assert LONG not in str(found) and "a b" not in str(found)
-    assert server.get(leases + "/leases").json() == {"workers": [], "leases": []}
-
-
-@pytest.mark.parametrize("path, document", [
-    *[("workers/w.1", {**BEAT, "beat": value}) for value in ("1", 1.5, None, 2**63, [1])],
-    *[("workers/w.1", {**BEAT, "renewedAt": value}) for value in ("1", 1.5, None, 2**63)],
-    *[("workers/w.1", {**BEAT, "isLeaving": value}) for value in ("true", 1, None)],
-    *[("leases/0", {**LEASE, "version": value}) for value in ("1", 1.5, None, 2**63)],
-    *[("leases/0", {**LEASE, "owner": value}) for value in (1, True, ["w.1"], {})],
-    *[("leases/0", {**LEASE, "acquiredAt": value}) for value in ("1", None)],
-    ("leases/0", []), ("leases/0", 1), ("workers/w.1", "beat")])
-def test_a_value_of_a_wrong_kind_is_refused(server, leases, path, document):
-    answer = put(server, f"{leases}/{path}", document)
-    assert answer.status_code == 400, answer.text
-    assert answer.headers["Content-Type"].startswith("application/problem+json")
-    assert server.get(leases + "/leases").json() == {"workers": [], "leases": []}
-
-
-@pytest.mark.parametrize("query", ["", "?beat=", "?beat=0", "?beat=-1", "?beat=x", "?beat=1.0", "?beat=01", "?beat=%2B1",
-                                   "?beat=" + "9" * 30])
-def test_a_removal_names_a_beat(server, leases, query):
-    assert put(server, f"{leases}/workers/w.1", BEAT).status_code == 204
-    assert problem(delete(server, f"{leases}/workers/w.1{query}"), 400, "invalid")["field"] == "beat"
-    assert len(server.get(leases + "/leases").json()["workers"]) == 1
-
-
-def test_the_largest_numbers_do_no_harm(server, leases):
-    problem(put(server, f"{leases}/workers/w.1", {**BEAT, "beat": MOST}), 409, "lease-conflict")
-    assert put(server, f"{leases}/workers/w.1", {**BEAT, "renewedAt": MOST}).status_code == 204
-    problem(put(server, f"{leases}/leases/0", {**LEASE, "version": MOST}), 409, "lease-conflict")
-    assert put(server, f"{leases}/leases/0", {**LEASE, "acquiredAt": MOST}).status_code == 200
-    table = server.get(leases + "/leases").json()
-    assert table["workers"][0]["renewedAt"] == MOST and table["leases"][0]["acquiredAt"] == MOST
-    assert server.get(leases).status_code == 200
-
-
-@pytest.mark.parametrize("path, allowed", [
-    ("leases", {"GET"}), ("leases/0", {"PUT"}), ("workers/w.1", {"PUT", "DELETE"})])
-def test_another_method_is_refused_with_those_that_are_allowed(server, leases, path, allowed):
-    for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - allowed:
-        answer = server.session.request(method, f"{server.url}{leases}/{path}", timeout=30)
-        problem(answer, 405, "method")
-        assert set(answer.headers["Allow"].split(", ")) == allowed
-
-
-def test_a_pool_that_is_not_there_has_no_leases(server, name):
-    for answer in (server.get(f"/v1/pools/{name}.fifo/leases"), put(server, f"/v1/pools/{name}.fifo/leases/0", LEASE),
-                   put(server, f"/v1/pools/{name}.fifo/workers/w.1", BEAT),
-                   delete(server, f"/v1/pools/{name}.fifo/workers/w.1?beat=1")):
-        problem(answer, 404, "pool")
-
-
-def test_leases_go_with_their_pool(server, leases):
-    assert put(server, f"{leases}/workers/w.1", BEAT).status_code == 204
-    assert put(server, f"{leases}/leases/0", LEASE).status_code == 200
-    assert delete(server, leases).status_code in (200, 202, 204)
-    wait_until(lambda: server.get(leases + "/leases").status_code == 404, 20, "the pool's end")
-    name = leases.split("/")[-1]
-    assert server.post("/v1/pools", json={"name": name, "shards": 2}).status_code in (200, 201)
-    assert server.get(leases + "/leases").json() == {"workers": [], "leases": []}
