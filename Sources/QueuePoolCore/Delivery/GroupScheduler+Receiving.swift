@@ -4,26 +4,27 @@
 
 // Which shards are asked for more, and what becomes of the answers.
 //
-// A shard that has much may have several receives out at once: one alone would be bound by the time that an answer takes.
-// The first waits at the queue for messages to come, the others do not, so that an idle shard never has two that wait.
-// Each full answer allows one more; any other brings them back to one.
+// A shard that has much may have several receives out at once: one alone would be bound by the time that an answer
+// takes. The first waits at the queue for messages to come, the others do not, so that an idle shard never has two that
+// wait. Each full answer allows one more; any other brings them back to one.
 //
 // Answers of receives that were out together come in any order. While a message of a group is out, the queue gives none
-// of that group to another receive. So two of them carry one group only if what the first took ran out of its visibility
-// timeout before its answer came; the second then took the same messages again, or somebody else did. The late answer is
-// stale, and nothing in it is held by us. What it says of a group is ignored, whole, when
+// of that group to another receive. So two of them carry one group only if what the first took ran out of its
+// visibility timeout before its answer came; the second then took the same messages again, or somebody else did. The
+// late answer is stale, and nothing in it is held by us. What it says of a group is ignored, whole, when
 // - one of the messages came in another answer while this receive was out, and had been received as often then: it was
 //   taken again later than here, whatever became of it since (delivered, deleted, dropped, given back); or
 // - messages of the group are held, came while this receive was out, and none of them is being deleted: as long as they
-//   are out the queue gives no others, so that these were taken before, and would come behind what follows them. While a
-//   delete is under way the next ones of the group may well come before its answer.
+//   are out the queue gives no others, so that these were taken before, and would come behind what follows them. While
+//   a delete is under way the next ones of the group may well come before its answer.
 // Ignored messages are not released, for their handles are not good. Should one have been good after all (a queue that
-// lost its receive counts), it comes again when its visibility timeout ends: late, but in order, for the queue keeps its
-// group locked until then.
+// lost its receive counts), it comes again when its visibility timeout ends: late, but in order, for the queue keeps
+// its group locked until then.
 //
-// What is held ready is bounded by what can be delivered within a third of the visibility timeout, so that most of it is
-// begun before it must be extended, but not below the number of deliveries that may be under way, or one answer. While
-// fewer groups are there than could be worked on, more is asked for all the same: the queue then brings other groups.
+// What is held ready is bounded by what can be delivered within a third of the visibility timeout, so that most of it
+// is begun before it must be extended, but not below the number of deliveries that may be under way, or one answer.
+// While fewer groups are there than could be worked on, more is asked for all the same: the queue then brings other
+// groups.
 
 extension GroupScheduler {
     /// A receive was answered.
@@ -37,7 +38,7 @@ extension GroupScheduler {
         let receive = endReceive(number, of: shard)
         var visibleAt = visibleAt
         if let from = receive?.answeredFrom { visibleAt = min(visibleAt, from + limits.visibilityMilliseconds) }
-        // It took what it brings when it reached the queue, which is not known; one that waited may have done so for long.
+        // It took what it brings when it reached the queue, soon after it left; one that waited may have done so for long.
         if let receive, !receive.waits {
             visibleAt = min(visibleAt, receive.askedAt + limits.visibilityMilliseconds)
         }
@@ -127,8 +128,8 @@ extension GroupScheduler {
         // Each shard is asked once before one is asked twice.
         for count in 1...most {
             for shard in shards.indices where shards[shard].receives.count < min(count, shards[shard].receivesAllowed) {
-                // Enough waits for its turn already: more would only run out of its visibility timeout. Receives that wait
-                // are not counted: at idle shards they bring nothing.
+                // Enough waits for its turn already: more would only run out of its visibility timeout. Receives that
+                // wait are not counted: at idle shards they bring nothing.
                 guard turns.count + further * QueueLimits.batchEntriesMax < 2 * limits.concurrency else { return }
                 guard heldBytes + polls * QueueLimits.batchEntriesMax * meanMessageBytes < limits.heldBytesMax else {
                     return
