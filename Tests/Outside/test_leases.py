@@ -252,7 +252,7 @@ def test_more_workers_than_shards_stand_by_and_take_over(at):
 
 @scenario
 def test_a_worker_that_stood_still_delivers_nothing_that_others_took(at):
-    """All its deliveries are out when it stops, and answered while it stands: awake, it must not go on with the next."""
+    """All its deliveries are out when it stops, and answered while it stands: awake, it must not go on."""
     at.create(4)
     with at.workers() as workers:
         still = workers.start("--visibility-seconds", "6")
@@ -286,7 +286,7 @@ def test_a_worker_that_stood_still_delivers_nothing_that_others_took(at):
 
 @scenario
 def test_a_worker_that_stood_still_under_load_breaks_no_order(at):
-    """15 s, in which others take over; in the queue's view its messages are still its own, and others get them later."""
+    """15 s, in which others take over; in the queue's view its messages are still its own, and come again later."""
     at.create(4)
     with at.workers() as workers:
         still = workers.start("--visibility-seconds", "18")

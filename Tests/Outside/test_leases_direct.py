@@ -92,7 +92,7 @@ class Queues:
 
 @scenario
 def test_workers_share_queues_of_sqs_by_a_table_of_dynamodb(at):
-    """Both work, the dead-letter queue is reached, one is killed and another takes over; all is delivered and deleted."""
+    """Both work, the dead-letter queue is reached, one is killed and another takes over; all is delivered."""
     with at.create(f"dynamodb:{at.directory.name}", at.moto) as workers:
         queues = Queues(at.moto, at.pool.removesuffix(".fifo"))
         assert len(queues.shards()) == 8
