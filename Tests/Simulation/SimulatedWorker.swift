@@ -224,7 +224,9 @@ final class SimulatedWorker: @unchecked Sendable {
     }
 
     private func move(_ message: WorkMessage) {
+        let asked = host.life
         world.moveToDeadLetter(message, from: self) { [self] isStored in
+            guard host.life == asked else { return }
             handle { $0.moved(message, isStored: isStored, now: $1) }
         }
     }
@@ -237,6 +239,7 @@ final class SimulatedWorker: @unchecked Sendable {
         let router = router()
         let handles = SimulatedWorker.handles(messages)
         world.note("deletes", messages, of: self)
+        let asked = host.life
         world.wire.call(from: host, to: router.host, timeout: SimulatedWorker.timeoutMilliseconds) { [world] reply in
             world.deleteAsked(messages)
             router.delete(handles, from: shard) { outcomes in
@@ -248,6 +251,8 @@ final class SimulatedWorker: @unchecked Sendable {
         } late: { [self] in
             handle { $0.deleted(shard: shard, lost: [], failed: messages, isRequestLost: true, now: $1) }
         } done: { [self] (outcomes: [DeleteOutcome]) in
+            // The connections of a process end with it: its next life hears nothing of what this one asked.
+            guard host.life == asked else { return }
             var lost: [WorkMessage] = []
             var failed: [WorkMessage] = []
             for (message, outcome) in zip(messages, outcomes) {
@@ -270,6 +275,7 @@ final class SimulatedWorker: @unchecked Sendable {
     private func change(_ shard: Int, _ messages: [WorkMessage], _ seconds: Int, isExtension: Bool) {
         let router = router()
         let began = host.now()
+        let asked = host.life
         let changes = SimulatedWorker.handles(messages).map { (handle: $0, seconds: seconds) }
         if isExtension { world.rules.asksExtension(messages.map(\.handle)) }
         world.note(isExtension ? "extends" : "releases", messages, of: self)
@@ -282,7 +288,7 @@ final class SimulatedWorker: @unchecked Sendable {
         } late: { [self] in
             if isExtension { handle { $0.extensionFailed(shard: shard, messages, now: $1) } }
         } done: { [self] (results: [Result<VisibilityDecision, ShardError>]) in
-            guard isExtension else { return }
+            guard isExtension, host.life == asked else { return }
             world.note("extended", messages, of: self)
             var lost: [WorkMessage] = []
             var failed: Set<String> = []
