@@ -189,8 +189,14 @@ let package = Package(
             path: "Tests/Conformance", swiftSettings: settings),
         .testTarget(
             name: "QueuePoolWorkerTests",
-            dependencies: ["QueuePoolTestSupport", "QueuePoolWorker", "QueuePoolCore", "QueuePoolCurl"],
+            dependencies: [
+                "QueuePoolTestSupport", "QueuePoolWorker", "QueuePoolCore", "QueuePoolCurl", lifecycle, logging,
+                .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
+            ],
             swiftSettings: settings),
+        // What a program that uses the library looks like; without our settings, as such a program is.
+        .executableTarget(
+            name: "ExampleWorker", dependencies: ["QueuePoolWorker", lifecycle, logging], path: "Tests/Example"),
     ]
 )
 // nio-extras carries the bridge between NIO's HTTP parts and swift-http-types that Hummingbird speaks.

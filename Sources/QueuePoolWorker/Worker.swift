@@ -2,7 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-public import Logging
+package import Logging
 package import QueuePoolCore
 import QueuePoolCurl
 import QueuePoolRuntime
@@ -25,18 +25,19 @@ public struct Worker: Service {
     private let options: WorkerOptions
     private let source: WorkerSource
     private let targets: [any DeliveryTarget]
-    private let engine: CurlEngine
+    /// Of the targets, for logs.
+    private let labels: [String]
+    /// The target of the program that uses this as a library, whose deliveries are cancelled with their shard's lease.
+    private let handler: HandlerTarget?
+    /// `nil` if nothing of it goes over the network that we know of.
+    private let engine: CurlEngine?
     private let logger: Logger
     private let clock: any Clock
-
-    /// - Throws: `DeliveryURLError` for a target that is none.
-    public init(_ options: WorkerOptions, logger: Logger) throws {
-        try self.init(options, logger: logger, clock: SystemClock())
-    }
 
     /// - Parameters:
     ///   - source: where messages come from; `nil`: the server of the options.
     ///   - clock: of every wait and timeout of the worker's own.
+    /// - Throws: `DeliveryURLError` for a target that is none.
     package init(
         _ options: WorkerOptions, source: WorkerSource? = nil, logger: Logger, clock: any Clock
     ) throws {
@@ -48,15 +49,36 @@ public struct Worker: Service {
         targets = try options.deliver.map { url in
             try DeliveryURL.target(url, engine: engine, concurrency: options.concurrency, clock: clock)
         }
-        metrics = WorkerMetrics(pool: options.pool, targets: options.deliver.map(DeliveryURL.label))
+        labels = options.deliver.map(DeliveryURL.label)
+        handler = nil
+        metrics = WorkerMetrics(pool: options.pool, targets: labels)
         self.clock = clock
     }
 
-    /// Works until it is told to stop, or cannot go on.
+    /// A worker whose one target is `handler`.
+    init(
+        _ options: WorkerOptions, source: WorkerSource, handler: HandlerTarget, engine: CurlEngine?, logger: Logger,
+        clock: any Clock
+    ) {
+        self.options = options
+        self.source = source
+        targets = [handler]
+        labels = ["handler:"]
+        self.handler = handler
+        self.engine = engine
+        self.logger = logger
+        metrics = WorkerMetrics(pool: options.pool, targets: labels)
+        self.clock = clock
+    }
+
+    /// Works until it is told to stop, or cannot go on; once for each worker.
+    ///
+    /// In a `ServiceGroup`, a graceful shutdown lets deliveries under way end within the grace period and gives back the
+    /// rest. When its task is cancelled the worker gives back what it holds, and ends.
     /// - Throws: `WorkerFailure`
     public func run() async throws {
         defer {
-            engine.shutdown()
+            engine?.shutdown()
             source.leaseEngine?.shutdown()
         }
         let stopping = Stopping()
@@ -73,13 +95,12 @@ public struct Worker: Service {
 
     private func work(_ stopping: Stopping) async throws {
         guard let found = try await discover(stopping) else { return }
-        let labels = options.deliver.map(DeliveryURL.label)
         logger.info(
             "Working",
             metadata: [
                 "pool": "\(options.pool)", "shards": "\(found.count)", "targets": "\(labels.joined(separator: ","))",
             ])
-        let leases = options.shards == nil ? source.leases : nil
+        let leases = options.tuning.shards == nil ? source.leases : nil
         let shards = ShardList(found)
         var limits = SchedulerLimits()
         limits.concurrency = options.concurrency
@@ -145,7 +166,7 @@ public struct Worker: Service {
                 let patience = Task { await clock.pause(milliseconds: Worker.releaseMilliseconds) }
                 releases.addTask {
                     await patience.value
-                    engine.shutdown()
+                    engine?.shutdown()
                 }
             }
         }
@@ -155,6 +176,7 @@ public struct Worker: Service {
     private func tick(_ desk: WorkerDesk, _ ownership: ShardOwnership?, _ stopping: Stopping) async {
         while !Task.isCancelled {
             desk.handle { $0.tick(now: clock.now()) }
+            if let ownership { handler?.cancel { !ownership.mayDeliver($0) } }
             if let wish = stopping.take() {
                 let grace = wish == .atOnce ? 0 : Int64(options.graceSeconds) * 1_000
                 let deadline = clock.now() + grace
@@ -179,7 +201,7 @@ public struct Worker: Service {
         if totals.undeleted > 0 { throw WorkerFailure.undeleted(count: totals.undeleted) }
         if let endedTarget {
             throw WorkerFailure.targetEnded(
-                target: DeliveryURL.label(options.deliver[endedTarget.target]), errorClass: endedTarget.errorClass)
+                target: labels[endedTarget.target], errorClass: endedTarget.errorClass)
         }
     }
 
@@ -212,7 +234,7 @@ public struct Worker: Service {
     }
 
     private func select(of shards: [WorkerShard]) throws -> [WorkerShard] {
-        guard let wanted = options.shards.flatMap(WorkerOptions.shardNumbers) else { return shards }
+        guard let wanted = options.tuning.shards else { return shards }
         let missing = wanted.filter { $0 >= shards.count }.sorted()
         guard missing.isEmpty else {
             throw WorkerFailure.noShards(missing, pool: options.pool, count: shards.count)

@@ -4,28 +4,35 @@
 
 import QueuePoolCore
 
-/// How a worker is run.
-public struct WorkerOptions: Hashable, Sendable {
-    /// `http://HOST:PORT` of a queuepool server.
-    public var endpoint: String
-    public var pool: String
+/// All that a worker is told: where its messages are, where they go, and how it is run.
+@dynamicMemberLookup
+package struct WorkerOptions: Hashable, Sendable {
+    /// `http://HOST:PORT` of a queuepool server, without a slash at its end.
+    package var endpoint: String
+    /// The pool's name, e.g. `emails.fifo`.
+    package var pool: String
     /// Targets in fallback order, at least one.
-    public var deliver: [String]
-    /// Numbers of the shards that are worked on, e.g. `0-3,5`; `nil`: all.
-    public var shards: String?
-    /// Deliveries under way at one time, 1...10,000.
-    public var concurrency = Defaults.workerConcurrency
-    /// 10...43,200; begun anew while a message is worked on.
-    public var visibilitySeconds = Defaults.visibilitySeconds
-    /// What a message has before it is given up.
-    public var budget = WorkerBudget()
-    /// Time for deliveries under way when the worker is stopped, 0...3,600.
-    public var graceSeconds = Defaults.workerGraceSeconds
+    package var deliver: [String]
+    /// How it is run.
+    package var tuning = Worker.Options()
 
-    public init(endpoint: String, pool: String, deliver: [String]) {
+    /// What must be said; the rest has its defaults.
+    package init(endpoint: String, pool: String, deliver: [String]) {
         self.endpoint = endpoint
         self.pool = pool
         self.deliver = deliver
+    }
+
+    /// An option by which it is run.
+    package subscript<Value>(dynamicMember member: WritableKeyPath<Worker.Options, Value>) -> Value {
+        get { tuning[keyPath: member] }
+        set { tuning[keyPath: member] = newValue }
+    }
+
+    /// Numbers of the shards that are worked on, as a text such as `0-3,5`; `nil`: all.
+    package var shards: String? {
+        get { tuning.shards?.sorted().map(String.init).joined(separator: ",") }
+        set { tuning.shards = newValue.flatMap(WorkerOptions.shardNumbers) }
     }
 
     /// The numbers of a selection such as `0-3,5`.
