@@ -138,6 +138,8 @@ public struct Worker: Service {
     ) async -> (target: Int, errorClass: String)? {
         let receives = ReceiveTasks()
         var endedTarget: (target: Int, errorClass: String)?
+        // Beside the group, which would wait for all of it although everything was given back.
+        var patience: Task<Void, Never>?
         await withDiscardingTaskGroup { releases in
             await withDiscardingTaskGroup { group in
                 group.addTask { await tick(desk, performer.ownership, stopping) }
@@ -163,13 +165,13 @@ public struct Worker: Service {
                 group.cancelAll()
             }
             if stopping.wish == .atOnce {
-                let patience = Task { await clock.pause(milliseconds: Worker.releaseMilliseconds) }
-                releases.addTask {
-                    await patience.value
+                patience = Task {
+                    await clock.sleep(milliseconds: Worker.releaseMilliseconds)
                     engine?.shutdown()
                 }
             }
         }
+        patience?.cancel()
         return endedTarget
     }
 
