@@ -44,6 +44,9 @@ struct WorkerRules {
     private var taken: Set<Int> = []
     private var dead: Set<Int> = []
     private var tries: [Int: Int] = [:]
+    /// The most deliveries that the queue told of a message, by its id: a server that restarts may count anew, and what a
+    /// worker decided by the former count stays decided.
+    private var mostReceives: [String: Int] = [:]
     private var givenUp: Set<Int> = []
     private var refused: Set<Int> = []
     private var delivered: Set<Known> = []
@@ -72,6 +75,7 @@ struct WorkerRules {
         for message in messages {
             places[Known(life: life, text: message.handle)] = places.count
             holders[message.id] = (life, now)
+            mostReceives[message.id] = max(mostReceives[message.id] ?? 0, message.receiveCount)
         }
     }
 
@@ -138,10 +142,11 @@ struct WorkerRules {
             guard !givenUp.contains(number) else { return }
             givenUp.insert(number)
             let tried = tries[number, default: 0]
-            guard tried + message.receiveCount - 1 < attempts else { return }
+            let receives = max(message.receiveCount, mostReceives[message.id] ?? 0)
+            guard tried + receives - 1 < attempts else { return }
             report(
                 .nothingLost, number, now,
-                "is given up after \(tried) attempts and \(message.receiveCount) deliveries by the queue")
+                "is given up after \(tried) attempts and \(receives) deliveries by the queue")
         default: break
         }
     }
