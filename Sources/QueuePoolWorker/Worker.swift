@@ -140,6 +140,8 @@ public struct Worker: Service {
         var endedTarget: (target: Int, errorClass: String)?
         // Beside the group, which would wait for all of it although everything was given back.
         var patience: Task<Void, Never>?
+        // The latest of each shard.
+        var givenBack: [Int: Task<Void, Never>] = [:]
         await withDiscardingTaskGroup { releases in
             await withDiscardingTaskGroup { group in
                 group.addTask { await tick(desk, performer.ownership, stopping) }
@@ -156,7 +158,15 @@ public struct Worker: Service {
                             receives.note(number, shard: shard)
                             group.addTask { await receives.run(number) { await performer.perform(effect) } }
                         // What is given back must arrive: it is waited for, and not cancelled at the end.
-                        case .release: releases.addTask { await performer.perform(effect) }
+                        // One after another for a shard: what follows in a group is given back before its head.
+                        case .release(let shard, _):
+                            let before = givenBack[shard]
+                            let release = Task {
+                                await before?.value
+                                await performer.perform(effect)
+                            }
+                            givenBack[shard] = release
+                            releases.addTask { await release.value }
                         default: group.addTask { await performer.perform(effect) }
                         }
                     }
