@@ -113,11 +113,25 @@ extension World {
 
     /// A queue gave messages out: whoever had one before has it no more.
     func received(_ messages: [ReceivedMessage], seconds: Int) {
+        settleFailedDeletes(messages)
         if isCalm { calmlyReceived(messages, seconds: seconds) }
         if !plan.isRemote { for message in messages { receivedAt[message.handle.text] = time.now } }
         gave(messages)
         for message in messages where message.receiveCount > 1 || isAnyRouterRestarted {
             checker.lapsed(message: World.number(message))
+        }
+    }
+
+    /// A delete that failed may have been done all the same. A shard that gives out messages of the group without this one,
+    /// which came first, does not have it any more; were it to come again, it would be told twice.
+    private func settleFailedDeletes(_ messages: [ReceivedMessage]) {
+        guard !maybeDeleted.isEmpty else { return }
+        let given = Set(messages.map(World.number))
+        maybeDeleted.subtract(given)
+        let givenGroups = Set(given.map { groups[$0] })
+        for message in maybeDeleted.sorted() where givenGroups.contains(groups[message]) {
+            maybeDeleted.remove(message)
+            deleted(message)
         }
     }
 
@@ -128,6 +142,7 @@ extension World {
 
     func deleteAnswered(_ messages: [WorkMessage], _ outcomes: [DeleteOutcome]) {
         for (message, outcome) in zip(messages, outcomes) {
+            if case .failed = outcome, !plan.isRemote { maybeDeleted.insert(World.number(message)) }
             // Of the service's queues it is known when they delete.
             if case .deleted = outcome, !plan.isRemote { deleted(World.number(message)) }
         }

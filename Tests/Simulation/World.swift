@@ -60,6 +60,8 @@ final class World: @unchecked Sendable {
     var numberOfID: [String: Int] = [:]
     /// Ids of messages that a worker handed on which it held from before the shards were opened.
     var staleHands: [Int: String] = [:]
+    /// Messages of embedded shards whose deletion was asked for and failed: it may have been done.
+    var maybeDeleted: Set<Int> = []
     /// Messages whose deletion was asked for.
     var asked: Set<Int> = []
 
