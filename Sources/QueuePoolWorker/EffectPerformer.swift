@@ -142,11 +142,12 @@ struct EffectPerformer: Sendable {
                     metadata: ["message.id": "\(message.id)", "shard": "\(shards.name(shard))"])
             }
             if !failed.isEmpty { await clock.sleep(milliseconds: 200) }
-            desk.handle { $0.deleted(shard: shard, lost: lost, failed: failed, now: clock.now()) }
+            desk.handle { $0.deleted(shard: shard, of: messages, lost: lost, failed: failed, now: clock.now()) }
         } catch {
             await clock.sleep(milliseconds: 500)
             desk.handle {
-                $0.deleted(shard: shard, lost: [], failed: messages, isRequestLost: true, now: clock.now())
+                $0.deleted(
+                    shard: shard, of: messages, lost: [], failed: messages, isRequestLost: true, now: clock.now())
             }
         }
     }

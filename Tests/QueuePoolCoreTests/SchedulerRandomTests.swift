@@ -9,6 +9,7 @@ import Testing
 
 /// A worker alone at queues whose answers are late by more than a visibility timeout now and then, whose shards come and go.
 private final class RandomWorker {
+    static let groups = 50
     private enum Answer {
         /// A receive reached the queue, which answers later.
         case taken(shard: Int, number: Int, [WorkMessage])
@@ -18,6 +19,7 @@ private final class RandomWorker {
 
     private static let visibility: Int64 = 3_000
     private static let receivesMax = 3
+    private static let deletesMax = 3
 
     private var scheduler: GroupScheduler
     private var queues: [SchedulerQueueModel]
@@ -26,6 +28,10 @@ private final class RandomWorker {
     private var coming: [(at: Timestamp, Answer)] = []
     private var broken: Set<Int> = []
     private var out: [Int: (shard: Int, waits: Bool)] = [:]
+    /// Delete requests under way by shard.
+    private var deletes: [Int: [[WorkMessage]]] = [:]
+    /// Until when shards that are drained may have something under way.
+    private var deadlines: [Int: Timestamp] = [:]
     private var begun: Set<String> = []
     private var isOurs: [Bool]
     private var isCalm = false
@@ -33,19 +39,22 @@ private final class RandomWorker {
     private(set) var faults: Set<String> = []
     /// Most receives that were out at one shard.
     private(set) var mostReceives = 0
+    /// Most delete requests that were under way at one shard.
+    private(set) var mostDeletes = 0
     private(set) var deliveries = 0
 
     init(seed: UInt64) {
         random = SplitMix64(seed: seed)
         var limits = SchedulerLimits()
-        limits.concurrency = 40
+        limits.concurrency = 120
         limits.maxAttempts = 3
         limits.visibilityMilliseconds = RandomWorker.visibility
         limits.receivesMax = RandomWorker.receivesMax
+        limits.deletesMax = RandomWorker.deletesMax
         scheduler = GroupScheduler(shardCount: 2, limits: limits, seed: seed)
         queues = (0..<3).map {
             SchedulerQueueModel(
-                shard: $0, groups: 24, messages: 4, visibilityMilliseconds: RandomWorker.visibility)
+                shard: $0, groups: RandomWorker.groups, messages: 4, visibilityMilliseconds: RandomWorker.visibility)
         }
         isOurs = [true, true, false]
         scheduler.grow(shardCount: 3)
@@ -66,6 +75,7 @@ private final class RandomWorker {
 
     private func begin(_ shard: Int) {
         isOurs[shard] = true
+        deadlines[shard] = nil
         handle { $0.begin(shard: shard, now: $1) }
     }
 
@@ -78,6 +88,7 @@ private final class RandomWorker {
             handle { $0.drop(shard: shard, now: $1) }
         case (true, false):
             let grace = Int64(random.below(1_000))
+            deadlines[shard] = min(deadlines[shard] ?? .distantFuture, now + grace)
             handle { $0.drain(shard: shard, deadline: $1 + grace, now: $1) }
         }
     }
@@ -101,7 +112,10 @@ private final class RandomWorker {
             mostReceives = max(mostReceives, out.values.count { $0.shard == shard })
             later(.reaches(effect))
         case .deliver(let message, _, let target): deliver(message, target)
-        case .delete, .extend, .release, .moveToDeadLetter: later(.reaches(effect))
+        case .delete(let shard, let messages):
+            begin(messages, of: shard)
+            later(.reaches(effect))
+        case .extend, .release, .moveToDeadLetter: later(.reaches(effect))
         case .cancelReceives(let shard):
             for (number, receive) in out where shard == nil || receive.shard == shard {
                 guard broken.insert(number).inserted else { continue }
@@ -111,9 +125,26 @@ private final class RandomWorker {
                         return scheduler.receiveFailed(from: receive.shard, number: number, now: now)
                     })
             }
-        case .drained(let shard): isOurs[shard] = false
+        case .drained(let shard):
+            if !(deletes[shard] ?? []).isEmpty, deadlines[shard].map({ now < $0 }) ?? true {
+                faults.insert("drained with deletes under way")
+            }
+            isOurs[shard] = false
         case .deletesFail, .targetFails, .targetEnded, .finished: break
         }
+    }
+
+    private func begin(_ messages: [WorkMessage], of shard: Int) {
+        let others = deletes[shard] ?? []
+        if !others.isEmpty {
+            if messages.count < QueueLimits.batchEntriesMax { faults.insert("a part beside other deletes") }
+            if others.count >= RandomWorker.deletesMax { faults.insert("too many deletes") }
+            if !Set(others.joined().map(\.group)).isDisjoint(with: messages.map(\.group)) {
+                faults.insert("two deletes of a group")
+            }
+        }
+        deletes[shard, default: []].append(messages)
+        mostDeletes = max(mostDeletes, others.count + 1)
     }
 
     private func deliver(_ message: WorkMessage, _ target: Int) {
@@ -159,8 +190,17 @@ private final class RandomWorker {
             if messages.isEmpty, waits, random.chance(95) { return later(.reaches(effect)) }
             later(.taken(shard: shard, number: number, messages))
         case .delete(let shard, let messages):
-            let lost = queues[shard].delete(messages, now)
-            later(.event { $0.deleted(shard: shard, lost: lost, failed: [], now: $1) })
+            let isAnswerLost = !isCalm && random.chance(5)
+            let failed = isCalm ? [] : messages.filter { _ in random.chance(5) }
+            let reached = messages.filter { message in !failed.contains { $0.handle == message.handle } }
+            let lost = isAnswerLost && random.chance(50) ? [] : queues[shard].delete(reached, now)
+            later(
+                .event { [self] scheduler, now in
+                    deletes[shard]?.removeAll { $0.first?.handle == messages.first?.handle }
+                    return scheduler.deleted(
+                        shard: shard, of: messages, lost: isAnswerLost ? [] : lost,
+                        failed: isAnswerLost ? messages : failed, isRequestLost: isAnswerLost, now: now)
+                })
         case .extend(let shard, let messages):
             let lost = queues[shard].change(messages, to: RandomWorker.visibility, now)
             let until = now + RandomWorker.visibility
@@ -175,13 +215,14 @@ private final class RandomWorker {
     }
 }
 
-@Suite struct `A worker whose shards come and go, with several receives out` {
+@Suite struct `A worker whose shards come and go, with several receives and deletes` {
     @Test(arguments: SplitMix64.seeds(40))
     func `begins nothing out of turn, twice, or of a shard that is not its own, and ends`(seed: UInt64) {
         let worker = RandomWorker(seed: seed)
         worker.run()
         #expect(worker.faults == [], "seed \(seed)")
         #expect(worker.isDone, "seed \(seed)")
-        #expect(worker.mostReceives > 1 && worker.deliveries >= 3 * 24 * 4 / 2, "seed \(seed)")
+        #expect(worker.mostDeletes == 3, "seed \(seed)")
+        #expect(worker.mostReceives > 1 && worker.deliveries >= 3 * RandomWorker.groups * 4 / 2, "seed \(seed)")
     }
 }

@@ -75,19 +75,25 @@ final class SchedulerStage {
         effects += scheduler.moved(message, isStored: isStored, now: now)
     }
 
-    func deleted(lost: [String] = [], failed: [String] = [], isRequestLost: Bool = false, shard: Int = 0) {
+    /// - Parameter names: of the request's messages; `nil`: the request that left first.
+    func deleted(
+        _ names: [String]? = nil, lost: [String] = [], failed: [String] = [], isRequestLost: Bool = false,
+        shard: Int = 0
+    ) {
+        func messages(_ names: [String]) -> [WorkMessage] { names.compactMap { latest[$0] } }
         effects += scheduler.deleted(
-            shard: shard, lost: lost.compactMap { latest[$0] }, failed: failed.compactMap { latest[$0] },
+            shard: shard, of: names.map(messages), lost: messages(lost), failed: messages(failed),
             isRequestLost: isRequestLost, now: now)
     }
 
     /// Answers a batch of deletes that began with an earlier handle.
     func answerDelete(handle: String, isLost: Bool) {
-        let underWay = scheduler.shards[0].deletesUnderWay.filter { $0.handle == handle }
-        effects += scheduler.deleted(shard: 0, lost: isLost ? underWay : [], failed: [], now: now)
+        let request = scheduler.shards[0].deletesUnderWay.map(\.messages).first { $0.contains { $0.handle == handle } }
+        let lost = request?.filter { isLost && $0.handle == handle } ?? []
+        effects += scheduler.deleted(shard: 0, of: request, lost: lost, failed: [], now: now)
     }
 
-    var deletedHandles: [String] { scheduler.shards[0].deletesUnderWay.map(\.handle) }
+    var deletedHandles: [String] { scheduler.shards[0].deletesUnderWay.flatMap { $0.messages.map(\.handle) } }
     var heldBytes: Int { scheduler.heldBytes }
 
     func extended(_ names: [String], lost: [String] = []) {

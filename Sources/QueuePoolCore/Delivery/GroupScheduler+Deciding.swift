@@ -166,12 +166,12 @@ extension GroupScheduler {
     // MARK: - Deletes and timeouts
 
     private mutating func flushDeletes(_ shard: Int, _ effects: inout [Effect]) {
-        guard shards[shard].deletesUnderWay.isEmpty || Mutation.deletesOverlap.isOn, !shards[shard].deletes.isEmpty
-        else { return }
-        let batch = Array(shards[shard].deletes.prefix(QueueLimits.batchEntriesMax))
-        shards[shard].deletes.removeFirst(batch.count)
-        shards[shard].deletesUnderWay = batch
-        effects.append(.delete(shard: shard, batch))
+        if Mutation.deletesOverlap.isOn, !shards[shard].deletes.isEmpty { shards[shard].deletesUnderWay = [] }
+        // While they fail each is a probe, and one is enough.
+        let countMax = shards[shard].areDeletesFailing ? 1 : max(1, limits.deletesMax)
+        while let batch = shards[shard].nextDeletes(countMax: countMax) {
+            effects.append(.delete(shard: shard, batch))
+        }
     }
 
     /// Retries that are due go back into the line; timeouts that are half over are begun anew.

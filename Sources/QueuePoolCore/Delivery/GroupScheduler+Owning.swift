@@ -67,7 +67,7 @@ extension GroupScheduler {
         if !shards[shard].isReleasing { giveBack(shard, &effects) }
         if isLate { leaveBehind(shard, &effects) }
         let state = shards[shard]
-        guard isLate || state.held == 0 && state.deletes.isEmpty && state.deletesUnderWay.isEmpty else { return }
+        guard isLate || state.held == 0 && state.isAllDeleted else { return }
         shards[shard].tenure = .left
         effects.append(.drained(shard: shard))
     }
@@ -104,7 +104,7 @@ extension GroupScheduler {
         guard let stopAt, !isFinished else { return }
         let isDone =
             delivering == 0 && !lines.values.contains { $0.phase == .moving }
-            && shards.allSatisfy { !$0.isStillOurs && $0.deletes.isEmpty && $0.deletesUnderWay.isEmpty }
+            && shards.allSatisfy { !$0.isStillOurs && $0.isAllDeleted }
         guard isDone || now >= stopAt else { return }
         isFinished = true
         for key in lines.keys { giveUp(key, &effects) }

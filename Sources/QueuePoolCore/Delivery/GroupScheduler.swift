@@ -22,6 +22,7 @@ package struct GroupScheduler: Sendable {
         case receive(shard: Int, number: Int = 0, waits: Bool = true)
         case deliver(WorkMessage, attempt: Int, target: Int)
         case moveToDeadLetter(WorkMessage, DeadLetterReason)
+        /// Ends with its event, which names its messages.
         case delete(shard: Int, [WorkMessage])
         /// Begin the visibility timeout of these anew.
         case extend(shard: Int, [WorkMessage])
@@ -81,7 +82,7 @@ package struct GroupScheduler: Sendable {
     package private(set) var failedDeleteCount = 0
 
     /// Messages that were delivered, or are in the dead-letter queue, and are not deleted yet.
-    package var undeletedCount: Int { shards.reduce(0) { $0 + $1.deletes.count + $1.deletesUnderWay.count } }
+    package var undeletedCount: Int { shards.reduce(0) { $0 + $1.undeletedCount } }
 
     /// - Parameters:
     ///   - ownsAll: whether every shard is ours from the start, or each is when it is begun.
@@ -209,18 +210,19 @@ package struct GroupScheduler: Sendable {
         return effects + go(now)
     }
 
-    /// What became of a batch of deletes.
+    /// A delete request was answered, or failed.
     /// - Parameters:
+    ///   - messages: those of the request; `nil`: the request that left first of those that are under way.
     ///   - lost: their visibility had run out; they will be delivered again.
     ///   - failed: to be tried again.
     ///   - isRequestLost: the whole request failed, which says nothing of its messages.
     package mutating func deleted(
-        shard: Int, lost: [WorkMessage], failed: [WorkMessage], isRequestLost: Bool = false, now: Timestamp
+        shard: Int, of messages: [WorkMessage]? = nil, lost: [WorkMessage], failed: [WorkMessage],
+        isRequestLost: Bool = false, now: Timestamp
     ) -> [Effect] {
-        let underWay = shards[shard].deletesUnderWay
-        shards[shard].deletesUnderWay = []
+        guard let request = shards[shard].endDeletes(of: messages) else { return go(now) }
         let unfinished = Set((lost + failed).map(\.handle))
-        for message in underWay where !unfinished.contains(message.handle) {
+        for message in request.messages where !unfinished.contains(message.handle) {
             finished.remove(message)
             if isDeleting(message) { finishHead(GroupKey(shard: shard, group: message.group)) }
         }
@@ -232,8 +234,7 @@ package struct GroupScheduler: Sendable {
         }
         if !Mutation.failedDeleteForgotten.isOn { shards[shard].deletes.prepend(contentsOf: failed) }
         failedDeleteCount += failed.count
-        let isFailing = shards[shard].judgeDeletes(
-            failed: failed, isAnyAnswered: failed.count < underWay.count, isRequestLost: isRequestLost)
+        let isFailing = shards[shard].judgeDeletes(request, failed: failed, isRequestLost: isRequestLost)
         guard shards[shard].areDeletesFailing != isFailing else { return go(now) }
         shards[shard].areDeletesFailing = isFailing
         return [.deletesFail(shard: shard, isFailing)] + go(now)

@@ -22,6 +22,8 @@ package struct SchedulerLimits: Hashable, Sendable {
     package var backOffCapMilliseconds: Int64 = 30_000
     /// Receives of one shard that are out at one time, at most; more than one only while their answers are full.
     package var receivesMax = 1
+    /// Delete requests of one shard that are under way at one time, at most; more than one only while they are full.
+    package var deletesMax = 1
     /// Messages of one shard in groups that can go on, beyond which it is not asked for more; fewer where deliveries are slow.
     /// Groups that wait for a retry are not counted: they would keep the others from coming.
     package var readyPerShardMax = 200

@@ -27,6 +27,12 @@ struct ShardState: Sendable {
         var answeredFrom: Timestamp?
     }
 
+    /// A delete request that is under way.
+    struct Deletes: Sendable {
+        let number: Int
+        let messages: [WorkMessage]
+    }
+
     var tenure: Tenure
     /// What was not begun has been given back; begins when no receive is out any more, which could take it again.
     var isReleasing = false
@@ -40,11 +46,17 @@ struct ShardState: Sendable {
     var recent = RecentCount()
     var notBefore = Timestamp.distantPast
     var failures = 0
+    /// Messages that are to be deleted.
     var deletes: Deque<WorkMessage> = []
-    var deletesUnderWay: [WorkMessage] = []
+    /// In the order in which they left.
+    var deletesUnderWay: [Deletes] = []
+    /// Of the latest delete request.
+    private var deletesNumber = 0
+    /// Of the latest delete request by whose answer it was judged whether deletes fail.
+    private var judgedNumber = 0
     /// Nothing can be deleted, so that nothing more should be delivered.
     var areDeletesFailing = false
-    /// The only group of which deletes failed since any worked, and how often in a row.
+    /// The group whose deletes alone failed lately, and how often in a row.
     private var loneFailure: (group: String, count: Int)?
     var held = 0
     /// Those of `held` in groups that can go on.
@@ -69,14 +81,57 @@ struct ShardState: Sendable {
     /// message must not stop the others (I5).
     private static let loneFailuresMax = 3
 
-    /// Whether deletes fail, after a batch of them.
-    mutating func judgeDeletes(failed: [WorkMessage], isAnyAnswered: Bool, isRequestLost: Bool) -> Bool {
-        let groups = Set(failed.map(\.group))
-        guard let group = groups.first, groups.count == 1, !isRequestLost else {
-            loneFailure = nil
-            return !groups.isEmpty && !isAnyAnswered
+    /// Nothing waits to be deleted, and no delete is under way.
+    var isAllDeleted: Bool { deletes.isEmpty && deletesUnderWay.isEmpty }
+    var undeletedCount: Int { deletesUnderWay.reduce(deletes.count) { $0 + $1.messages.count } }
+
+    /// The next delete request, which is then under way; `nil`: none leaves now. One alone takes what there is. Beside
+    /// others only a full one leaves, without the groups of those: a group has one delete at a time.
+    /// - Parameter countMax: of those that may be under way.
+    mutating func nextDeletes(countMax: Int) -> [WorkMessage]? {
+        guard !deletes.isEmpty, deletesUnderWay.count < countMax else { return nil }
+        var batch = Array(deletes.prefix(QueueLimits.batchEntriesMax))
+        if deletesUnderWay.isEmpty {
+            deletes.removeFirst(batch.count)
+        } else {
+            guard batch.count == QueueLimits.batchEntriesMax else { return nil }
+            let groups = Set(deletesUnderWay.flatMap { $0.messages.map(\.group) })
+            var places: [Int] = []
+            for place in deletes.indices where !groups.contains(deletes[place].group) {
+                places.append(place)
+                if places.count == QueueLimits.batchEntriesMax { break }
+            }
+            guard places.count == QueueLimits.batchEntriesMax else { return nil }
+            batch = places.map { deletes[$0] }
+            for place in places.reversed() { deletes.remove(at: place) }
         }
-        loneFailure = (group, loneFailure?.group == group ? (loneFailure?.count ?? 0) + 1 : 1)
-        return !isAnyAnswered && (loneFailure?.count ?? 0) <= ShardState.loneFailuresMax
+        deletesNumber += 1
+        deletesUnderWay.append(Deletes(number: deletesNumber, messages: batch))
+        return batch
+    }
+
+    /// Takes out a delete request that was answered.
+    /// - Parameter messages: those of the request; `nil`: the one that left first.
+    mutating func endDeletes(of messages: [WorkMessage]?) -> Deletes? {
+        // A group is in no two of them.
+        let place = deletesUnderWay.firstIndex { request in
+            messages == nil || request.messages.first?.handle == messages?.first?.handle
+        }
+        return place.map { deletesUnderWay.remove(at: $0) }
+    }
+
+    /// Whether deletes fail, after a request of them was answered. Answers come in any order, and the request that left last
+    /// knows best: what left before it says nothing new, except of a group whose deletes fail.
+    mutating func judgeDeletes(_ request: Deletes, failed: [WorkMessage], isRequestLost: Bool) -> Bool {
+        let groups = Set(failed.map(\.group))
+        if let group = groups.first, groups.count == 1, !isRequestLost {
+            loneFailure = (group, loneFailure?.group == group ? (loneFailure?.count ?? 0) + 1 : 1)
+        } else if !groups.isEmpty || request.messages.contains(where: { $0.group == loneFailure?.group }) {
+            loneFailure = nil
+        }
+        guard request.number > judgedNumber else { return areDeletesFailing }
+        judgedNumber = request.number
+        let isAnyAnswered = failed.count < request.messages.count
+        return !groups.isEmpty && !isAnyAnswered && (loneFailure?.count ?? 0) <= ShardState.loneFailuresMax
     }
 }
