@@ -164,7 +164,7 @@ struct SchedulerStoryTests {
     @Test func `visibility is extended at half time, of the whole group and once at a time`() {
         var story = Story { $0.visibilityMilliseconds = 30_000 }
         _ = story.receive("a1", "a2")
-        #expect(story.tick(after: 14_999) == [])
+        #expect(story.tick(after: 13_499) == [])
         #expect(story.tick(after: 1) == ["extend a1 a2"])
         #expect(story.tick(after: 100) == [])
         #expect(story.extended("a1", "a2") == [])
@@ -173,6 +173,16 @@ struct SchedulerStoryTests {
         _ = story.scheduler.extensionFailed(shard: 0, [story.message("a1")], now: story.now)
         #expect(story.tick(after: 100) == [], "not at every tick: what is left of a quota would be spent")
         #expect(story.tick(after: 900) == ["extend a1 a2"])
+    }
+
+    @Test func `what no extension kept is dropped before the answer's way could be over at the queue`() {
+        var story = Story { $0.visibilityMilliseconds = 30_000 }
+        _ = story.receive("a1", "a2")
+        #expect(story.attempt("a1") == ["delete a1"])
+        #expect(story.tick(after: 28_499).contains { $0.hasPrefix("extend") })
+        #expect(story.scheduler.figures.heldMessages == [2])
+        _ = story.tick(after: 1)
+        #expect(story.deleted(lost: ["a1"]) == [] && story.scheduler.figures.heldMessages == [0])
     }
 
     @Test func `an extension that was lost drops the group; what is being delivered is left to end`() {

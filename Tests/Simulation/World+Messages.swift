@@ -89,7 +89,7 @@ extension World {
         let number = World.number(message)
         // A server that was killed has forgotten who holds what. What a worker still holds from before comes again at once,
         // to anybody; order holds among what was received since.
-        if let at = receivedAt[message.handle], at < openedAt {
+        if let at = receivedAt[message.handle], at <= openedAt {
             staleHands[number] = message.id
             return note("stale", number, host.number)
         }

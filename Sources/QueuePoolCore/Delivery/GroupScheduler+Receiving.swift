@@ -42,6 +42,8 @@ extension GroupScheduler {
         if let receive, !receive.waits {
             visibleAt = min(visibleAt, receive.askedAt + limits.visibilityMilliseconds)
         }
+        // The queue's clock began before the answer was on its way. It matters when no extension succeeds.
+        visibleAt = visibleAt + -limits.answerMilliseconds
         let isFull = messages.count >= QueueLimits.batchEntriesMax
         shards[shard].receivesAllowed = isFull ? min(limits.receivesMax, shards[shard].receivesAllowed + 1) : 1
         let messages = receive.map { current(messages, of: $0, shard, now) } ?? messages

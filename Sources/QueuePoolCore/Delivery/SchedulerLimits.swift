@@ -7,6 +7,8 @@ package struct SchedulerLimits: Hashable, Sendable {
     /// Deliveries under way at one time.
     package var concurrency = 64
     package var visibilityMilliseconds = Int64(Defaults.visibilitySeconds) * 1_000
+    /// How long an answer may be on its way: a twentieth of the timeout.
+    var answerMilliseconds: Int64 { visibilityMilliseconds / 20 }
     /// A worker that was not ticked for so long stood still.
     package var standstillMilliseconds: Int64 = 2_000
     /// Attempts that a message has at least before it is given up; earlier deliveries by the queue count as attempts.
