@@ -71,7 +71,7 @@ final class LibraryStage: Sendable {
     /// Lets the worker's time pass until something is so.
     /// - Parameter upTo: milliseconds after which time stands still.
     func eventually(upTo: Int64 = .max, _ isSo: @escaping @Sendable () -> Bool) async {
-        let limit = ContinuousClock.now + .seconds(20)
+        let limit = ContinuousClock.now + .seconds(120)
         let began = clock.now()
         while !isSo() {
             guard ContinuousClock.now < limit else {
