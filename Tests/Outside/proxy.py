@@ -22,6 +22,16 @@ class PassingProxy(BaseHTTPRequestHandler):
         kept = {key: value for key, value in got.headers.items() if key.lower().startswith(("x-amzn", "content-type"))}
         return got.status_code, got.content, kept
 
+    def pass_all(self):
+        """Passes the request on as it is."""
+        try:
+            self.answer(*self.pass_on(self.body() or None))
+        except requests.ConnectionError:
+            self.close_connection = True
+
+    # A worker's heartbeats and leases.
+    do_PUT = do_DELETE = pass_all
+
     def body(self):
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
