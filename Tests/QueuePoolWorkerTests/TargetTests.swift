@@ -119,8 +119,10 @@ import Testing
         let path = "/tmp/queuepool-left-\(getpid()).fifo"
         try #require(mkfifo(path, 0o600) == 0)
         defer { unlink(path) }
-        let reader = Task { await Self.run("cat \(path) > /dev/null", limit: .seconds(30)) }
-        #expect(await Self.run("exec 9> \(path); sleep 60 & exit 1") == .failed(errorClass: "exit-1"))
+        let reader = Task { await Self.run("cat \(path) > /dev/null", limit: .seconds(600)) }
+        // Longer than any machine takes to begin it: nothing here ends by its time.
+        let failing = await Self.run("exec 9> \(path); sleep 900 & exit 1", limit: .seconds(600))
+        #expect(failing == .failed(errorClass: "exit-1"))
         #expect(await reader.value == .delivered)
     }
 
