@@ -135,7 +135,7 @@ def test_order_holds_as_workers_come_and_go_without_a_server(at):
     try:
         with at.create(control, far.url) as workers:
             router = at.server(workers, "router", *at.flags)
-            first = workers.start()
+            workers.start()
             workers.wait_owned(8)
             sender = Sender(router.url, at.pool)
             with sender.under_way():
