@@ -164,7 +164,7 @@ def test_dead_letters_count_by_reason(server, work):
 def test_a_shard_that_does_not_answer_is_shown(servers, work):
     server = servers(pools=(POOL + "=2",))
     worker = work("--deliver", "stdout:", endpoint=server.url)
-    worker.when("shards", lambda now: "shard=" in now.text and now.sum("shard_up") == 2)
+    worker.when("shards", lambda now: "shard=" in now.text and now.sum("owned_shards") == 2 == now.sum("shard_up"))
     server.kill9()
     worker.when("shards that are down", lambda now: now.sum("shard_up") == 0)
     servers(pools=(POOL + "=2",), port=server.port)
