@@ -28,8 +28,12 @@ package final class HTTPLeaseStore: LeaseStore {
     }
 
     package func table(ofPool pool: PoolName) throws(LeaseStoreError) -> LeaseTable {
-        let response = try perform("GET", "/v1/pools/\(pool)/leases")
-        return try read(response) { (json) throws(JSONFault) in
+        try HTTPLeaseStore.table(try perform("GET", "/v1/pools/\(pool)/leases").body)
+    }
+
+    /// Reads the answer of `GET /v1/pools/{pool}/leases`.
+    static func table(_ body: [UInt8]) throws(LeaseStoreError) -> LeaseTable {
+        try read(body) { (json) throws(JSONFault) in
             var table = LeaseTable()
             try json.beginObject()
             while let key = try json.nextKey() {
@@ -75,7 +79,9 @@ package final class HTTPLeaseStore: LeaseStore {
             json.int(lease.acquiredAt.milliseconds)
         }
         let response = try perform("PUT", "/v1/pools/\(pool)/leases/\(lease.shard.number)", body)
-        return try read(response) { (json) throws(JSONFault) in try HTTPLeaseStore.lease(&json).version }
+        return try HTTPLeaseStore.read(response.body) { (json) throws(JSONFault) in
+            try HTTPLeaseStore.lease(&json).version
+        }
     }
 
     /// Nothing: the server does it when it deletes a pool.
@@ -112,10 +118,10 @@ package final class HTTPLeaseStore: LeaseStore {
         return json.take()
     }
 
-    private func read<Value>(
-        _ response: HTTPResponse, _ body: (inout JSONReader) throws(JSONFault) -> Value
+    private static func read<Value>(
+        _ answer: [UInt8], _ body: (inout JSONReader) throws(JSONFault) -> Value
     ) throws(LeaseStoreError) -> Value {
-        let result: Result<Value, JSONFault> = response.body.withUnsafeBytes { bytes in
+        let result: Result<Value, JSONFault> = answer.withUnsafeBytes { bytes in
             var json = JSONReader(bytes)
             do throws(JSONFault) { return .success(try body(&json)) } catch { return .failure(error) }
         }
@@ -176,6 +182,8 @@ package final class HTTPLeaseStore: LeaseStore {
             try json.readNull()
             return nil
         }
-        return WorkerID(try json.readString().text)
+        // A worker that cannot be read is not nobody: its shard would be taken from it.
+        guard let worker = WorkerID(try json.readString().text) else { throw JSONFault(offset: 0, reason: .wrongKind) }
+        return worker
     }
 }
