@@ -9,36 +9,25 @@ import QueuePoolRuntime
 import Synchronization
 
 // Which of a pool's shards a worker works on: all that it was given for good, or those of which it has the lease. Shards
-// have a place each in the worker's list, which only grows; the scheduler knows them by it.
+// have a place each in the worker's list; the scheduler knows them by it.
 
 /// The shards that a worker knows, by their places.
-final class ShardList: Sendable {
-    private let shards: Mutex<[WorkerShard]>
+struct ShardList: Sendable {
+    let all: [WorkerShard]
 
-    init(_ shards: [WorkerShard]) { self.shards = Mutex(shards) }
+    init(_ shards: [WorkerShard]) { all = shards }
 
-    var all: [WorkerShard] { shards.withLock { $0 } }
-    var count: Int { shards.withLock { $0.count } }
+    var count: Int { all.count }
 
-    func name(_ place: Int) -> String { shards.withLock { $0[place].name } }
+    func name(_ place: Int) -> String { all[place].name }
 
-    func place(of index: ShardIndex) -> Int? { shards.withLock { $0.firstIndex { $0.index == index } } }
-
-    /// - Returns: those that were not in the list, which has them now.
-    func add(_ found: [WorkerShard]) -> [WorkerShard] {
-        shards.withLock { shards in
-            let new = found.filter { shard in !shards.contains { $0.index == shard.index } }
-            shards += new
-            return new
-        }
-    }
+    func place(of index: ShardIndex) -> Int? { all.firstIndex { $0.index == index } }
 }
 
 /// The leases of one worker, and what they mean to its scheduler.
 final class ShardOwnership: Sendable {
     private struct State {
         var holds: [Int: ShardHold] = [:]
-        var hasLeft = false
         var isFailing = false
     }
 
@@ -91,10 +80,6 @@ final class ShardOwnership: Sendable {
         keeper.drained(hold)
     }
 
-    /// The pool has these shards now.
-    func shardsChanged(_ shards: [ShardIndex]) { keeper.shardsChanged(shards) }
-
-    var hasLeft: Bool { state.withLock { $0.hasLeft } }
     var figures: LeaseFigures { keeper.figures }
     var isStandBy: Bool { keeper.isStandBy }
 
@@ -122,7 +107,6 @@ final class ShardOwnership: Sendable {
                 metadata: ["shard": "\(shards.name(place))"])
             desk.handle { $0.drop(shard: place, now: clock.now()) }
         case .left:
-            state.withLock { $0.hasLeft = true }
             left()
         }
     }
