@@ -156,6 +156,9 @@ private final class OpenReceive: Sendable {
     private let pool: Pool
     private let shard: PoolShard?
     private let state = Mutex(State())
+    /// A poll that is out at a remote queue cannot be taken back. Who was broken off still waits for what it brings, and
+    /// gives that back at once: left to nobody, it would be kept for whoever waits next.
+    private var isFar: Bool { shard?.shard.traits.pollsRemotely == true }
 
     init(pool: Pool, shard: PoolShard?) {
         self.pool = pool
@@ -172,14 +175,15 @@ private final class OpenReceive: Sendable {
         if isBrokenOff { return continuation.resume(returning: .success([])) }
         let command = ReceiveCommand(limit: QueueLimits.batchEntriesMax, visibilitySeconds: visibilitySeconds)
         let waiter = pool.receive(
-            command, from: shard, waitSeconds: waitSeconds, isAbandoned: { [self] in state.withLock { $0.isBrokenOff } }
+            command, from: shard, waitSeconds: waitSeconds,
+            isAbandoned: { [self] in !isFar && state.withLock { $0.isBrokenOff } }
         ) { [self] in answer($0) }
         guard let waiter else { return }
         let isLate = state.withLock { state in
             state.waiter = waiter
             return state.isBrokenOff
         }
-        if isLate { pool.hub.abandoned(waiter) }
+        if isLate, !isFar { pool.hub.abandoned(waiter) }
     }
 
     /// Answers with nothing. What comes after that is given back, the last message of a group first.
@@ -190,7 +194,7 @@ private final class OpenReceive: Sendable {
             return (state.continuation, state.waiter)
         }
         continuation?.resume(returning: .success([]))
-        if let waiter { pool.hub.abandoned(waiter) }
+        if let waiter, !isFar { pool.hub.abandoned(waiter) }
     }
 
     private func answer(_ answer: ReceiveAnswer) {
