@@ -56,7 +56,7 @@ package final class CurlEngine: Sendable {
     package convenience init(deliveriesMax: Int = 256, now: TransferTime? = nil) {
         self.init(now: now ?? MachineTime.now) { lane in
             switch lane {
-            case .calls: 256
+            case .calls: 1_024
             // A long poll costs a connection and nothing else.
             case .polls: 2_048
             case .deliveries: deliveriesMax

@@ -17,6 +17,7 @@ private struct Stage {
     private struct Asked {
         let handle: ReceiptHandle
         let ticket: Int
+        let at: Timestamp
         var request: RequestID?
         var outcome: HandleOutcome?
     }
@@ -29,24 +30,36 @@ private struct Stage {
     private(set) var faults: [String] = []
     private var asked: [Asked] = []
     private var callSizes: [Int] = []
+    private(set) var now = Timestamp(milliseconds: 1_000_000)
+    private(set) var wakesAt: Timestamp?
+    private let hasPace: Bool
 
-    init(entries: Int = 10, eager: Int = 4, requests: Int = 64, waiting: Int = 20_000) {
+    /// - Parameter rate: requests a second to start with; no pace unless given.
+    init(entries: Int = 10, eager: Int = 4, requests: Int = 64, waiting: Int = 20_000, rate: Int? = nil) {
         var limits = HandleCollector<Int>.Limits()
         limits.requestEntriesMax = entries
         limits.eagerRequestsMax = eager
         limits.requestsMax = requests
         limits.waitingEntriesMax = waiting
-        collector = HandleCollector(limits: limits)
+        hasPace = rate != nil
+        let start = now
+        collector = HandleCollector(
+            limits: limits,
+            pace: rate.map {
+                RequestPace(
+                    quota: AdaptiveQuota(AdaptiveQuota.Limits(start: $0, ceiling: 10 * $0), now: start),
+                    seed: UInt64($0))
+            })
     }
 
     mutating func ask(_ handles: [Int]) {
         let ticket = callSizes.count
         callSizes.append(handles.count)
         let changes = handles.map { number -> HandleChange in
-            asked.append(Asked(handle: handle(number), ticket: ticket))
+            asked.append(Asked(handle: handle(number), ticket: ticket, at: now))
             return HandleChange(handle: handle(number), seconds: asked.count - 1)
         }
-        perform(collector.handle(.enqueue(changes, ticket)))
+        perform(collector.handle(.enqueue(changes, ticket), now: now))
     }
 
     /// Answers a request; every third change is told to be lost.
@@ -56,19 +69,44 @@ private struct Stage {
             asked[change.seconds].outcome = outcome
             return outcome
         }
-        perform(collector.handle(.answered(id, outcomes)))
+        perform(collector.handle(.answered(id, outcomes), now: now))
     }
 
     mutating func fail(_ id: RequestID) {
         for change in underWay.removeValue(forKey: id) ?? [] {
             asked[change.seconds].outcome = .failed(.unknownOutcome)
         }
-        perform(collector.handle(.failed(id, .unknownOutcome)))
+        perform(collector.handle(.failed(id, .unknownOutcome), now: now))
+    }
+
+    /// The service refuses a request for its rate.
+    mutating func throttle(_ id: RequestID) {
+        for change in underWay.removeValue(forKey: id) ?? [] {
+            if hasPace, now - asked[change.seconds].at < collector.limits.throttledMilliseconds {
+                asked[change.seconds].request = nil
+            } else {
+                asked[change.seconds].outcome = .failed(.quotaExceeded(retryAfterMilliseconds: 1_000))
+            }
+        }
+        perform(collector.handle(.failed(id, .quotaExceeded(retryAfterMilliseconds: 1_000)), now: now))
+    }
+
+    mutating func pass(milliseconds: Int64) {
+        let end = now + milliseconds
+        while let at = wakesAt, at <= end {
+            now = max(now, at)
+            wakesAt = nil
+            perform(collector.handle(.timer, now: now))
+        }
+        now = end
     }
 
     /// Answers everything; then every call must have been told.
     mutating func drain() {
-        while let id = underWay.keys.min() { answer(id) }
+        while !underWay.isEmpty || wakesAt != nil {
+            while let id = underWay.keys.min() { answer(id) }
+            if let at = wakesAt { pass(milliseconds: max(0, at - now)) }
+        }
         if told.count != callSizes.count { faults.append("\(callSizes.count - told.count) calls were never told") }
         if collector.waitingEntries != 0 { faults.append("changes are left") }
     }
@@ -78,6 +116,7 @@ private struct Stage {
             switch effect {
             case .send(let id, let changes): send(id, changes)
             case .complete(let ticket, let outcomes): tell(ticket, outcomes)
+            case .wake(let at): wakesAt = min(wakesAt ?? at, at)
             }
         }
         check()
@@ -105,9 +144,13 @@ private struct Stage {
         if told.updateValue(outcomes, forKey: ticket) != nil { faults.append("\(ticket) was told twice") }
         let mine = asked.indices.filter { asked[$0].ticket == ticket }
         if outcomes.count != callSizes[ticket] { faults.append("\(ticket) was told \(outcomes.count) outcomes") }
-        if mine.allSatisfy({ asked[$0].request == nil }) {
-            // Refused whole: it counts as over.
-            for index in mine { asked[index].outcome = .failed(.overloaded(retryAfterMilliseconds: 1_000)) }
+        // Refused: what was in no request counts as over.
+        for (index, outcome) in zip(mine, outcomes) where asked[index].request == nil && asked[index].outcome == nil {
+            switch outcome {
+            case .failed(.overloaded): asked[index].outcome = outcome
+            case .failed(.unavailable) where hasPace: asked[index].outcome = outcome
+            default: faults.append("\(ticket) was told what did not happen")
+            }
         }
         if outcomes != mine.map({ asked[$0].outcome }) { faults.append("\(ticket) was told something else") }
         let handles = mine.map { asked[$0].handle }
@@ -125,6 +168,11 @@ private struct Stage {
         }
         // Nobody waits without need: while few requests are under way, only behind a change of the same handle.
         guard underWay.count < min(limits.eagerRequestsMax, limits.requestsMax) else { return }
+        // The pace may hold back what could leave; then an answer or the time must be waited for.
+        if hasPace {
+            if !waiting.isEmpty, underWay.isEmpty, wakesAt == nil { faults.append("waits for nothing at all") }
+            return
+        }
         var busy = Set(underWay.values.joined().map(\.handle))
         for ticket in Set(waiting.map { asked[$0].ticket }).sorted() {
             let handles = waiting.filter { asked[$0].ticket == ticket }.map { asked[$0].handle }
@@ -189,6 +237,69 @@ private struct Stage {
         #expect(stage.faults == [])
     }
 
+    @Test func `lets a request leave for each token, and fills it meanwhile`() {
+        var stage = Stage(rate: 4)
+        for number in 0..<24 { stage.ask([number]) }
+        #expect(stage.sizes == [1])
+        stage.pass(milliseconds: 249)
+        #expect(stage.sizes == [1])
+        stage.pass(milliseconds: 1)
+        #expect(stage.sizes == [1, 10])
+        stage.drain()
+        #expect(stage.sizes == [1, 10, 10, 3] && stage.faults == [])
+    }
+
+    @Test func `asks again what was refused for its rate, more slowly, and tells so in the end`() {
+        var stage = Stage(eager: 1, rate: 300)
+        stage.ask([1, 2])
+        stage.throttle(0)
+        #expect(stage.collector.rate == 210 && stage.told.isEmpty && stage.underWay.count == 1)
+        stage.pass(milliseconds: 4_999)
+        stage.ask([3])
+        stage.throttle(1)
+        #expect(stage.told.isEmpty && stage.underWay[2]?.count == 3)
+        stage.pass(milliseconds: 1)
+        stage.throttle(2)
+        let refusal = HandleOutcome.failed(.quotaExceeded(retryAfterMilliseconds: 1_000))
+        #expect(stage.told[0] == [refusal, refusal] && stage.told[1] == nil)
+        stage.drain()
+        #expect(stage.told[1] == [.lost] && stage.faults == [])
+    }
+
+    @Test func `refuses at once while the queue is known to fail, and tries it with one request at a time`() {
+        var stage = Stage(rate: 300)
+        stage.ask([0])
+        for number in 0..<3 {
+            stage.pass(milliseconds: 5_000)
+            stage.fail(RequestID(number))
+            if number < 2 { stage.ask([number + 1]) }
+            if number < 2 { stage.pass(milliseconds: 5_000) }
+        }
+        stage.ask([10])
+        #expect(stage.underWay.isEmpty && stage.told[3] != nil)
+        stage.pass(milliseconds: 5_000)
+        stage.ask([11])
+        stage.ask([12])
+        #expect(stage.underWay.count == 1 && stage.told[4] == nil && stage.told[5] != nil)
+        stage.answer(3)
+        stage.ask([13])
+        stage.ask([14])
+        #expect(stage.underWay.count == 2)
+        stage.drain()
+        #expect(stage.faults == [])
+    }
+
+    @Test func `leaves room to other queues while its own answers late`() {
+        var stage = Stage()
+        for number in 0..<164 { stage.ask([number]) }
+        #expect(stage.underWay.count == 20)
+        stage.pass(milliseconds: 2_001)
+        for number in 200..<300 { stage.ask([number]) }
+        #expect(stage.underWay.count == 20 && stage.collector.waitingEntries == 100)
+        stage.drain()
+        #expect(stage.faults == [])
+    }
+
     @Test func `refuses a call whole when too many wait, and answers one that asks nothing`() {
         var stage = Stage(eager: 1, requests: 1, waiting: 5)
         for number in 0..<4 { stage.ask([number]) }
@@ -204,10 +315,11 @@ private struct Stage {
     @Test func `does not know of what an answer does not mention, and takes an answer once`() {
         var collector = HandleCollector<Int>()
         let changes = [HandleChange(handle: handle(1)), HandleChange(handle: handle(2))]
-        _ = collector.handle(.enqueue(changes, 7))
+        _ = collector.handle(.enqueue(changes, 7), now: .distantPast)
         for round in 0..<2 {
             var told: [[HandleOutcome]] = []
-            for case .complete(7, let outcomes) in collector.handle(.answered(0, [.done])) { told.append(outcomes) }
+            let effects = collector.handle(.answered(0, [.done]), now: .distantPast)
+            for case .complete(7, let outcomes) in effects { told.append(outcomes) }
             #expect(told == (round == 0 ? [[.done, .failed(.unknownOutcome)]] : []))
         }
     }
@@ -249,7 +361,8 @@ private struct Stage {
         var random = SplitMix64(seed: seed)
         var stage = Stage(
             entries: 1 + Int(random.next() % 10), eager: 1 + Int(random.next() % 4),
-            requests: 1 + Int(random.next() % 8), waiting: 1 + Int(random.next() % 60))
+            requests: 1 + Int(random.next() % 8), waiting: 1 + Int(random.next() % 60),
+            rate: random.next() % 2 == 0 ? nil : 1 + Int(random.next() % 40))
         let handles = 3 + Int(random.next() % 60)
         for _ in 0..<300 {
             let ids = stage.underWay.keys.sorted()
@@ -257,6 +370,8 @@ private struct Stage {
             switch (random.next() % 5, id) {
             case (0...1, let id?): stage.answer(id)
             case (2, let id?) where random.next() % 3 == 0: stage.fail(id)
+            case (2, let id?) where random.next() % 2 == 0: stage.throttle(id)
+            case (2, _) where random.next() % 2 == 0: stage.pass(milliseconds: Int64(random.next() % 3_000))
             default:
                 let count = random.next() % 4 == 0 ? Int(random.next() % 13) : 1
                 stage.ask((0..<count).map { _ in Int(random.next() % UInt64(handles)) })

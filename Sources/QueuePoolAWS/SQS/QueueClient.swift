@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolCurl
 import QueuePoolSQS
+import Synchronization
 
 // One remote queue, without a task a request. What is written, how answers are read and what an error means is the
 // client's of the SQS protocol (QueuePoolSQS); here it is signed and sent.
@@ -27,17 +28,24 @@ package struct QueueAddress: Hashable, Sendable {
 struct QueueClient: Sendable {
     let address: QueueAddress
     let caller: any AWSCaller
+    let counts = RequestTally()
 
     /// Performs a request.
     func perform(
         _ request: ClientRequest, timeoutMilliseconds: Int = 10_000,
         completion: @escaping @Sendable (Result<[UInt8], AWSError>) -> Void
     ) {
+        let action = QueueAction(request.action)
+        let entries = request.entryCount
         let request = AWSRequest(
             service: "sqs", region: address.region, url: address.endpoint + "/",
             headers: [("Content-Type", SQSAction.contentType), ("X-Amz-Target", request.action.target)],
             body: request.body, timeoutMilliseconds: timeoutMilliseconds, isLongPoll: request.action == .receiveMessage)
-        caller.perform(request) { result in completion(result.flatMap(QueueClient.answer)) }
+        caller.perform(request) { result in
+            let result = result.flatMap(QueueClient.answer)
+            if let action { counts.count(action, result, entries: entries) }
+            completion(result)
+        }
     }
 
     private static func answer(_ response: HTTPResponse) -> Result<[UInt8], AWSError> {
@@ -46,6 +54,40 @@ struct QueueClient: Sendable {
             AWSError(
                 ServiceFault(
                     status: response.status, queryError: response.header("x-amzn-query-error"), body: response.body)))
+    }
+}
+
+/// What was asked of a queue, and with what outcome.
+final class RequestTally: Sendable {
+    private let counts = Mutex(QueueRequestCounts())
+
+    func count(_ action: QueueAction, _ result: Result<[UInt8], AWSError>, entries: Int) {
+        let outcome: QueueRequestOutcome =
+            switch result {
+            case .success: .done
+            case .failure(.throttled): .throttled
+            case .failure(.unknownOutcome): .unknown
+            case .failure: .failed
+            }
+        counts.withLock { $0.count(action, outcome, carried: entries) }
+    }
+
+    /// Counts the messages of a receive's answer, which are known when it was read.
+    func received(_ messages: Int) { counts.withLock { $0.carried(.receive, messages) } }
+
+    var value: QueueRequestCounts { counts.withLock { $0 } }
+}
+
+extension QueueAction {
+    /// `nil` for what no worker and no sender asks: attributes, purges.
+    init?(_ action: SQSAction) {
+        switch action {
+        case .sendMessage, .sendMessageBatch: self = .send
+        case .receiveMessage: self = .receive
+        case .deleteMessage, .deleteMessageBatch: self = .delete
+        case .changeMessageVisibility, .changeMessageVisibilityBatch: self = .visibility
+        default: return nil
+        }
     }
 }
 

@@ -67,17 +67,21 @@ final class HandleRequests: Sendable {
     private let client: QueueClient
     private let clock: any Clock
     private let write: @Sendable ([ClientRequest.HandleEntry], _ queue: String) -> ClientRequest
-    private let collector = Mutex(HandleCollector<Completion>())
+    private let collector: Mutex<HandleCollector<Completion>>
 
     /// - Parameter write: makes the request of which this drives one kind.
     init(
-        client: QueueClient, clock: any Clock,
+        client: QueueClient, clock: any Clock, seed: UInt64,
         write: @escaping @Sendable ([ClientRequest.HandleEntry], _ queue: String) -> ClientRequest
     ) {
         self.client = client
         self.clock = clock
         self.write = write
+        let quota = AdaptiveQuota(.ofQueue(startingAt: nil), now: clock.now())
+        collector = Mutex(HandleCollector(pace: RequestPace(quota: quota, seed: seed)))
     }
+
+    func set(quota: AdaptiveQuota) { collector.withLock { $0.set(quota: quota) } }
 
     /// Completes later, never within this call.
     func perform(_ changes: [HandleChange], completion: @escaping Completion) {
@@ -85,8 +89,10 @@ final class HandleRequests: Sendable {
     }
 
     private func handle(_ event: HandleCollector<Completion>.Event, isWithinCall: Bool = false) {
-        for effect in collector.withLock({ $0.handle(event) }) {
+        let effects = collector.withLock { [now = clock.now()] in $0.handle(event, now: now) }
+        for effect in effects {
             switch effect {
+            case .wake(let at): clock.schedule(at: at) { [weak self] in self?.handle(.timer) }
             case .send(let id, let changes): send(id, changes)
             case .complete(let completion, let outcomes) where isWithinCall:
                 clock.schedule(afterMilliseconds: 0) { completion(outcomes) }

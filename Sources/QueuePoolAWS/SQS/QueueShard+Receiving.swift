@@ -27,13 +27,21 @@ extension QueueShard {
         }
         release(asked.released)
         if let seconds = asked.pollSeconds { poll(command, seconds) }
+        if let at = asked.wakeAt { clock.schedule(at: at) { [weak self] in self?.notifyReady() } }
         if !asked.given.isEmpty { return hand(asked, visibility, completion) }
         switch command.patience {
         // Those who wait are woken when there is something; a failure is for those who do not wait any longer.
         case .wait where asked.failure != .closed: return .success([])
         // A poll that waits at the service would have got what is there.
         case .look where asked.failure == nil && !isPolling:
-            let isAsked = request(command, seconds: 0) { result in completion(result.map { $0.map(\.message) }) }
+            if let wait = state.withLock({ $0.polled.look(now: now) }) {
+                return .failure(.quotaExceeded(retryAfterMilliseconds: wait))
+            }
+            let isAsked = request(command, seconds: 0) { [self] result in
+                let error: ShardError? = if case .failure(let error) = result { error } else { nil }
+                state.withLock { [end = clock.now()] in $0.polled.lookEnded(error, startedAt: now, now: end) }
+                completion(result.map { $0.map(\.message) })
+            }
             return isAsked ? nil : .failure(.closed)
         default: return asked.failure.map { .failure($0) } ?? .success([])
         }
@@ -114,6 +122,7 @@ extension QueueShard {
             guard let received = try? ReceivedMessages(body, tag: tag) else {
                 return .failure(.unavailable(retryAfterMilliseconds: 1_000))
             }
+            client.counts.received(received.messages.count + received.damaged.count)
             let new = state.withLock { state in
                 state.counts.received += received.messages.count
                 state.counts.damaged = (state.counts.damaged ?? 0) + received.damaged.count

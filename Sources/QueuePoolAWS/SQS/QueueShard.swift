@@ -57,10 +57,13 @@ package final class QueueShard: Shard {
         // The same for every process, so that a receipt handle finds its shard through any of them.
         tag = ShardTag(rawValue: XXHash64.hash(address.endpoint + " " + address.queueURL))
         client = QueueClient(address: address, caller: caller)
-        deletes = HandleRequests(client: client, clock: clock, write: ClientRequest.delete(_:from:))
-        visibilityChanges = HandleRequests(client: client, clock: clock, write: ClientRequest.changeVisibility(_:in:))
+        let seed = tag.rawValue
+        deletes = HandleRequests(client: client, clock: clock, seed: seed, write: ClientRequest.delete(_:from:))
+        visibilityChanges = HandleRequests(
+            client: client, clock: clock, seed: seed + 1, write: ClientRequest.changeVisibility(_:in:))
         self.clock = clock
-        state = Mutex(State(polled: PolledMessages(seed: tag.rawValue), attributes: attributes))
+        let quota = AdaptiveQuota(.ofQueue(startingAt: nil), now: clock.now())
+        state = Mutex(State(polled: PolledMessages(seed: seed, quota: quota), attributes: attributes))
     }
 
     package func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
@@ -89,16 +92,26 @@ package final class QueueShard: Shard {
         }
     }
 
+    /// Receives, deletes and changes of visibility each begin anew at this rate, and follow what the service throttles.
+    package func setQuota(_ requestsPerSecond: Int?) {
+        let limits = AdaptiveQuota.Limits.ofQueue(startingAt: requestsPerSecond)
+        let now = clock.now()
+        state.withLock { $0.polled.set(quota: AdaptiveQuota(limits, now: now)) }
+        deletes.set(quota: AdaptiveQuota(limits, now: now))
+        visibilityChanges.set(quota: AdaptiveQuota(limits, now: now))
+    }
+
     package func setAttributes(_ attributes: QueueAttributes) { state.withLock { $0.attributes = attributes } }
 
     /// The service's own, approximate and up to five seconds old.
     package func counts() -> ShardCounts {
         let now = clock.now()
-        let (counts, mustAsk) = state.withLock { state in
+        var (counts, mustAsk) = state.withLock { state in
             let isOld = state.countsAskedAt.map { now - $0 >= QueueShard.countsMilliseconds } ?? true
             if isOld, !state.isClosed { state.countsAskedAt = now }
             return (state.counts, isOld && !state.isClosed)
         }
+        counts.requests = client.counts.value
         if mustAsk { askCounts() }
         return counts
     }

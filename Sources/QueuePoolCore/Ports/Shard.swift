@@ -114,6 +114,8 @@ package struct ShardCounts: Hashable, Sendable {
     /// Deliveries whose digest was wrong; `nil` for shards between which and us nothing can change a message.
     package var damaged: Int?
     package var commits = 0
+    /// Requests to the service; `nil` for shards of our own.
+    package var requests: QueueRequestCounts?
 
     package init() {}
 }
@@ -150,6 +152,9 @@ package protocol Shard: AnyObject, Sendable {
     func purge(completion: @escaping @Sendable (Result<Int, ShardError>) -> Void)
 
     func setAttributes(_ attributes: QueueAttributes)
+    /// What the shard may be asked, requests a second and action; `nil` if nobody said. A shard of our own does nothing
+    /// with it: those before it hold senders and receivers to it.
+    func setQuota(_ requestsPerSecond: Int?)
     func counts() -> ShardCounts
 
     /// When a message may next become visible by itself; `nil` if none will.
@@ -196,6 +201,8 @@ extension Shard {
     }
 
     package func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {}
+
+    package func setQuota(_ requestsPerSecond: Int?) {}
 }
 
 /// Where a shard sends messages that were received too often; it may be called on any thread, and answers for each

@@ -16,9 +16,12 @@ import DequeModule
 //   visible together, or another receiver gets a later one first (I2).
 // - What waits leaves in its order, except that smaller calls fill what room a larger one leaves.
 // - What waits is bounded, and every call is completed once.
+// - Requests keep to a pace (`RequestPace`). What the service refused for its rate was not carried out, and waits for
+//   another token, at most some seconds. While the queue is known to fail, callers are told so at once, and one request
+//   at a time tries it. Requests that are not answered for long leave room in the process for other queues (I5).
 //
-// Nothing is tried again here: a delete that failed is its receiver's to repeat, who knows how long the handle is good.
-// No time comes in, since nothing is decided by it.
+// Nothing else is tried again here: a delete that failed is its receiver's to repeat, who knows how long the handle is
+// good.
 
 /// What is asked of one receipt handle.
 package struct HandleChange: Hashable, Sendable {
@@ -49,6 +52,11 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
         /// Requests under way in all. With answers after 20 milliseconds, 64 of ten carry 32,000 handles a second.
         package var requestsMax = 64
         package var waitingEntriesMax = Defaults.waitingEntriesMax
+        /// Requests under way in all while the oldest of them has waited for longer than `slowMilliseconds`.
+        package var slowRequestsMax = 16
+        package var slowMilliseconds: Int64 = 2_000
+        /// How long after it came in a change that is refused for the rate waits for another request.
+        package var throttledMilliseconds: Int64 = 5_000
         /// Calls that are looked at to fill one request.
         package var searchMax = 64
 
@@ -61,6 +69,8 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
         /// A request was answered, for each of its changes in order. What is missing was carried out or not.
         case answered(RequestID, [HandleOutcome])
         case failed(RequestID, ShardError)
+        /// The time of a `wake` has come.
+        case timer
     }
 
     /// What the driver is to do, in this order and outside of any lock.
@@ -68,6 +78,8 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
         case send(RequestID, [HandleChange])
         /// One outcome for each change of the call, in order.
         case complete(Ticket, [HandleOutcome])
+        /// Hand in `timer` at this time.
+        case wake(Timestamp)
     }
 
     private struct Call: Sendable {
@@ -82,36 +94,121 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
         let call: Int
         /// The place of its first change in the call.
         let start: Int
+        let acceptedAt: Timestamp
         var changes: [HandleChange]
+    }
+
+    private struct Request: Sendable {
+        let parts: [Part]
+        let sentAt: Timestamp
     }
 
     package let limits: Limits
     private var calls: [Int: Call] = [:]
     private var nextCall = 0
     private var waiting: Deque<Part> = []
-    private var requests: [RequestID: [Part]] = [:]
+    private var requests: [RequestID: Request] = [:]
+    private var pace: RequestPace?
+    private var wakesAt: Timestamp?
     private var nextRequest: RequestID = 0
     private var handlesUnderWay: Set<ReceiptHandle> = []
     /// Changes that are in no request yet.
     package private(set) var waitingEntries = 0
 
-    package init(limits: Limits = Limits()) { self.limits = limits }
+    /// - Parameter pace: of the requests; `nil` is none.
+    package init(limits: Limits = Limits(), pace: RequestPace? = nil) {
+        self.limits = limits
+        self.pace = pace
+    }
 
     package var requestsUnderWay: Int { requests.count }
+    /// Requests a second that the service was found to allow; `nil` without a pace.
+    package var rate: Double? { pace?.quota.rate }
 
-    package mutating func handle(_ event: Event) -> [Effect] {
+    /// The quota of these requests, from now on.
+    package mutating func set(quota: AdaptiveQuota) { pace?.set(quota: quota) }
+
+    package mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
         var effects: [Effect] = []
         switch event {
-        case .enqueue(let changes, let ticket): enqueue(changes, ticket, &effects)
+        case .enqueue(let changes, let ticket): enqueue(changes, ticket, now, &effects)
         case .answered(let id, let outcomes):
+            if requests[id] != nil { pace?.succeeded(now: now) }
             finish(id, &effects) { outcomes.indices.contains($0) ? outcomes[$0] : .failed(.unknownOutcome) }
-        case .failed(let id, let error): finish(id, &effects) { _ in .failed(error) }
+        case .failed(let id, let error): failed(id, error, now, &effects)
+        case .timer: if let at = wakesAt, at <= now { wakesAt = nil }
         }
-        while let parts = form() { send(parts, &effects) }
+        dispatch(now, &effects)
         return effects
     }
 
-    private mutating func enqueue(_ changes: [HandleChange], _ ticket: Ticket, _ effects: inout [Effect]) {
+    /// Sends what may leave; asks to be woken when time alone holds the rest back.
+    private mutating func dispatch(_ now: Timestamp, _ effects: inout [Effect]) {
+        while !waiting.isEmpty {
+            if let refusal = pace?.refusal(underWay: requests.count, now: now) { refuseWaiting(refusal, &effects) }
+            guard !waiting.isEmpty, hasRoom(now) else { return }
+            if pace != nil {
+                guard let at = pace?.mayLeave(underWay: requests.count, now: now) else { return }
+                if at != .distantPast {
+                    if wakesAt.map({ at < $0 }) ?? true {
+                        wakesAt = at
+                        effects.append(.wake(at))
+                    }
+                    return
+                }
+            }
+            guard let parts = form() else { return }
+            pace?.left()
+            send(parts, now, &effects)
+        }
+    }
+
+    private func hasRoom(_ now: Timestamp) -> Bool {
+        guard requests.count >= limits.slowRequestsMax else { return true }
+        let isSlow = requests.values.contains { now - $0.sentAt > limits.slowMilliseconds }
+        return requests.count < (isSlow ? limits.slowRequestsMax : limits.requestsMax)
+    }
+
+    private mutating func failed(
+        _ id: RequestID, _ error: ShardError, _ now: Timestamp, _ effects: inout [Effect]
+    ) {
+        guard let request = requests[id] else { return }
+        switch error {
+        case .quotaExceeded where pace != nil:
+            pace?.throttled(sentAt: request.sentAt, now: now)
+            return retry(id, now, &effects)
+        case .unavailable, .unknownOutcome: pace?.failed(sentAt: request.sentAt, now: now)
+        default: break
+        }
+        finish(id, &effects) { _ in .failed(error) }
+    }
+
+    /// Puts what was refused for its rate before everything else that waits, but for what has waited for too long.
+    private mutating func retry(_ id: RequestID, _ now: Timestamp, _ effects: inout [Effect]) {
+        guard let request = requests.removeValue(forKey: id) else { return }
+        var left: [Part] = []
+        for part in request.parts {
+            for change in part.changes { handlesUnderWay.remove(change.handle) }
+            if now - part.acceptedAt < limits.throttledMilliseconds {
+                left.append(part)
+                waitingEntries += part.changes.count
+            } else {
+                end(part, &effects) { _ in .failed(.quotaExceeded(retryAfterMilliseconds: 1_000)) }
+            }
+        }
+        waiting.prepend(contentsOf: left)
+    }
+
+    private mutating func refuseWaiting(_ error: ShardError, _ effects: inout [Effect]) {
+        let refused = waiting
+        waiting.removeAll()
+        waitingEntries = 0
+        for part in refused { end(part, &effects) { _ in .failed(error) } }
+    }
+
+    private mutating func enqueue(
+        _ changes: [HandleChange], _ ticket: Ticket, _ now: Timestamp, _ effects: inout [Effect]
+    ) {
         guard !changes.isEmpty else { return effects.append(.complete(ticket, [])) }
         guard waiting.isEmpty || waitingEntries + changes.count <= limits.waitingEntriesMax else {
             let refusal = HandleOutcome.failed(.overloaded(retryAfterMilliseconds: 1_000))
@@ -120,12 +217,12 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
         calls[nextCall] = Call(
             ticket: ticket, outcomes: Array(repeating: .failed(.unknownOutcome), count: changes.count),
             left: changes.count)
-        var part = Part(call: nextCall, start: 0, changes: [])
+        var part = Part(call: nextCall, start: 0, acceptedAt: now, changes: [])
         for (place, change) in changes.enumerated() {
             let isFull = part.changes.count == limits.requestEntriesMax
             if isFull || part.changes.contains(where: { $0.handle == change.handle }) {
                 waiting.append(part)
-                part = Part(call: nextCall, start: place, changes: [])
+                part = Part(call: nextCall, start: place, acceptedAt: now, changes: [])
             }
             part.changes.append(change)
         }
@@ -167,29 +264,32 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
         return taken
     }
 
-    private mutating func send(_ parts: [Part], _ effects: inout [Effect]) {
+    private mutating func send(_ parts: [Part], _ now: Timestamp, _ effects: inout [Effect]) {
         let changes = parts.flatMap(\.changes)
         for change in changes { handlesUnderWay.insert(change.handle) }
-        requests[nextRequest] = parts
+        requests[nextRequest] = Request(parts: parts, sentAt: now)
         effects.append(.send(nextRequest, changes))
         nextRequest += 1
     }
 
     private mutating func finish(_ id: RequestID, _ effects: inout [Effect], _ outcome: (Int) -> HandleOutcome) {
         // An answer that comes twice finds nothing the second time.
-        guard let parts = requests.removeValue(forKey: id) else { return }
+        guard let request = requests.removeValue(forKey: id) else { return }
         var place = 0
-        for part in parts {
-            for (offset, change) in part.changes.enumerated() {
-                handlesUnderWay.remove(change.handle)
-                calls[part.call]?.outcomes[part.start + offset] = outcome(place)
-                place += 1
-            }
-            calls[part.call]?.left -= part.changes.count
-            if let call = calls[part.call], call.left == 0 {
-                calls[part.call] = nil
-                effects.append(.complete(call.ticket, call.outcomes))
-            }
+        for part in request.parts {
+            for change in part.changes { handlesUnderWay.remove(change.handle) }
+            end(part, &effects) { outcome(place + $0) }
+            place += part.changes.count
+        }
+    }
+
+    /// Notes what became of a part; its call is completed with its last one.
+    private mutating func end(_ part: Part, _ effects: inout [Effect], _ outcome: (Int) -> HandleOutcome) {
+        for offset in part.changes.indices { calls[part.call]?.outcomes[part.start + offset] = outcome(offset) }
+        calls[part.call]?.left -= part.changes.count
+        if let call = calls[part.call], call.left == 0 {
+            calls[part.call] = nil
+            effects.append(.complete(call.ticket, call.outcomes))
         }
     }
 }

@@ -15,6 +15,7 @@ import DequeModule
 //   five; its receive count has risen by one. It is rare: callers look first, and wait only at empty queues.
 // - A receiver that asked for another visibility timeout, or comes late, gets what was kept with its own timeout set anew.
 // - One poll at a time while polls come back short; one more for each that comes back full, at most eight.
+// - Polls and looks keep to the rate that the service was found to allow.
 // - A poll that failed, or came back empty before its time, is followed by a pause with full jitter, so that a queue that
 //   is dead or does not wait is not hammered.
 
@@ -63,6 +64,8 @@ package struct PolledMessages: Sendable {
         package var released: [ReceivedMessage] = []
         /// Starts a poll that waits so many seconds.
         package var pollSeconds: Int?
+        /// Whoever waits is to be woken then: only the rate keeps a poll from starting.
+        package var wakeAt: Timestamp?
         /// Why nothing can be had at the moment.
         package var failure: ShardError?
 
@@ -76,8 +79,32 @@ package struct PolledMessages: Sendable {
     private var pausedUntil: Timestamp?
     private var failure: ShardError?
     private var jitter: FullJitter
+    private var quota: AdaptiveQuota?
 
-    package init(seed: UInt64) { jitter = FullJitter(seed: seed) }
+    /// - Parameter quota: of receives; `nil` is none.
+    package init(seed: UInt64, quota: AdaptiveQuota? = nil) {
+        jitter = FullJitter(seed: seed)
+        self.quota = quota
+    }
+
+    /// Requests a second that the service was found to allow; `nil` without a quota.
+    package var rate: Double? { quota?.rate }
+
+    /// The quota of receives, from now on.
+    package mutating func set(quota: AdaptiveQuota) { self.quota = quota }
+
+    /// Somebody is about to look, without waiting at the service.
+    /// - Returns: `nil` if it may, else the milliseconds until it may.
+    package mutating func look(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
+
+    /// A look came back.
+    package mutating func lookEnded(_ error: ShardError?, startedAt: Timestamp, now: Timestamp) {
+        switch error {
+        case nil: quota?.succeeded(now: now)
+        case .quotaExceeded: quota?.throttled(sentAt: startedAt, now: now)
+        default: break
+        }
+    }
 
     package var keptCount: Int { batches.reduce(0) { $0 + $1.messages.count } }
     package var pollCount: Int { polls }
@@ -95,6 +122,10 @@ package struct PolledMessages: Sendable {
             return asked
         }
         if polls < pollsWanted {
+            if let wait = quota?.take(now: now) ?? nil {
+                asked.wakeAt = now + Int64(max(1, wait))
+                return asked
+            }
             polls += 1
             asked.pollSeconds = max(1, min(PolledMessages.pollSecondsMax, patienceSeconds))
         }
@@ -145,6 +176,11 @@ package struct PolledMessages: Sendable {
     /// - Returns: when those who wait are to be woken, and when what came is too old, if anything came.
     package mutating func pollEnded(_ end: PollEnd, now: Timestamp) -> (wakeAt: Timestamp, oldAt: Timestamp?) {
         polls -= 1
+        if case .failure(let error) = end.result {
+            lookEnded(error, startedAt: end.startedAt, now: now)
+        } else {
+            lookEnded(nil, startedAt: end.startedAt, now: now)
+        }
         switch end.result {
         case .success(let messages) where messages.isEmpty && now - end.startedAt < Int64(end.waitSeconds) * 500:
             pollsWanted = 1

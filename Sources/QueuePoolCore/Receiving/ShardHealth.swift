@@ -43,12 +43,15 @@ package struct ShardHealth: Sendable {
 
     /// A look failed. Looks that were under way together count once.
     package mutating func failed(_ shard: ShardIndex, _ error: ShardError, now: Timestamp) {
-        var illness = ill[shard] ?? Illness(retryAt: now + ShardHealth.pause(1))
-        illness.failure = error
+        var illness: Illness
         if case .quotaExceeded(let wait) = error {
-            let wait = min(Int64(max(0, wait)), ShardHealth.pauseMillisecondsMax)
-            illness.retryAt = max(illness.retryAt, now + wait)
+            // It answers, and says when to come again.
+            illness = ill[shard] ?? Illness(retryAt: now)
+            illness.retryAt = max(illness.retryAt, now + min(Int64(max(1, wait)), ShardHealth.pauseMillisecondsMax))
+        } else {
+            illness = ill[shard] ?? Illness(retryAt: now + ShardHealth.pause(1))
         }
+        illness.failure = error
         ill[shard] = illness
     }
 

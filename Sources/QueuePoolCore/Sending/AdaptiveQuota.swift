@@ -24,6 +24,12 @@ package struct AdaptiveQuota: Hashable, Sendable {
             self.ceiling = min(max(self.floor, ceiling ?? start), TokenBucket.largest)
             self.start = min(max(self.floor, start), self.ceiling)
         }
+
+        /// Of one action of a FIFO queue of SQS. Nobody can ask such a queue for its quota, and it changes with the
+        /// region, the queue's settings and Amazon's leave, so what was configured is only where the rate begins.
+        package static func ofQueue(startingAt rate: Int?) -> Limits {
+            Limits(start: rate ?? Defaults.queueRequestsPerSecond, ceiling: Defaults.queueRequestsPerSecondMax)
+        }
     }
 
     package let limits: Limits

@@ -26,6 +26,11 @@ package enum Defaults {
     package static let shardsMax = 1_024
     /// Deliveries that a worker has under way at once.
     package static let workerConcurrency = 64
+    /// Requests a second of one action at which a queue of SQS begins to be asked: the quota of a FIFO queue that is not a
+    /// high-throughput one.
+    package static let queueRequestsPerSecond = 300
+    /// More is never asked of one queue; the largest quota of a region is 70,000.
+    package static let queueRequestsPerSecondMax = 100_000
     /// For how long deliveries under way may go on when a worker is told to stop.
     package static let workerGraceSeconds = 30
 }

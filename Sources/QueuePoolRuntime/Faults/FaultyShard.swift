@@ -106,6 +106,7 @@ final class FaultyShard: Shard {
         inner.purge(completion: completion)
     }
     func setAttributes(_ attributes: QueueAttributes) { inner.setAttributes(attributes) }
+    func setQuota(_ requestsPerSecond: Int?) { inner.setQuota(requestsPerSecond) }
     func counts() -> ShardCounts { inner.counts() }
     func nextVisibleAt() -> Timestamp? { inner.nextVisibleAt() }
     func onReady(_ notify: @escaping @Sendable () -> Void) { inner.onReady(notify) }

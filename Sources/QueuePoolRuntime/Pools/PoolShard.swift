@@ -34,8 +34,12 @@ package final class PoolShard: Sendable {
         let now = clock.now()
         sender = ShardSender(
             shard: shard, limits: limits, quota: quota, clock: clock, budget: budget, seed: seed)
+        shard.setQuota(quota)
+        // A remote queue keeps to a rate of its own finding.
         buckets = Mutex(
-            quota.map { rate in QuotaAction.allCases.map { _ in TokenBucket(rate: rate, now: now) } } ?? [])
+            (shard.traits.pollsRemotely ? nil : quota).map { rate in
+                QuotaAction.allCases.map { _ in TokenBucket(rate: rate, now: now) }
+            } ?? [])
     }
 
     /// Messages that a router sent here and that are not answered yet. By shard and not by slot: the slots of a shard that

@@ -27,7 +27,7 @@ package final class ShardSender: Sendable {
 
     /// - Parameters:
     ///   - limits: of a request; one to a shard that answers for each entry has bounds of its own.
-    ///   - quota: requests a second; `nil` is no limit.
+    ///   - quota: requests a second; `nil` is no limit. A remote queue begins with it, and follows what it throttles.
     ///   - seed: of the random delays after failures; different for each shard and process.
     package init(
         shard: any Shard, limits: BatcherLimits, quota: Int?, clock: any Clock,
@@ -49,7 +49,7 @@ package final class ShardSender: Sendable {
         held.heldEntriesMax = limits.waitingEntriesMax
         held.heldBytesMax = limits.waitingBytesMax
         return RequestSender<SendTicket>(
-            limits: held, quota: quota.map { AdaptiveQuota(AdaptiveQuota.Limits(start: $0), now: now) }, seed: seed)
+            limits: held, quota: AdaptiveQuota(.ofQueue(startingAt: quota), now: now), seed: seed)
     }
 
     /// Messages that wait for a request.

@@ -12,6 +12,8 @@ import QueuePoolJSON
 package struct ClientRequest: Sendable {
     package let action: SQSAction
     package let body: [UInt8]
+    /// Messages or receipt handles in it.
+    package let entryCount: Int
 
     /// One change of a message in flight; a batch holds up to ten.
     package struct HandleEntry: Sendable {
@@ -25,7 +27,9 @@ package struct ClientRequest: Sendable {
         }
     }
 
-    private init(_ action: SQSAction, queue: String, capacity: Int = 512, _ write: (inout JSONWriter) -> Void) {
+    private init(
+        _ action: SQSAction, queue: String, entries: Int = 0, capacity: Int = 512, _ write: (inout JSONWriter) -> Void
+    ) {
         var json = JSONWriter(capacity: capacity)
         json.beginObject()
         json.key("QueueUrl")
@@ -33,6 +37,7 @@ package struct ClientRequest: Sendable {
         write(&json)
         json.endObject()
         self.action = action
+        entryCount = entries
         body = json.take()
     }
 
@@ -42,7 +47,9 @@ package struct ClientRequest: Sendable {
     package static func send(
         body: [UInt8], group: String, deduplicationID: String, attributes: [MessageAttribute], to queue: String
     ) -> ClientRequest {
-        ClientRequest(.sendMessage, queue: queue, capacity: 1_024 + body.count + body.count / 8) { json in
+        ClientRequest(
+            .sendMessage, queue: queue, entries: 1, capacity: 1_024 + body.count + body.count / 8
+        ) { json in
             json.key("MessageBody")
             json.string(body)
             json.key("MessageGroupId")
@@ -57,7 +64,7 @@ package struct ClientRequest: Sendable {
 
     package static func send(_ messages: [OutgoingMessage], to queue: String) -> ClientRequest {
         let bytes = messages.reduce(512) { $0 + $1.byteCount + $1.byteCount / 8 + 256 }
-        return ClientRequest(.sendMessageBatch, queue: queue, capacity: bytes) { json in
+        return ClientRequest(.sendMessageBatch, queue: queue, entries: messages.count, capacity: bytes) { json in
             json.key("Entries")
             json.beginArray()
             for (position, message) in messages.enumerated() {
@@ -126,7 +133,8 @@ package struct ClientRequest: Sendable {
     private static func handles(
         _ action: SQSAction, _ entries: [HandleEntry], _ queue: String, withSeconds: Bool
     ) -> ClientRequest {
-        ClientRequest(action, queue: queue, capacity: entries.reduce(256) { $0 + $1.handle.utf8.count + 64 }) { json in
+        let bytes = entries.reduce(256) { $0 + $1.handle.utf8.count + 64 }
+        return ClientRequest(action, queue: queue, entries: entries.count, capacity: bytes) { json in
             json.key("Entries")
             json.beginArray()
             for (position, entry) in entries.enumerated() {

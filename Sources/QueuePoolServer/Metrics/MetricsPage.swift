@@ -73,6 +73,7 @@ struct MetricsPage: Sendable {
                 }
             }
         }
+        requestsToQueues(pools.flatMap { pool in pool.shards.map { (pool.pool, $0.shard.name, $0.counts) } }, &out)
         MetricsPage.head("queuepool_waiting_sends", "gauge", "Messages that wait in a shard's batcher.", &out)
         for pool in pools {
             for shard in pool.shards {
@@ -120,6 +121,32 @@ struct MetricsPage: Sendable {
             "queuepool_http_held_bytes", "gauge", "Bytes of requests not yet whole and of answers not yet read.", &out)
         out += "queuepool_http_held_bytes \(door.budget.heldBytes)\n"
         return out + more.text()
+    }
+
+    /// What shards that are remote queues were asked; nothing for those of our own.
+    private func requestsToQueues(_ shards: [(pool: Pool, name: String, counts: ShardCounts)], _ out: inout String) {
+        MetricsPage.head(
+            "queuepool_queue_requests_total", "counter", "Requests to shards that are queues of SQS, by outcome.", &out)
+        for shard in shards {
+            guard let requests = shard.counts.requests else { continue }
+            for action in QueueAction.allCases {
+                for outcome in QueueRequestOutcome.allCases {
+                    out += "queuepool_queue_requests_total{pool=\"\(shard.pool.name.text)\",shard=\"\(shard.name)\","
+                    out += "action=\"\(action.text)\",outcome=\"\(outcome.text)\"} "
+                    out += "\(requests.requests(action, outcome))\n"
+                }
+            }
+        }
+        MetricsPage.head(
+            "queuepool_queue_entries_total", "counter",
+            "Messages and receipt handles in requests to such shards; a request of SQS takes ten.", &out)
+        for shard in shards {
+            guard let requests = shard.counts.requests else { continue }
+            for action in QueueAction.allCases {
+                out += "queuepool_queue_entries_total{pool=\"\(shard.pool.name.text)\",shard=\"\(shard.name)\","
+                out += "action=\"\(action.text)\"} \(requests.entries(action))\n"
+            }
+        }
     }
 
     private static func head(_ name: String, _ kind: String, _ help: String, _ out: inout String) {
