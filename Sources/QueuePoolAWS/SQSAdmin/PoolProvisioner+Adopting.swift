@@ -90,66 +90,71 @@ extension PoolProvisioner {
     /// Takes FIFO queues that are there, in the order of the URLs. The first one's settings are the pool's; the others
     /// must have the same, but for those that `AdoptionNote` tells of.
     /// - Parameters:
-    ///   - urls: 1...256, no URL twice.
+    ///   - urls: 1...256, no URL twice in a place.
     ///   - tell: called with all notes, before any queue is changed.
     package func adopt(
-        _ pool: PoolName, urls: [String], quota: Int?, tell: ([AdoptionNote]) -> Void
+        _ pool: PoolName, urls: [String], quota: Int?, places: ShardPlaces, tell: ([AdoptionNote]) -> Void
     ) throws(ProvisioningError) -> ProvisioningReport {
+        var at = urls.indices.map { places[$0] }
         if let stored = try stored(pool) {
-            guard stored.backend == .sqs, Set(stored.queueURLs) == Set(urls) else {
+            guard stored.backend == .sqs, stored.queueAddresses.map(\.queueURL).sorted() == urls.sorted() else {
                 throw .poolDiffers("it is \(stored.backend.rawValue) with other queues")
             }
             try check(quota, of: stored)
+            at = try agreed(places, with: stored)
         }
-        var found: [FoundQueue] = []
-        for url in urls {
-            let queue = try aws(url) { () throws(AWSError) in try queues.queue(at: url) }
-            guard let queue else { throw .noSuchQueue(url: url) }
-            found.append(queue)
+        try lookAround(pool, at)
+        var found: [(queue: FoundQueue, place: ShardPlace)] = []
+        for (url, place) in zip(urls, at) {
+            guard let queue = try queue(url, at: url, in: place) else { throw .noSuchQueue(url: url) }
+            found.append((queue, place))
         }
-        let adoption = Adoption(found)
+        let adoption = Adoption(found.map(\.queue))
         let plan = PoolQueuePlan(pool: pool, options: adoption.options)
         var report = ProvisioningReport()
-        let deadLetter = try deadLetterQueue(of: found, plan, &report) { arn throws(ProvisioningError) in
-            let conflicts = found.enumerated().flatMap { index, queue in
-                let wanted = plan.shard(ShardIndex(index), name: queue.name, deadLetterARN: arn)
-                return QueueComparison(wanted, adoption.changed(queue)).conflicts
-            }
-            if !conflicts.isEmpty { throw .different(conflicts) }
-            tell(adoption.notes)
+        var deadLetter = try deadLetterQueues(named: found)
+        let conflicts = found.enumerated().flatMap { index, one in
+            // A policy of a queue that is not made yet: only one that names another is a conflict.
+            let wanted = plan.shard(
+                ShardIndex(index), name: one.queue.name, deadLetterARN: deadLetter[one.place] ?? "")
+            return QueueComparison(wanted, adoption.changed(one.queue)).conflicts
         }
-        for (index, queue) in found.enumerated() {
-            let changes = adoption.changes(of: queue)
+        if !conflicts.isEmpty { throw .different(conflicts) }
+        tell(adoption.notes)
+        for place in at where deadLetter[place] == nil {
+            let made = try ensure(plan.deadLetterQueue, in: place, &report)
+            deadLetter.add(made.url, made.arn ?? "", in: place)
+        }
+        for (index, one) in found.enumerated() {
+            let changes = adoption.changes(of: one.queue)
             if !changes.isEmpty {
-                try aws(queue.name) { () throws(AWSError) in
-                    try queues.setAttributes(ofQueueAt: queue.url, changes)
+                try aws(one.queue.name, in: one.place) { queues throws(AWSError) in
+                    try queues.setAttributes(ofQueueAt: one.queue.url, changes)
                 }
             }
-            let wanted = plan.shard(ShardIndex(index), name: queue.name, deadLetterARN: deadLetter.arn)
-            _ = try ensure(wanted, at: queue.url, &report)
+            let wanted = plan.shard(
+                ShardIndex(index), name: one.queue.name, deadLetterARN: deadLetter[one.place] ?? "")
+            _ = try ensure(wanted, at: one.queue.url, in: one.place, &report)
         }
-        try saveDeadLetterPool(of: pool, plan.deadLetterQueue, deadLetter.url)
-        let texts = plan.shard(ShardIndex(0), deadLetterARN: deadLetter.arn).attributes
-        report.isNewPool = try save(pool, urls: urls, texts, quota: quota)
+        try saveDeadLetterPool(of: pool, plan.deadLetterQueue, deadLetter.addresses(at))
+        let texts = plan.shard(ShardIndex(0), deadLetterARN: at.first.flatMap { deadLetter[$0] } ?? "").attributes
+        report.isNewPool = try save(pool, found.map { $1.address($0.url) }, texts, quota: quota)
         return report
     }
 
-    /// The dead-letter queue that the first queue names, or one that is made.
-    /// - Parameter check: called with its ARN, empty where there is none yet, before anything is made.
-    private func deadLetterQueue(
-        of found: [FoundQueue], _ plan: PoolQueuePlan, _ report: inout ProvisioningReport,
-        _ check: (_ arn: String) throws(ProvisioningError) -> Void
-    ) throws(ProvisioningError) -> (url: String, arn: String) {
-        if let redrive = found.first?.attributes["RedrivePolicy"].flatMap(RedriveText.init) {
-            let url = try aws(redrive.queueName) { () throws(AWSError) in
-                try queues.url(ofQueue: redrive.queueName)
+    /// The dead-letter queues that the first queue of each place names.
+    private func deadLetterQueues(
+        named found: [(queue: FoundQueue, place: ShardPlace)]
+    ) throws(ProvisioningError) -> DeadLetterQueues {
+        var queues = DeadLetterQueues()
+        var seen: Set<ShardPlace> = []
+        for one in found where seen.insert(one.place).inserted {
+            guard let redrive = one.queue.attributes["RedrivePolicy"].flatMap(RedriveText.init) else { continue }
+            guard let url = try url(ofQueue: redrive.queueName, in: one.place) else {
+                throw .noSuchQueue(url: redrive.queueName)
             }
-            guard let url else { throw .noSuchQueue(url: redrive.queueName) }
-            try check(redrive.arn)
-            return (url, redrive.arn)
+            queues.add(url, redrive.arn, in: one.place)
         }
-        try check("")
-        let made = try ensure(plan.deadLetterQueue, &report)
-        return (made.url, made.arn ?? "")
+        return queues
     }
 }

@@ -15,7 +15,7 @@ package enum ProvisioningError: Error, Hashable, Sendable {
     /// A pool of this name is stored, and is something else.
     case poolDiffers(String)
     case noSuchQueue(url: String)
-    case service(queue: String, AWSError)
+    case service(queue: String, place: ShardPlace, AWSError)
     case store(ControlStoreError)
 }
 
@@ -28,23 +28,22 @@ package struct ProvisioningReport: Hashable, Sendable {
 }
 
 package struct PoolProvisioner: Sendable {
-    let queues: SQSAdministrator
+    /// Queues as the administrator of a place sees them.
+    package typealias Administrators = @Sendable (ShardPlace) throws(AWSError) -> SQSAdministrator
+
+    private let administrators: Administrators
     private let store: any ControlStore
-    private let region: String
-    /// `nil`: the region's own.
-    private let endpoint: String?
     private let clock: any Clock
     /// Writes queue attributes down as the SQS door does.
     private let encode: @Sendable ([String: String]) -> String
 
+    /// - Parameter administrators: throws if a place cannot be reached by any address.
     package init(
-        queues: SQSAdministrator, store: any ControlStore, region: String, endpoint: String?,
-        clock: any Clock, encode: @escaping @Sendable ([String: String]) -> String
+        store: any ControlStore, clock: any Clock, encode: @escaping @Sendable ([String: String]) -> String,
+        administrators: @escaping Administrators
     ) {
-        self.queues = queues
+        self.administrators = administrators
         self.store = store
-        self.region = region
-        self.endpoint = endpoint
         self.clock = clock
         self.encode = encode
     }
@@ -53,26 +52,52 @@ package struct PoolProvisioner: Sendable {
 
     /// - Parameter shards: 1...256
     package func create(
-        _ pool: PoolName, shards: Int, quota: Int?, options: PoolQueueOptions
+        _ pool: PoolName, shards: Int, quota: Int?, options: PoolQueueOptions, places: ShardPlaces
     ) throws(ProvisioningError) -> ProvisioningReport {
+        var at = (0..<shards).map { places[$0] }
         if let stored = try stored(pool) {
             guard stored.backend == .sqs, stored.topology.shards.count == shards else {
                 throw .poolDiffers("it is \(stored.backend.rawValue) with \(stored.topology.shards.count) shards")
             }
             try check(quota, of: stored)
+            at = try agreed(places, with: stored)
         }
+        try lookAround(pool, at)
         var report = ProvisioningReport()
         let plan = PoolQueuePlan(pool: pool, options: options)
-        let deadLetter = try ensure(plan.deadLetterQueue, &report)
-        var urls: [String] = []
-        for index in 0..<shards {
-            let wanted = plan.shard(ShardIndex(index), deadLetterARN: deadLetter.arn ?? "")
-            urls.append(try ensure(wanted, &report).url)
+        var deadLetter = DeadLetterQueues()
+        for place in at where deadLetter[place] == nil {
+            let found = try ensure(plan.deadLetterQueue, in: place, &report)
+            deadLetter.add(found.url, found.arn ?? "", in: place)
         }
-        try saveDeadLetterPool(of: pool, plan.deadLetterQueue, deadLetter.url)
-        let texts = plan.shard(ShardIndex(0), deadLetterARN: deadLetter.arn ?? "").attributes
-        report.isNewPool = try save(pool, urls: urls, texts, quota: quota)
+        var addresses: [ShardAddress] = []
+        for (index, place) in at.enumerated() {
+            let wanted = plan.shard(ShardIndex(index), deadLetterARN: deadLetter[place] ?? "")
+            addresses.append(place.address(try ensure(wanted, in: place, &report).url))
+        }
+        try saveDeadLetterPool(of: pool, plan.deadLetterQueue, deadLetter.addresses(at))
+        let texts = plan.shard(ShardIndex(0), deadLetterARN: at.first.flatMap { deadLetter[$0] } ?? "").attributes
+        report.isNewPool = try save(pool, addresses, texts, quota: quota)
         return report
+    }
+
+    /// The places of a stored pool's shards.
+    func agreed(_ places: ShardPlaces, with stored: PoolDefinition) throws(ProvisioningError) -> [ShardPlace] {
+        let there = stored.queueAddresses.map(ShardPlace.init)
+        guard let agreed = places.agreed(with: there) else {
+            let texts = Set(there.map(\.description)).sorted()
+            throw .poolDiffers("its shards are in " + texts.joined(separator: "; "))
+        }
+        return agreed
+    }
+
+    /// A place that cannot be reached, or a role that nobody may take on, shows before anything is made in another.
+    func lookAround(_ pool: PoolName, _ places: [ShardPlace]) throws(ProvisioningError) {
+        guard Set(places).count > 1 else { return }
+        var seen: Set<ShardPlace> = []
+        for place in places where seen.insert(place).inserted {
+            _ = try url(ofQueue: pool.deadLetterQueueName, in: place)
+        }
     }
 
     /// A quota that is not asked for is left as it is, and one that is stored is never changed silently: servers took
@@ -84,16 +109,15 @@ package struct PoolProvisioner: Sendable {
 
     /// The queue, made if it is missing, mended where nothing was set.
     func ensure(
-        _ wanted: QueueSpecification, at url: String? = nil, _ report: inout ProvisioningReport
+        _ wanted: QueueSpecification, at url: String? = nil, in place: ShardPlace,
+        _ report: inout ProvisioningReport
     ) throws(ProvisioningError) -> FoundQueue {
-        let known = try aws(wanted.name) { () throws(AWSError) -> String? in
-            if let url { return url }
-            return try queues.url(ofQueue: wanted.name)
-        }
-        let found = try queue(wanted.name, at: known)
+        let known: String?
+        if let url { known = url } else { known = try self.url(ofQueue: wanted.name, in: place) }
+        let found = try queue(wanted.name, at: known, in: place)
         guard let found else {
             if let url { throw .noSuchQueue(url: url) }
-            return try aws(wanted.name) { () throws(AWSError) in
+            return try aws(wanted.name, in: place) { queues throws(AWSError) in
                 let url = try queues.create(wanted)
                 report.created.append(wanted.name)
                 guard let made = try queues.queue(at: url) else { throw .unknownOutcome(code: "QueueNotYetVisible") }
@@ -102,7 +126,7 @@ package struct PoolProvisioner: Sendable {
         }
         let comparison = QueueComparison(wanted, found)
         guard comparison.conflicts.isEmpty else { throw .different(comparison.conflicts) }
-        try aws(wanted.name) { () throws(AWSError) in
+        try aws(wanted.name, in: place) { queues throws(AWSError) in
             if !comparison.attributesToSet.isEmpty {
                 try queues.setAttributes(ofQueueAt: found.url, comparison.attributesToSet)
             }
@@ -124,24 +148,44 @@ package struct PoolProvisioner: Sendable {
         let plan = PoolQueuePlan(
             pool: pool, options: options(definition.attributes), epoch: definition.topology.epoch)
         var differences: [QueueDifference] = []
-        var deadLetterURL: String?
-        if let name = PoolName(pool.deadLetterQueueName) { deadLetterURL = try stored(name)?.queueURLs.first }
-        let found = try queue(pool.deadLetterQueueName, at: deadLetterURL)
-        if deadLetterURL?.hasSuffix("/" + pool.deadLetterQueueName) != false {
-            differences += QueueComparison(plan.deadLetterQueue, found).differences
-        } else if found == nil {
-            differences.append(.missing(queue: pool.deadLetterQueueName))
+        var deadLetter = DeadLetterQueues()
+        for address in try deadLetterAddresses(of: pool, definition) {
+            let name = address.queueURL.isEmpty ? pool.deadLetterQueueName : address.queueName
+            let place = ShardPlace(address)
+            let found = try queue(name, at: address.queueURL.isEmpty ? nil : address.queueURL, in: place)
+            if name == pool.deadLetterQueueName {
+                differences += QueueComparison(plan.deadLetterQueue, found).differences
+            } else if found == nil {
+                differences.append(.missing(queue: name))
+            }
+            deadLetter.add(address.queueURL, found?.arn ?? "", in: place)
         }
         for entry in definition.topology.shards {
             guard let address = definition.addresses[entry.index] else {
                 differences.append(.missing(queue: entry.name))
                 continue
             }
-            let shard = try aws(entry.name) { () throws(AWSError) in try queues.queue(at: address.queueURL) }
-            let wanted = plan.shard(entry.index, name: address.queueName, deadLetterARN: found?.arn ?? "")
+            let place = ShardPlace(address)
+            if deadLetter[place] == nil {
+                // Another role of the same account sees the same dead-letter queue.
+                let url = try url(ofQueue: pool.deadLetterQueueName, in: place)
+                let found = try queue(pool.deadLetterQueueName, at: url, in: place)
+                if found == nil { differences.append(.missing(queue: "\(pool.deadLetterQueueName) in \(place)")) }
+                deadLetter.add(url ?? "", found?.arn ?? "", in: place)
+            }
+            let shard = try queue(entry.name, at: address.queueURL, in: place)
+            let wanted = plan.shard(entry.index, name: address.queueName, deadLetterARN: deadLetter[place] ?? "")
             differences += QueueComparison(wanted, shard).differences
         }
         return differences
+    }
+
+    /// Where the dead-letter queues are. One that nobody stored has no URL.
+    private func deadLetterAddresses(
+        of pool: PoolName, _ definition: PoolDefinition
+    ) throws(ProvisioningError) -> [ShardAddress] {
+        if let name = PoolName(pool.deadLetterQueueName), let stored = try stored(name) { return stored.queueAddresses }
+        return definition.queueAddresses.prefix(1).map { ShardPlace($0).address("") }
     }
 
     // MARK: - Control store
@@ -156,29 +200,27 @@ package struct PoolProvisioner: Sendable {
         } catch { throw .store(error) }
     }
 
-    /// The dead-letter queue is a pool of one shard, so that it can be read and sent to as any other.
+    /// The dead-letter queue is a pool, a shard for each place, so that it can be read and sent to as any other.
     func saveDeadLetterPool(
-        of pool: PoolName, _ queue: QueueSpecification, _ url: String
+        of pool: PoolName, _ queue: QueueSpecification, _ addresses: [ShardAddress]
     ) throws(ProvisioningError) {
         guard let name = PoolName(pool.deadLetterQueueName) else { return }
-        _ = try save(name, urls: [url], queue.attributes, quota: nil)
+        _ = try save(name, addresses, queue.attributes, quota: nil)
     }
 
     /// - Returns: whether it was stored now.
     func save(
-        _ pool: PoolName, urls: [String], _ attributes: [String: String], quota: Int?
+        _ pool: PoolName, _ queues: [ShardAddress], _ attributes: [String: String], quota: Int?
     ) throws(ProvisioningError) -> Bool {
         if let stored = try stored(pool) {
-            guard stored.queueURLs == urls else { throw .poolDiffers("it is stored with other queues") }
+            guard stored.queueAddresses == queues else { throw .poolDiffers("\(pool) is stored with other queues") }
             return false
         }
         let topology: Topology
         do throws(Topology.Invalid) {
-            topology = try Topology(pool: pool, shardCount: urls.count)
-        } catch { throw .poolDiffers("\(urls.count) shards are not allowed") }
-        let addresses = urls.enumerated().map {
-            (ShardIndex($0), ShardAddress(endpoint: endpoint, region: region, queueURL: $1))
-        }
+            topology = try Topology(pool: pool, shardCount: queues.count)
+        } catch { throw .poolDiffers("\(queues.count) shards are not allowed") }
+        let addresses = queues.enumerated().map { (ShardIndex($0), $1) }
         let definition = PoolDefinition(
             name: pool, topology: topology, backend: .sqs,
             addresses: Dictionary(addresses) { first, _ in first }, attributes: encode(attributes), quota: quota,
@@ -188,25 +230,36 @@ package struct PoolProvisioner: Sendable {
             return true
         } catch {
             // Another command was as fast: right if it stored the same.
-            if case .conflict = error, try stored(pool)?.queueURLs == urls { return false }
+            if case .conflict = error, try stored(pool)?.queueAddresses == queues { return false }
             throw .store(error)
         }
     }
 
     /// What is there under a URL; `nil` if nothing is, or there is no URL.
-    private func queue(_ name: String, at url: String?) throws(ProvisioningError) -> FoundQueue? {
+    func queue(
+        _ name: String, at url: String?, in place: ShardPlace
+    ) throws(ProvisioningError) -> FoundQueue? {
         guard let url else { return nil }
-        return try aws(name) { () throws(AWSError) in try queues.queue(at: url) }
+        return try aws(name, in: place) { queues throws(AWSError) in try queues.queue(at: url) }
     }
 
-    func aws<R>(_ queue: String, _ body: () throws(AWSError) -> R) throws(ProvisioningError) -> R {
-        do throws(AWSError) { return try body() } catch { throw .service(queue: queue, error) }
+    /// `nil` if there is no queue of that name in the place.
+    func url(ofQueue name: String, in place: ShardPlace) throws(ProvisioningError) -> String? {
+        try aws(name, in: place) { queues throws(AWSError) in try queues.url(ofQueue: name) }
+    }
+
+    func aws<R>(
+        _ queue: String, in place: ShardPlace, _ body: (SQSAdministrator) throws(AWSError) -> R
+    ) throws(ProvisioningError) -> R {
+        do throws(AWSError) { return try body(try administrators(place)) } catch {
+            throw .service(queue: queue, place: place, error)
+        }
     }
 }
 
 extension PoolDefinition {
     /// In the order of the shards.
-    package var queueURLs: [String] { topology.shards.compactMap { addresses[$0.index]?.queueURL } }
+    package var queueAddresses: [ShardAddress] { topology.shards.compactMap { addresses[$0.index] } }
 }
 
 extension PoolQueueOptions {

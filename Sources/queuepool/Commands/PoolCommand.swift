@@ -4,6 +4,7 @@
 
 import ArgumentParser
 import Foundation
+import QueuePoolAWS
 import QueuePoolCore
 import QueuePoolSettings
 
@@ -30,17 +31,6 @@ struct PoolCommand: AsyncParsableCommand {
         }
     }
 
-    struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Show a pool and its shards.", discussion: "Example:\n  queuepool pool show emails.fifo")
-        @Argument(help: "The pool's name.", transform: poolName) var name: PoolName
-        @OptionGroup var output: PoolOutput
-
-        func run() async throws {
-            try await output.run(.get("/v1/pools/\(name)"), as: PoolDetail.self) { TextTable($0).text }
-        }
-    }
-
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create a pool; one that exists alike is left as it is.",
@@ -50,6 +40,10 @@ struct PoolCommand: AsyncParsableCommand {
                   queuepool pool create emails.fifo --backend sqs --shards 16 --control dynamodb:queuepool
                 With --backend sqs the table, the FIFO queues and the dead-letter queue are made where they are missing, \
                 and the pool is written to the control store. It may be repeated after an interruption.
+                  queuepool pool create emails.fifo --backend sqs --shards 8 --control dynamodb:queuepool \\
+                    --shard-region 4-7=us-west-2 --shard-role 4-7=arn:aws:iam::222222222222:role/queues
+                Shards may be in several regions, accounts and endpoints; each of these has a dead-letter queue of its \
+                own, and they are the shards of the pool's dead-letter queue.
                 """)
         @Argument(help: "The pool's name.", transform: poolName) var name: PoolName
         @Option(help: "Shards, 1...256.") var shards: Int
@@ -57,6 +51,7 @@ struct PoolCommand: AsyncParsableCommand {
         @Option(help: "What the shards are: embedded, made by the server at --endpoint, or sqs.")
         var backend = PoolBackend.embedded
         @OptionGroup(title: "Queues of SQS") var queues: QueueOptions
+        @OptionGroup(title: "Places of single shards (with --backend sqs)") var places: PlaceOptions
         @OptionGroup(title: "Control store (with --backend sqs)") var control: ControlOptions
         @OptionGroup var output: PoolOutput
 
@@ -67,6 +62,7 @@ struct PoolCommand: AsyncParsableCommand {
             if let quota, !(1...1_000_000).contains(quota) {
                 throw ValidationError("--quota: \(quota); allowed: 1...1000000")
             }
+            try places.check(shards: shards, backend: backend)
         }
 
         func run() async throws {
@@ -90,11 +86,18 @@ struct PoolCommand: AsyncParsableCommand {
         @Option(name: .customLong("queue"), help: "URL of a FIFO queue; repeated, in the order of the shards.")
         var queues: [String]
         @Option(help: "Requests per second and API action of each shard; none unless set.") var quota: Int?
+        @OptionGroup(title: "Places of single shards") var places: PlaceOptions
         @OptionGroup(title: "Control store") var control: ControlOptions
 
         func validate() throws {
-            guard (1...Topology.shardsMax).contains(queues.count), Set(queues).count == queues.count else {
-                throw ValidationError("--queue: \(queues.count) URLs; allowed: 1...\(Topology.shardsMax), none twice")
+            guard (1...Topology.shardsMax).contains(queues.count) else {
+                throw ValidationError("--queue: \(queues.count) URLs; allowed: 1...\(Topology.shardsMax)")
+            }
+            try places.check(shards: queues.count, backend: .sqs)
+            // Two regions of one endpoint may give their queues the same URL.
+            let places = try places.places(ShardPlace(region: ""), shards: queues.count)
+            guard Set(queues.enumerated().map { places[$0].address($1) }).count == queues.count else {
+                throw ValidationError("--queue: a URL is there twice in one region, endpoint and role")
             }
         }
 

@@ -16,6 +16,8 @@ final class AWSAccess: Sendable {
     let region: String
     private let surroundings: AWSSurroundings
     private let endpoints: AWSEndpoints
+    /// Where roles of shards are taken on: the endpoint that is set for all services is STS's too.
+    private let roleEndpoints: AWSEndpoints
     private let chain: CredentialChain
     private let engine: CurlEngine
     /// One for all: what an answer teaches about the time is true for every signature and every expiry.
@@ -37,6 +39,17 @@ final class AWSAccess: Sendable {
             variable: { environment[$0] }, file: { try? String(contentsOfFile: $0, encoding: .utf8) },
             perform: { (request) async throws(CurlError) in try await engine.perform(request) }, clock: clock)
         endpoints = AWSEndpoints(surroundings, region: settings.awsRegion)
+        var named = surroundings
+        if let endpoint = settings.awsEndpoint {
+            named.variable = { name in
+                switch name {
+                case "AWS_ENDPOINT_URL_STS": endpoint
+                case "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false"
+                default: environment[name]
+                }
+            }
+        }
+        roleEndpoints = AWSEndpoints(named, region: settings.awsRegion)
         guard let region = endpoints.region else {
             throw CommandFailure(
                 "no region of AWS is named; give --region or set AWS_REGION", status: ExitStatus.configuration)
@@ -69,13 +82,28 @@ final class AWSAccess: Sendable {
         return url.contains(".amazonaws.com") ? nil : url
     }
 
+    /// Queues of a place, for `pool create` and its like.
+    /// - Throws: `permanent` if the region is no region's name.
+    func queues(in place: ShardPlace) throws(AWSError) -> SQSAdministrator {
+        let endpoint: String
+        if let named = place.endpoint ?? endpointSetting {
+            endpoint = named
+        } else {
+            endpoint = try endpoints.url(service: "sqs", region: place.region)
+        }
+        return SQSAdministrator(
+            service: SQSAdministrator.service(
+                caller: caller(role: place.roleARN), region: place.region, endpoint: endpoint, clock: local))
+    }
+
     /// Signs as a role, or as this process.
     func caller(role: String?) -> any AWSCaller {
         guard let role else { return caller }
         return byRole.withLock { callers in
             if let known = callers[role] { return known }
             let source = AssumedRole(
-                base: chain, role: RoleRequest(roleARN: role), service: SecurityTokenService(surroundings, endpoints))
+                base: chain, role: RoleRequest(roleARN: role),
+                service: SecurityTokenService(surroundings, roleEndpoints))
             let made = SignedCaller(
                 engine: engine, provider: CredentialProvider(source: source, clock: clock),
                 clock: clock)

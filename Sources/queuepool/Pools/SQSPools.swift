@@ -49,8 +49,10 @@ struct QueueOptions: ParsableArguments {
 
 extension PoolCommand.Create {
     func createOnSQS() async throws {
-        try await provisioning(control) { [name, shards, quota, queues] provisioner in
-            let report = try provisioner.create(name, shards: shards, quota: quota, options: queues.options)
+        try await provisioning(control) { [name, shards, quota, queues, places] provisioner, base in
+            let report = try provisioner.create(
+                name, shards: shards, quota: quota, options: queues.options,
+                places: try places.places(base, shards: shards))
             print(describe(report, name), terminator: "")
         }
     }
@@ -58,8 +60,9 @@ extension PoolCommand.Create {
 
 extension PoolCommand.Adopt {
     func adoptOnSQS() async throws {
-        try await provisioning(control) { [name, queues, quota] provisioner in
-            let report = try provisioner.adopt(name, urls: queues, quota: quota) { notes in
+        try await provisioning(control) { [name, queues, quota, places] provisioner, base in
+            let places = try places.places(base, shards: queues.count)
+            let report = try provisioner.adopt(name, urls: queues, quota: quota, places: places) { notes in
                 for note in notes { print(note) }
             }
             print(describe(report, name), terminator: "")
@@ -69,7 +72,7 @@ extension PoolCommand.Adopt {
 
 extension PoolCommand.Verify {
     func verifyOnSQS() async throws {
-        try await provisioning(control, makesTable: false) { [name] provisioner in
+        try await provisioning(control, makesTable: false) { [name] provisioner, _ in
             let differences = try provisioner.verify(name, options: queueOptions)
             for difference in differences { print(difference) }
             if !differences.isEmpty {
@@ -108,7 +111,8 @@ private func encode(_ texts: [String: String]) -> String {
 
 /// Runs a blocking body on a thread of its own, and tells what went wrong.
 private func provisioning(
-    _ control: ControlOptions, makesTable: Bool = true, _ body: @escaping @Sendable (PoolProvisioner) throws -> Void
+    _ control: ControlOptions, makesTable: Bool = true,
+    _ body: @escaping @Sendable (_ provisioner: PoolProvisioner, _ base: ShardPlace) throws -> Void
 ) async throws {
     try await reportingFailures {
         let settings = try await control.settings()
@@ -120,14 +124,11 @@ private func provisioning(
                 if makesTable, let table = store as? DynamoDBControlStore {
                     try table.makeTable { clock.block(milliseconds: 1_000) }
                 }
-                let service = SQSAdministrator.service(
-                    caller: access.caller, region: access.region, endpoint: try access.endpoint("sqs"),
-                    clock: clock)
-                try body(
-                    PoolProvisioner(
-                        queues: SQSAdministrator(service: service), store: store, region: access.region,
-                        endpoint: try access.rememberedEndpoint(),
-                        clock: clock, encode: encode))
+                let base = ShardPlace(region: access.region, endpoint: try access.rememberedEndpoint())
+                let provisioner = PoolProvisioner(store: store, clock: clock, encode: encode) {
+                    place throws(AWSError) in try access.queues(in: place)
+                }
+                try body(provisioner, base)
             } catch let error as ProvisioningError {
                 throw failure(error)
             } catch let error as ControlStoreError {
@@ -152,8 +153,8 @@ private func failure(_ error: ProvisioningError) -> CommandFailure {
                 + differences.map { "  \($0)" }.joined(separator: "\n"))
     case .poolDiffers(let what): CommandFailure("the pool is not what was asked for: \(what)")
     case .noSuchQueue(let url): CommandFailure("there is no queue '\(url)'")
-    case .service(let queue, let error):
-        CommandFailure("\(queue): SQS answered \(error.code)", status: ExitStatus.unavailable)
+    case .service(let queue, let place, let error):
+        CommandFailure("\(queue) in \(place): SQS answered \(error.code)", status: ExitStatus.unavailable)
     case .store(let error):
         CommandFailure("the control store: \(describe(error))", status: ExitStatus.unavailable)
     }
