@@ -109,7 +109,7 @@ struct BenchSession {
     }
 
     /// The ring's shard of each group. Only for a pool that was never resized: later epochs cannot be computed.
-    private static func placement(_ options: BenchOptions, _ facts: PoolFacts) -> [UInt16] {
+    static func placement(_ options: BenchOptions, _ facts: PoolFacts) -> [UInt16] {
         guard facts.epoch == 1, let name = PoolName(options.pool), options.groups <= 1_000_000,
             let topology = try? Topology(pool: name, shardCount: options.shards)
         else { return [] }

@@ -28,6 +28,8 @@ final class Connection {
 
     let index: Int
     let role: Role
+    /// The server at its other end.
+    let endpoint: Endpoint
     let reader = ResponseReader()
     var descriptor: Int32 = -1
     var step = Step.idle
@@ -49,9 +51,10 @@ final class Connection {
     var requests: ReceiveRequests?
     var deleteOutput: [UInt8] = []
 
-    init(index: Int, role: Role) {
+    init(index: Int, role: Role, endpoint: Endpoint) {
         self.index = index
         self.role = role
+        self.endpoint = endpoint
         arrival = index
     }
 

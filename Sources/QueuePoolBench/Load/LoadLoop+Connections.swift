@@ -14,18 +14,17 @@ extension LoadLoop {
             api: options.api, pool: options.pool, authority: plan.endpoint.authority, batch: options.batchSize,
             run: plan.run, filler: filler)
         for index in 0..<options.senderCount {
-            let connection = Connection(index: index, role: .sender)
+            let connection = Connection(index: index, role: .sender, endpoint: plan.endpoint)
             connection.template = SendTemplate(shape, connection: UInt16(truncatingIfNeeded: index))
             connection.chooser = GroupChooser(
                 groups: options.groups, connection: index, connections: options.senderCount, skew: options.skew)
             connections.append(connection)
         }
         for number in 0..<options.receiverCount {
-            let connection = Connection(index: connections.count, role: .receiver)
-            let isPool = options.receiveFrom == .pool || plan.shardNames.isEmpty
+            let target = plan.receiveTarget(number)
+            let connection = Connection(index: connections.count, role: .receiver, endpoint: target.endpoint)
             connection.requests = ReceiveRequests(
-                queue: isPool ? options.pool : plan.shardNames[number % plan.shardNames.count],
-                authority: plan.endpoint.authority, waitSeconds: options.waitSeconds)
+                queue: target.queue, authority: target.endpoint.authority, waitSeconds: options.waitSeconds)
             connections.append(connection)
         }
         for connection in connections { try open(connection) }

@@ -13,34 +13,6 @@ import QueuePoolCore
 // `send`, one `recv`, and a scan of the answer. Nothing is allocated for it once the buffers have their size.
 // The loop owns every connection, the checker and the counts; none of them may be touched from another thread.
 
-/// What a loop needs to know; fixed for its life.
-struct LoadPlan {
-    let options: BenchOptions
-    let endpoint: Endpoint
-    let seed: UInt64
-    let run: UInt64
-    /// Names of the pool's shards by number.
-    let shardNames: [String]
-    /// Expected shard of each group; empty when the pool was resized.
-    let placement: [UInt16]
-    /// The server's CPU nanoseconds and resident bytes, if it can be seen.
-    let serverUsage: () -> ProcessUsage?
-}
-
-/// One stretch of load.
-struct LoadPhase {
-    enum Sends: Hashable {
-        case requests(Int)
-        case seconds(Double)
-    }
-
-    let name: String
-    var sends: Sends?
-    var receives = false
-    var warmUpSeconds = 0.0
-    var rate: Double?
-}
-
 /// Drives the connections of a run through its phases.
 final class LoadLoop {
     let plan: LoadPlan
@@ -68,6 +40,7 @@ final class LoadLoop {
     private var windowEnd = UInt64.max
     private var clientCPUAtStart: UInt64 = 0
     private var usageAtStart: ProcessUsage?
+    private var shardUsageAtStart: ProcessUsage?
     private let epoll: Int32
     private let timer: Int32
     private var timerSetFor = UInt64.max
@@ -180,6 +153,7 @@ final class LoadLoop {
         outcome.statistics = PhaseStatistics()
         clientCPUAtStart = ownCPUNanoseconds()
         usageAtStart = plan.serverUsage()
+        shardUsageAtStart = plan.shardUsage()
     }
 
     private func closeWindow(_ now: UInt64) {
@@ -189,11 +163,10 @@ final class LoadLoop {
         outcome.nanoseconds = now - windowStart
         outcome.lateArrivals = lateArrivals(now)
         outcome.clientCPUNanoseconds = ownCPUNanoseconds() - clientCPUAtStart
-        guard let usage = plan.serverUsage() else { return }
-        outcome.residentBytes = usage.residentBytes
-        outcome.serverCPUNanoseconds = usageAtStart.map {
-            usage.cpuNanoseconds - min($0.cpuNanoseconds, usage.cpuNanoseconds)
-        }
+        let usage = plan.serverUsage()
+        outcome.residentBytes = usage?.residentBytes
+        outcome.serverCPUNanoseconds = usage?.cpuNanoseconds(since: usageAtStart)
+        outcome.shardCPUNanoseconds = plan.shardUsage()?.cpuNanoseconds(since: shardUsageAtStart)
     }
 
     /// What an open loop owed at the end: requests due and never started, which no latency speaks for.
@@ -218,6 +191,7 @@ final class LoadLoop {
     }
 
     private func poll() throws {
+        try Interruption.check()
         let count = qp_epoll_wait(epoll, events, Int32(LoadLoop.eventsMax), 1_000)
         guard count > 0 else { return }
         for index in 0..<Int(count) {
@@ -282,7 +256,7 @@ final class LoadLoop {
     }
 
     func open(_ connection: Connection) throws {
-        connection.descriptor = try Sockets.connect(to: plan.endpoint, isBlocking: false)
+        connection.descriptor = try Sockets.connect(to: connection.endpoint, isBlocking: false)
         connection.awaitsWritable = false
         qp_epoll_add(epoll, connection.descriptor, UInt64(connection.index), 0)
     }

@@ -49,6 +49,8 @@ struct PhaseOutcome {
     var nanoseconds: UInt64 = 0
     var clientCPUNanoseconds: UInt64 = 0
     var serverCPUNanoseconds: UInt64?
+    /// Of servers behind the one that is sent to.
+    var shardCPUNanoseconds: UInt64?
     var residentBytes: Int?
     /// Arrivals that were due in the window and had not started at its end.
     var lateArrivals = 0

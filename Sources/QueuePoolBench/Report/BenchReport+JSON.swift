@@ -78,7 +78,10 @@ extension PhaseReport {
             ("errors", .object(errors.sorted { $0.key < $1.key }.map { ($0.key, .integer($0.value)) })),
             ("serverCPUMicrosecondsPerMessage", .optional(serverCPUPerMessage)),
             ("serverCores", .optional(serverCores)),
+            ("shardServersCPUMicrosecondsPerMessage", .optional(shardCPUPerMessage)),
+            ("shardServersCores", .optional(shardCores)),
             ("clientCPUMicrosecondsPerMessage", .number(clientCPUPerMessage)),
+            ("clientCores", .number(clientCores)),
             ("serverResidentBytes", .optional(residentBytes)),
         ])
     }

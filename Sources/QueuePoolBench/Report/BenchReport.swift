@@ -53,7 +53,11 @@ package struct PhaseReport: Hashable, Sendable {
     /// Server CPU over the window, microseconds a message (a message sent and consumed counts once); `nil` if unseen.
     package let serverCPUPerMessage: Double?
     package let serverCores: Double?
+    /// The same for servers behind it that are processes of their own.
+    package let shardCPUPerMessage: Double?
+    package let shardCores: Double?
     package let clientCPUPerMessage: Double
+    package let clientCores: Double
     /// The server's memory at the end of the window.
     package let residentBytes: Int?
 
@@ -70,9 +74,13 @@ package struct PhaseReport: Hashable, Sendable {
         lateArrivals = outcome.lateArrivals
         errors = statistics.errors
         let messages = Double(Swift.max(1, statistics.send.messages, statistics.delete.messages))
+        let nanoseconds = Double(Swift.max(1, outcome.nanoseconds))
         serverCPUPerMessage = outcome.serverCPUNanoseconds.map { Double($0) / 1_000 / messages }
-        serverCores = outcome.serverCPUNanoseconds.map { Double($0) / Double(Swift.max(1, outcome.nanoseconds)) }
+        serverCores = outcome.serverCPUNanoseconds.map { Double($0) / nanoseconds }
+        shardCPUPerMessage = outcome.shardCPUNanoseconds.map { Double($0) / 1_000 / messages }
+        shardCores = outcome.shardCPUNanoseconds.map { Double($0) / nanoseconds }
         clientCPUPerMessage = Double(outcome.clientCPUNanoseconds) / 1_000 / messages
+        clientCores = Double(outcome.clientCPUNanoseconds) / nanoseconds
         residentBytes = outcome.residentBytes
     }
 }

@@ -10,12 +10,31 @@ struct ProcessUsage: Hashable, Sendable {
     var cpuNanoseconds: UInt64
     var residentBytes: Int
 
+    init(cpuNanoseconds: UInt64, residentBytes: Int) {
+        self.cpuNanoseconds = cpuNanoseconds
+        self.residentBytes = residentBytes
+    }
+
+    /// Several processes together; `nil` when there are none, or one is gone or not visible.
+    init?(sumOf parts: [ProcessUsage?]) {
+        let seen = parts.compactMap(\.self)
+        guard !seen.isEmpty, seen.count == parts.count else { return nil }
+        self.init(
+            cpuNanoseconds: seen.reduce(0) { $0 + $1.cpuNanoseconds },
+            residentBytes: seen.reduce(0) { $0 + $1.residentBytes })
+    }
+
     /// `nil` when the process is gone or not visible.
     init?(pid: Int) {
         guard let stat = SmallFile.read("/proc/\(pid)/stat"), let memory = SmallFile.read("/proc/\(pid)/statm") else {
             return nil
         }
         self.init(stat: stat, statm: memory)
+    }
+
+    /// CPU used since an earlier look; `nil` without one.
+    func cpuNanoseconds(since start: ProcessUsage?) -> UInt64? {
+        start.map { cpuNanoseconds - min($0.cpuNanoseconds, cpuNanoseconds) }
     }
 
     /// - Parameters: the texts of `/proc/PID/stat` and `/proc/PID/statm` (proc(5)).

@@ -16,6 +16,7 @@ struct BenchCommand: AsyncParsableCommand {
             Example:
               queuepool bench --api sqs --batch 10 --mode both --seconds 10
               queuepool bench scale --shards 1,2,4,8 --quota 300
+              queuepool bench scale --processes --shards 8 --quota 300
             Without --endpoint a server of its own is started in a directory of its own, and both are removed \
             afterwards. The exit code is 1 when a check fails.
             """,
@@ -116,64 +117,19 @@ struct BenchLoadOptions: ParsableArguments {
     }
 }
 
-/// Throughput against the number of shards.
-struct BenchScaleCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "scale", abstract: "Measure how messages per second grow with the number of shards.",
-        discussion: "Example:\n  queuepool bench scale --shards 1,2,4,8 --quota 300")
+/// Tells whoever waits what is going on.
+func reportPhase(_ phase: String) { writeToStandardError("\(phase) ...\n") }
 
-    @Option(help: "Numbers of shards, separated by commas.") var shards = "1,2,4,8"
-    @Option(help: "Requests per second and API action of each shard.") var quota = 300
-    @Option(help: "How messages are sent.") var api = BenchOptions.API.sqs
-    @Option(help: "Sending connections.") var connections = 128
-    @Option(help: "Bytes of a message body.") var bodyBytes = 1_024
-    @Option(help: "Message groups.") var groups = 65_536
-    @Option(help: "Length of each measurement.") var seconds = 8.0
-    @Option(help: "Load before each measurement, not counted.") var warmUpSeconds = 3.0
-    @Option(help: "Seed of every random choice.") var seed: UInt64?
-    @Flag(help: "Drain and check every step; takes as long again.") var verify = false
-    @Option(help: "File the report is written to as JSON; - for standard output.") var json: String?
-
-    func run() async throws {
-        try await reportingFailures {
-            var options = ScaleOptions()
-            options.shardCounts = try shards.split(separator: ",", omittingEmptySubsequences: false).map { part in
-                guard let count = Int(part) else {
-                    throw CommandFailure(
-                        "--shards: '\(shards)' is not a list of numbers; allowed: 1...256, separated by commas",
-                        status: ExitStatus.usage)
-                }
-                return count
-            }
-            options.quota = quota
-            options.api = api
-            options.connections = connections
-            options.bodyBytes = bodyBytes
-            options.groups = groups
-            options.seconds = seconds
-            options.warmUpSeconds = warmUpSeconds
-            options.seed = seed
-            options.verify = verify
-            let report = try await measuring { [options] in
-                try runScale(options, version: Queuepool.version, progress: reportPhase)
-            }
-            try show(report.text, json: report.json, file: json)
-            if !report.reachesRatio {
-                throw CommandFailure(
-                    "less than \(ScaleReport.ratioMin) of the quota went through at some number of shards")
-            }
-        }
-    }
-}
-
-private func reportPhase(_ phase: String) { writeToStandardError("\(phase) ...\n") }
-
-/// Runs a measurement, which blocks, on a thread of its own.
-private func measuring<Report: Sendable>(_ body: @escaping @Sendable () throws -> Report) async throws -> Report {
+/// Runs a measurement, which blocks, on a thread of its own. Ctrl-C and SIGTERM end it after it has cleaned up.
+func measuring<Report: Sendable>(_ body: @escaping @Sendable () throws -> Report) async throws -> Report {
+    Interruption.watch()
     do {
         return try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
         }
+    } catch let error where Interruption.isRequested || error is BenchInterrupted {
+        // Servers that got the same Ctrl-C may have left before the run noticed it.
+        throw CommandFailure("interrupted", status: ExitStatus.interrupted)
     } catch let invalid as InvalidBenchOption {
         throw CommandFailure("\(invalid)", status: ExitStatus.usage)
     } catch let failure as BenchFailure {
@@ -182,7 +138,7 @@ private func measuring<Report: Sendable>(_ body: @escaping @Sendable () throws -
 }
 
 /// Prints a report, and writes its JSON where asked for. JSON on standard output goes alone.
-private func show(_ text: String, json: String, file: String?) throws {
+func show(_ text: String, json: String, file: String?) throws {
     print(file == "-" ? json : text, terminator: "")
     guard let file, file != "-" else { return }
     do {

@@ -1,0 +1,109 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import QueuePoolBench
+
+/// Throughput against the number of shards.
+struct BenchScaleCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "scale", abstract: "Measure how messages per second grow with the number of shards.",
+        discussion: """
+            Example:
+              queuepool bench scale --shards 1,2,4,8 --quota 300
+              queuepool bench scale --processes --shards 8 --quota 300 --json result.json
+              queuepool bench scale --endpoint http://127.0.0.1:9324 --pool emails.fifo --quota 300
+            With --processes the shards are queues of servers of their own, with a router over them: what goes through \
+            it at the quota, what batches, requests and latency are below it, and what the router adds to a send. \
+            --endpoint measures the same at a running router, over the pool that it has; it stays as it is, but for \
+            some hundred messages of the last measurement, which nobody receives.
+            """)
+
+    @Option(help: "Numbers of shards, separated by commas; the pool's own with --endpoint. (default: 1,2,4,8)")
+    var shards: String?
+    @Option(help: "Requests per second and API action of each shard; the pool's own with --endpoint, if it has one.")
+    var quota = 300
+    @Flag(help: "Queues of a server a shard and a router over them, each a process.") var processes = false
+    @Option(help: "A running router, http://HOST:PORT, over queues of any service.") var endpoint: String?
+    @Option(help: "Process of that router, whose CPU is read.") var serverPID: Int?
+    @Option(help: "The pool of a running router. (default: bench.fifo)") var pool: String?
+    @Option(help: "How messages are sent; rest unless set with --processes or --endpoint, otherwise sqs.")
+    var api: BenchOptions.API?
+    @Option(help: "Sending connections; a shard with --processes or --endpoint.") var connections = 128
+    @Option(help: "Bytes of a message body.") var bodyBytes = 1_024
+    @Option(help: "Message groups.") var groups = 65_536
+    @Option(help: "Length of each measurement.") var seconds = 8.0
+    @Option(help: "Load before each measurement, not counted.") var warmUpSeconds = 3.0
+    @Option(help: "Pairs of single sends that the router's latency is read from.") var latencyPairs = 250
+    @Option(help: "Seed of every random choice.") var seed: UInt64?
+    @Flag(help: "Drain and check every step; takes as long again. Always so with --processes or --endpoint.")
+    var verify = false
+    @Option(help: "Where data directories are made (default: TMPDIR or /tmp).") var dataDirParent: String?
+    @Option(help: "File the report is written to as JSON; - for standard output.") var json: String?
+
+    private var isOverQueues: Bool { processes || endpoint != nil }
+
+    func validate() throws {
+        if processes, endpoint != nil { throw ValidationError("--processes and --endpoint exclude each other.") }
+        if endpoint != nil, shards != nil { throw ValidationError("--shards: with --endpoint the pool has its own.") }
+        if endpoint == nil, pool != nil { throw ValidationError("--pool: only with --endpoint.") }
+        if endpoint == nil, serverPID != nil { throw ValidationError("--server-pid: only with --endpoint.") }
+    }
+
+    func run() async throws {
+        try await reportingFailures { isOverQueues ? try await runOverQueues() : try await runEmbedded() }
+    }
+
+    private func runEmbedded() async throws {
+        let options = try scaleOptions()
+        let report = try await measuring {
+            try runScale(options, version: Queuepool.version, progress: reportPhase)
+        }
+        try show(report.text, json: report.json, file: json)
+        if !report.reachesRatio { throw BenchScaleCommand.belowRatio }
+    }
+
+    private func runOverQueues() async throws {
+        var options = ProcessScaleOptions()
+        options.scale = try scaleOptions()
+        options.endpoint = endpoint
+        options.serverPID = serverPID
+        options.pool = pool ?? options.pool
+        options.latencyPairs = latencyPairs
+        let report = try await measuring { [options] in
+            try runProcessScale(options, version: Queuepool.version, progress: reportPhase)
+        }
+        try show(report.text, json: report.json, file: json)
+        if !report.holds { throw CommandFailure("the checks found violations, or a process ended badly") }
+        if !report.reachesRatio { throw BenchScaleCommand.belowRatio }
+    }
+
+    private static let belowRatio = CommandFailure(
+        "less than \(ScaleReport.ratioMin) of the quota went through at some number of shards")
+
+    private func scaleOptions() throws -> ScaleOptions {
+        var options = ScaleOptions()
+        if let shards {
+            options.shardCounts = try shards.split(separator: ",", omittingEmptySubsequences: false).map { part in
+                guard let count = Int(part) else {
+                    throw CommandFailure(
+                        "--shards: '\(shards)' is not a list of numbers; allowed: 1...256, separated by commas",
+                        status: ExitStatus.usage)
+                }
+                return count
+            }
+        }
+        options.quota = quota
+        options.api = api ?? (isOverQueues ? .rest : .sqs)
+        options.connections = connections
+        options.bodyBytes = bodyBytes
+        options.groups = groups
+        options.seconds = seconds
+        options.warmUpSeconds = warmUpSeconds
+        options.seed = seed
+        options.verify = verify
+        options.dataDirectoryParent = dataDirParent
+        return options
+    }
+}
