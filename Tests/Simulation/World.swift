@@ -99,6 +99,7 @@ final class World: @unchecked Sendable {
 
     private func makeService() -> SimulatedService {
         let service = SimulatedService(time, seed: random.next())
+        service.quota = plan.quota.map { $0 * plan.routerCount }
         service.onBroken = { [unowned self] in checker.broke($0, message: $1, now: time.now, $2) }
         for entry in plan.definition.topology.shards {
             service.add(entry.name, plan.attributes).onDeleted = { [unowned self] in deleted($0) }

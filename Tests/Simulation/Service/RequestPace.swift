@@ -6,7 +6,7 @@ import DequeModule
 import QueuePoolCore
 import QueuePoolSQS
 
-// How fast one process asks one queue: within its quota, and not again and again while the queue fails.
+// How fast one process asks one queue: near the quota that the queue has, and not again and again while it fails.
 
 /// The requests of one life of a router to one queue.
 struct RequestPace {
@@ -26,12 +26,14 @@ struct RequestPace {
     mutating func left(_ action: SQSAction, now: Timestamp) -> String? {
         // Changes of visibility that a router makes on its own account are not counted by it.
         guard let quota, action != .changeMessageVisibilityBatch else { return nil }
+        // A process finds the quota by going over it, and no further than to half as much again: the queue throttles then.
+        let rate = Int64(quota) * 3 / 2 + 1
         // The clocks of processes may run faster than this one, and show whole milliseconds.
-        let most = Int64(quota) * 1_050 + 1_000
+        let most = rate * 1_050 + 1_000
         let (left, at) = tokens[action] ?? (most, now)
-        let filled = min(most, left + (now - at) * Int64(quota) * 1_001 / 1_000)
+        let filled = min(most, left + (now - at) * rate * 1_001 / 1_000)
         tokens[action] = (filled - 1_000, now)
-        return filled < 1_000 ? "more requests of \(action) left than \(quota) a second" : nil
+        return filled < 1_000 ? "more requests of \(action) left than \(rate) a second" : nil
     }
 
     /// A send is answered, or not.

@@ -25,7 +25,7 @@ final class SimulatedCaller: AWSCaller, @unchecked Sendable {
         self.service = service
         self.place = place
         random = SplitMix64(seed: seed)
-        pace = Pace(quota: plan.quota, service)
+        pace = Pace(quota: service.quota, service)
         receiveSlownessMax = max(0, Int64(plan.visibilitySeconds) * 125 - 250)
         longestWay = plan.longestWay
     }

@@ -51,6 +51,14 @@ final class SimulatedService: @unchecked Sendable {
     private var waiters: [[Waiter]] = []
     private var random: SplitMix64
     var ledger = SendLedger()
+    /// Requests a second of each action that a queue carries out; `nil` is no limit.
+    var quota: Int?
+    private var buckets: [QuotaKey: TokenBucket] = [:]
+
+    private struct QuotaKey: Hashable {
+        let place: Int
+        let action: SQSAction
+    }
     /// Messages that are stored otherwise than they were sent. A few: each holds its group up for minutes.
     private(set) var damaged: Set<Int> = []
     private static let damagedMax = 2
@@ -84,10 +92,18 @@ final class SimulatedService: @unchecked Sendable {
             if !random.chance(self.weather[place].lostAnswers) { reply(response) }
         }
         if random.chance(weather.throttled) { return reply(SimulatedService.refusal(400, "RequestThrottled")) }
+        if isOverQuota(request, place) { return reply(SimulatedService.refusal(400, "RequestThrottled")) }
         if random.chance(weather.unavailable) { return reply(SimulatedService.refusal(503, "ServiceUnavailable")) }
         guard random.chance(weather.internalFailure) else { return perform(request, place, host, life, reply) }
         if random.chance(50) { perform(request, place, host, life) { _ in } }
         reply(SimulatedService.refusal(500, "InternalFailure"))
+    }
+
+    private func isOverQuota(_ request: AWSRequest, _ place: Int) -> Bool {
+        guard let quota, let action = SimulatedService.action(of: request) else { return false }
+        let now = time.now
+        let key = QuotaKey(place: place, action: action)
+        return buckets[key, default: TokenBucket(rate: quota, now: now)].take(now: now) != nil
     }
 
     static func action(of request: AWSRequest) -> SQSAction? {
