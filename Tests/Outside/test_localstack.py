@@ -23,7 +23,7 @@ PYTHON = Path(os.environ.get("LOCALSTACK_PYTHON", ROOT / ".build/localstack/bin/
 REGION = "us-east-1"
 
 pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="no LocalStack: it needs Python 3.12 or later; infra/test makes its venv")
+    not PYTHON.exists(), reason="no LocalStack: it needs Python 3.13; infra/test makes its venv")
 
 
 @pytest.fixture(scope="session")
