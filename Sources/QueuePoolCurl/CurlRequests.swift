@@ -13,6 +13,9 @@ package struct HTTPRequest: Sendable {
     package var lane: CurlLane
     /// Bytes of the answer's body beyond which it fails.
     package var answerBytesMax: Int
+    /// Asked just before the request is written to its connection; if it says no, nothing is, and the request is cancelled.
+    /// Called on the engine's thread, so it must be short.
+    package var mayBegin: (@Sendable () -> Bool)?
 
     package init(
         method: String, url: String, headers: [(name: String, value: String)] = [], body: [UInt8] = [],

@@ -17,6 +17,8 @@ final class CurlTransfer {
     private(set) var answer: [UInt8] = []
     private(set) var headers: [(name: String, value: String)] = []
     private var isTooLarge = false
+    private var mayBegin: (@Sendable () -> Bool)?
+    private var isNotBegun = false
 
     private init?(_ lane: CurlLane, timeoutMilliseconds: Int, answerBytesMax: Int = 1 << 20) {
         guard let easy = curl_easy_init() else { return nil }
@@ -91,12 +93,25 @@ final class CurlTransfer {
         queuepool_curl_set_callback(easy, CURLOPT_HEADERFUNCTION) { bytes, size, count, context in
             CurlTransfer.from(context)?.takeHeader(bytes, size * count) ?? 0
         }
-        queuepool_curl_set_pointer(easy, CURLOPT_HEADERDATA, Unmanaged.passUnretained(transfer).toOpaque())
+        let context = Unmanaged.passUnretained(transfer).toOpaque()
+        queuepool_curl_set_pointer(easy, CURLOPT_HEADERDATA, context)
+        if let mayBegin = request.mayBegin {
+            transfer.mayBegin = mayBegin
+            queuepool_curl_set_ready(easy) { context, _, _, _, _ in
+                CurlTransfer.from(context)?.begins() == true ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
+            }
+            queuepool_curl_set_pointer(easy, CURLOPT_PREREQDATA, context)
+        }
         return transfer
     }
 
     /// What would end a line of the protocol and begin another.
     static func breaksLine(_ text: String) -> Bool { text.utf8.contains { $0 == 0 || $0 == 10 || $0 == 13 } }
+
+    private func begins() -> Bool {
+        isNotBegun = mayBegin?() == false
+        return !isNotBegun
+    }
 
     // MARK: - Bytes
 
@@ -127,6 +142,7 @@ final class CurlTransfer {
         var status = 0
         queuepool_curl_get_long(easy, CURLINFO_RESPONSE_CODE, &status)
         if code == CURLE_OK { return .success(HTTPResponse(status: status, headers: headers, body: answer)) }
+        if isNotBegun { return .failure(failure(.cancelled)) }
         if isTooLarge { return .failure(failure(.answerTooLarge(limit: answerBytesMax))) }
         return .failure(failure(CurlTransfer.error(code, status: status)))
     }

@@ -96,8 +96,7 @@ final class MailLink {
         // Without this, libcurl writes to standard output.
         queuepool_curl_set_callback(easy, CURLOPT_WRITEFUNCTION) { _, size, count, _ in size * count }
         queuepool_curl_set_ready(easy) { context, _, _, _, _ in
-            MailAttempt.from(context)?.isReady()
-            return CURL_PREREQFUNC_OK
+            MailAttempt.from(context)?.isReady() == true ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
         }
         queuepool_curl_set_pointer(easy, CURLOPT_PREREQDATA, context)
         queuepool_curl_set_progress(easy) { context, _, _, _, _ in
@@ -114,6 +113,9 @@ private final class MailAttempt {
     /// Why it was given up from here.
     private(set) var fault: CurlError?
     private let payload: [UInt8]
+    private let mayBegin: (@Sendable () -> Bool)?
+    /// It was not let begin, and the server has nothing of the mail.
+    private var isNotBegun = false
     private var offset = 0
     private let limits: MailLimits
     private let stop: () -> CurlError?
@@ -128,6 +130,7 @@ private final class MailAttempt {
         movedAt = now()
         conversation = MailConversation(recipientCount: mail.recipients.count)
         payload = mail.payload
+        mayBegin = mail.mayBegin
         self.limits = limits
         self.stop = stop
     }
@@ -136,11 +139,22 @@ private final class MailAttempt {
         context.map { Unmanaged<MailAttempt>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    func result(_ error: CurlError?) -> MailResult { conversation.result(error) }
+    func result(_ error: CurlError?) -> MailResult {
+        isNotBegun ? .unavailable(.cancelled) : conversation.result(error)
+    }
 
-    func isReady() {
+    /// - Returns: whether MAIL may go out.
+    func isReady() -> Bool {
         conversation.isReady()
         movedAt = now()
+        return begins()
+    }
+
+    private func begins() -> Bool {
+        guard mayBegin?() == false else { return true }
+        isNotBegun = true
+        fault = .cancelled
+        return false
     }
 
     func take(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) {
@@ -151,6 +165,8 @@ private final class MailAttempt {
 
     func give(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
         guard let bytes else { return 0 }
+        // Without the dot at its end, a mail is none.
+        if offset == 0, !begins() { return Int(CURL_READFUNC_ABORT) }
         let amount = min(count, payload.count - offset)
         payload.withUnsafeBytes { all in
             UnsafeMutableRawBufferPointer(start: bytes, count: amount)

@@ -14,6 +14,9 @@ package struct MailTransfer: Sendable {
     package var recipients: [String]
     /// The mail with lines ending in CR LF; dots are stuffed on the way.
     package var payload: [UInt8]
+    /// Asked before MAIL, and just before the mail itself goes out; if it says no, the server gets no mail, and this one is
+    /// cancelled. Called on a thread that waits for it.
+    package var mayBegin: (@Sendable () -> Bool)?
 
     /// A mail from `from` to all `recipients`.
     package init(

@@ -85,6 +85,24 @@ import Testing
         }
     }
 
+    @Test func `writes nothing of a request that may not begin any more, on no connection`() async throws {
+        let server = try #require(AnsweringServer(answer: Self.answer))
+        let engine = CurlEngine()
+        defer {
+            engine.shutdown()
+            server.close()
+        }
+        for count in 0..<3 {
+            var request = HTTPRequest(
+                method: "POST", url: "http://127.0.0.1:\(server.port)/", body: Array("body".utf8))
+            request.mayBegin = { false }
+            #expect(await engine.outcome(request).failure == CurlFailure(error: .cancelled, wasSent: false))
+            #expect(server.requests.count == count)
+            request.mayBegin = { true }
+            #expect(try await engine.perform(request).status == 429)
+        }
+    }
+
     @Test func `takes nothing once it is shut down`() async {
         let engine = CurlEngine()
         engine.shutdown()
@@ -93,4 +111,8 @@ import Testing
             try await engine.perform(HTTPRequest(method: "GET", url: "http://127.0.0.1:1/"))
         }
     }
+}
+
+extension Result {
+    fileprivate var failure: Failure? { if case .failure(let error) = self { error } else { nil } }
 }

@@ -150,6 +150,24 @@ import Testing
         #expect(await first.value == result)
     }
 
+    @Test func `sends no mail that may not begin any more, neither before MAIL nor after DATA`() async throws {
+        let server = try #require(MailServer { word, _ in MailServer.usual(word) })
+        defer { server.close() }
+        let engine = MailEngine(threadsMax: 1, idleSeconds: 600)
+        for _ in 0..<2 {
+            var mail = Self.mail(server)
+            mail.mayBegin = { false }
+            #expect(await engine.send(mail) == .unavailable(.cancelled))
+        }
+        #expect(!server.seen.lines.contains { $0.hasPrefix("MAIL") })
+        var mail = Self.mail(server)
+        mail.mayBegin = { !server.seen.lines.contains("DATA") }
+        #expect(await engine.send(mail) == .unavailable(.cancelled))
+        #expect(server.seen.lines.contains("DATA"))
+        #expect(await engine.send(Self.mail(server)) == .taken(codes: [250]))
+        #expect(server.seen.lines.count { $0 == "." } == 1, "that of the last alone")
+    }
+
     @Test func `gives up what is under way when it is shut down, and takes nothing more`() async throws {
         let server = try #require(MailServer { said, _ in said == "DOT" ? nil : MailServer.usual(said) })
         defer { server.close() }
