@@ -96,7 +96,8 @@ struct EffectPerformer: Sendable {
         }
         metrics.deliveryBegan(target: target, attempt: attempt)
         let began = clock.now()
-        let outcome = await targets[target].deliver(message, attempt: attempt)
+        let outcome = await targets[target].deliver(
+            message, attempt: attempt, mayBegin: { [ownership] in ownership?.mayDeliver(message.shard) != false })
         metrics.deliveryEnded(target: target, outcome, after: .milliseconds(clock.now() - began))
         if outcome != .delivered {
             logger.notice(
@@ -213,6 +214,7 @@ struct EffectPerformer: Sendable {
         case .refused(let errorClass): "refused " + errorClass
         case .unavailable(let errorClass): "unavailable " + errorClass
         case .unknown(let errorClass): "unknown " + errorClass
+        case .cancelled: "cancelled"
         case .ended(let errorClass): "ended " + errorClass
         case .partial(let partial):
             "partial \(partial.errorClass) refused=\(partial.refused.count) deferred=\(partial.deferred.count)"

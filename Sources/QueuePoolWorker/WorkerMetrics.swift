@@ -13,7 +13,7 @@ import Synchronization
 package final class WorkerMetrics: Sendable {
     /// What may become of a delivery.
     enum Outcome: Int, CaseIterable, Sendable {
-        case delivered, failed, refused, unavailable, unknown, partial, ended
+        case delivered, failed, refused, unavailable, unknown, partial, cancelled, ended
 
         /// The label's value.
         var text: String { "\(self)" }
@@ -70,6 +70,12 @@ package final class WorkerMetrics: Sendable {
             state.counts.shards = shards.map { Shard(name: $0) }
             state.work = (desk, health, ownership)
         }
+    }
+
+    /// The worker knows more shards.
+    /// - Parameter shards: all that it knows, those of before first.
+    func grow(to shards: [String]) {
+        change { counts in counts.shards += shards.dropFirst(counts.shards.count).map { Shard(name: $0) } }
     }
 
     // MARK: - Counting
@@ -178,6 +184,7 @@ extension WorkerMetrics.Outcome {
             case .unavailable: .unavailable
             case .unknown: .unknown
             case .partial: .partial
+            case .cancelled: .cancelled
             case .ended: .ended
             }
     }

@@ -49,6 +49,28 @@ import Testing
         }
     }
 
+    @Test func `says nothing of its target either when it was begun and broken off`() {
+        let stage = SchedulerStage(maxAttempts: 1) { $0.retryMilliseconds = 0 }
+        stage.receive("a-1")
+        for _ in 0..<10 {
+            #expect(stage.told() == ["deliver a-1 1"])
+            stage.end("a-1", .cancelled)
+            #expect(stage.told() == [], "it waits for the next tick")
+            stage.wait(100)
+        }
+    }
+
+    @Test func `and was broken off is given back when its shard is given away`() {
+        let stage = SchedulerStage(targets: 2)
+        stage.receive("a-1", "a-2", "b-1")
+        _ = stage.told()
+        stage.drain(0)
+        stage.receiveFailed()
+        stage.end("a-1", .cancelled)
+        stage.end("b-1", .cancelled)
+        #expect(stage.told() == ["cancel receives of 0", "release a-2", "release a-1", "release b-1", "drained 0"])
+    }
+
     @Test func `gives its place to another if it was a probe`() throws {
         let stage = SchedulerStage()
         stage.receive("a-1", "b-1", "c-1")

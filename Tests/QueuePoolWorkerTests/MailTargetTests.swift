@@ -50,4 +50,10 @@ import Testing
     ) {
         #expect(MailTarget.outcome(result, [1, 4, 7]) == outcome)
     }
+
+    @Test func `that was stopped says nothing of the target, unless the mail may have arrived`() {
+        #expect(MailTarget.outcome(.unavailable(.cancelled), [0]) == .cancelled)
+        #expect(MailTarget.outcome(.unavailable(.closed), [0]) == .cancelled)
+        #expect(MailTarget.outcome(.unknown(.cancelled), [0]) == .unknown(errorClass: "stopped"))
+    }
 }

@@ -15,15 +15,16 @@ import Testing
         let stage = MetricsStage(outcomes: [
             .failed(errorClass: "http-503"), .delivered, .refused(errorClass: "http-400"),
             .unavailable(errorClass: "refused"), .unknown(errorClass: "timeout"), .ended(errorClass: "closed"),
+            .cancelled,
             .partial(PartialDelivery(refused: [0], deferred: [], errorClass: "smtp-550")),
         ])
-        for attempt in 1...7 { await stage.deliver(attempt: attempt) }
-        for outcome in ["delivered", "failed", "refused", "unavailable", "unknown", "partial", "ended"] {
+        for attempt in 1...8 { await stage.deliver(attempt: attempt) }
+        for outcome in ["delivered", "failed", "refused", "unavailable", "unknown", "partial", "cancelled", "ended"] {
             #expect(stage.value("deliveries_total", #"target="stdout:",outcome="\#(outcome)""#) == "1", "\(outcome)")
         }
-        #expect(stage.value("retries_total", #"target="stdout:""#) == "6")
+        #expect(stage.value("retries_total", #"target="stdout:""#) == "7")
         #expect(stage.value("deliveries_under_way", #"target="stdout:""#) == "0")
-        #expect(stage.value("handler_seconds_count", #"target="stdout:""#) == "7")
+        #expect(stage.value("handler_seconds_count", #"target="stdout:""#) == "8")
         #expect(stage.value("target_up", #"target="stdout:""#) == "0", "it ended")
     }
 

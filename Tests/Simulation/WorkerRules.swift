@@ -113,7 +113,7 @@ struct WorkerRules {
                 silence.isProbing = false
             }
             silences[place] = silence
-        case .ended: break
+        case .cancelled, .ended: break
         }
         let known = Known(life: life, text: message.id)
         switch outcome {
@@ -123,7 +123,7 @@ struct WorkerRules {
             tries[number, default: 0] += 1
         case .failed: tries[number, default: 0] += 1
         case .refused: refused.insert(number)
-        case .unavailable, .ended, .partial: break
+        case .unavailable, .cancelled, .ended, .partial: break
         }
     }
 

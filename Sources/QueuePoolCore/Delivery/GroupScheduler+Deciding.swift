@@ -84,6 +84,7 @@ extension GroupScheduler {
             if breakers[target].failed(now: now, jitter: chance) {
                 effects.append(.targetFails(target, errorClass: errorClass))
             }
+        case .cancelled: break
         case .ended(let errorClass):
             breakers[target].cancelled(now: now)
             effects.append(.targetEnded(target, errorClass: errorClass))

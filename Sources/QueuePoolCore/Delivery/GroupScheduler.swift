@@ -118,6 +118,8 @@ package struct GroupScheduler: Sendable {
     package mutating func attempted(
         _ message: WorkMessage, target: Int, _ outcome: DeliveryOutcome, now: Timestamp
     ) -> [Effect] {
+        // What we broke off ourselves is as if it had not begun.
+        if outcome == .cancelled { return notBegun(message, target: target, now: now) }
         delivering -= 1
         var effects: [Effect] = []
         judge(target, outcome, now, &effects)
@@ -126,7 +128,7 @@ package struct GroupScheduler: Sendable {
         else { return effects + go(now) }
         switch outcome {
         case .delivered, .refused, .partial: shards[key.shard].recent.add(now, window: prefetchMilliseconds)
-        case .failed, .unavailable, .unknown, .ended: break
+        case .failed, .unavailable, .unknown, .cancelled, .ended: break
         }
         if line.isHeadGone {
             if outcome == .delivered { deliveredCount += 1 }
@@ -146,7 +148,7 @@ package struct GroupScheduler: Sendable {
             lines[key]?.head.noteFailure(errorClass, retryAfter)
             tryNextTarget(key, after: target, now, &effects)
         case .unavailable where Mutation.unreachedIsDelivery.isOn: settle(key, now, &effects)
-        case .unavailable, .ended:
+        case .unavailable, .cancelled, .ended:
             tryNextTarget(key, after: target, now, &effects)
         case .unknown(let errorClass):
             if !Mutation.targetPinForgotten.isOn { lines[key]?.head.pinnedTarget = target }
@@ -169,8 +171,8 @@ package struct GroupScheduler: Sendable {
         return effects + go(now)
     }
 
-    /// A delivery that was to begin did not: the driver found that the shard may be somebody else's, say. Nothing was handed
-    /// over, so that it spends nothing and says nothing of the target.
+    /// A delivery that was to begin did not, or was broken off by ourselves: the shard may be somebody else's, say. It spends
+    /// nothing and says nothing of the target.
     package mutating func notBegun(_ message: WorkMessage, target: Int, now: Timestamp) -> [Effect] {
         delivering -= 1
         breakers[target].notBegun(message.id, now: now)

@@ -55,6 +55,8 @@ package enum DeliveryOutcome: Hashable, Sendable {
     /// The message was handed over, wholly or in part, and no answer came: it may have arrived. It is tried again at the
     /// same target under the same idempotency key, and at no other.
     case unknown(errorClass: String)
+    /// We broke it off, because the worker stops or its shard is another's: that says nothing of target or message.
+    case cancelled
     /// The target is gone for good (a closed pipe): the worker ends.
     case ended(errorClass: String)
     /// A mail that some of its recipients got, or were refused for good, and others did not.

@@ -54,7 +54,7 @@ final class HandlerTarget: DeliveryTarget {
         } catch  where Task.isCancelled {
             // It may have arrived or not, and whoever has the message next delivers it again. There is no other target that
             // could get it meanwhile, so that nothing must be remembered; and the message is not to blame.
-            return .unavailable(errorClass: "cancelled")
+            return .cancelled
         } catch {
             return .failed(errorClass: ErrorClass.of(error))
         }

@@ -11,6 +11,20 @@ package protocol DeliveryTarget: Sendable {
     /// What kind of target it is, for logs.
     var kind: String { get }
     func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome
+    /// - Parameter mayBegin: to be asked as late as a target can before it hands the message over: the process may have
+    ///   stood still since the delivery was decided. If it says no, the outcome is `cancelled`.
+    func deliver(
+        _ message: WorkMessage, attempt: Int, mayBegin: @escaping @Sendable () -> Bool
+    ) async -> DeliveryOutcome
+}
+
+extension DeliveryTarget {
+    /// For targets that hand a message over at once.
+    package func deliver(
+        _ message: WorkMessage, attempt: Int, mayBegin: @escaping @Sendable () -> Bool
+    ) async -> DeliveryOutcome {
+        await deliver(message, attempt: attempt)
+    }
 }
 
 /// Why a text names no target.

@@ -23,13 +23,20 @@ struct MailTarget: DeliveryTarget {
     var kind: String { "smtp" }
 
     func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome {
+        await deliver(message, attempt: attempt, mayBegin: { true })
+    }
+
+    func deliver(
+        _ message: WorkMessage, attempt: Int, mayBegin: @escaping @Sendable () -> Bool
+    ) async -> DeliveryOutcome {
         guard let email = MailTarget.email(message) else { return .refused(errorClass: "not-an-email") }
         let recipients = email.recipients
         let places = MailTarget.places(message, count: recipients.count)
-        let mail = MailTransfer(
+        var mail = MailTransfer(
             url: url, user: user, password: password, requiresTLS: requiresTLS, from: email.from.address,
             recipients: places.map { recipients[$0] },
             payload: email.rendered(messageID: message.id, date: MailTarget.date()))
+        mail.mayBegin = mayBegin
         return MailTarget.outcome(await engine.send(mail), places)
     }
 
@@ -61,6 +68,7 @@ struct MailTarget: DeliveryTarget {
                     refused: refused.map(\.0), deferred: deferred.map(\.0), errorClass: "smtp-\(first.1)"))
         case .rejected(let code):
             return code >= 500 ? .refused(errorClass: "smtp-\(code)") : .failed(errorClass: "smtp-\(code)")
+        case .unavailable(.cancelled), .unavailable(.closed): return .cancelled
         case .unavailable(let error): return .unavailable(errorClass: errorClass(error))
         case .unknown(let error): return .unknown(errorClass: errorClass(error))
         case .invalid: return .refused(errorClass: "invalid-request")

@@ -13,11 +13,17 @@ struct WebhookTarget: DeliveryTarget {
     var kind: String { "http" }
 
     func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome {
+        await deliver(message, attempt: attempt, mayBegin: { true })
+    }
+
+    func deliver(
+        _ message: WorkMessage, attempt: Int, mayBegin: @escaping @Sendable () -> Bool
+    ) async -> DeliveryOutcome {
         let type =
             message.attributes.first { $0.name == "Content-Type" && !$0.isBinary }
             .map { String(decoding: $0.value, as: UTF8.self) } ?? "text/plain; charset=utf-8"
         // A header that came in as an attribute must not bring another one along.
-        let request = HTTPRequest(
+        var request = HTTPRequest(
             method: "POST", url: url,
             headers: [
                 ("Content-Type", String(type.unicodeScalars.filter { (32..<127).contains($0.value) })),
@@ -25,6 +31,7 @@ struct WebhookTarget: DeliveryTarget {
                 ("X-Queuepool-Message-Id", message.id), ("X-Queuepool-Group", message.group),
                 ("X-Queuepool-Attempt", String(attempt)),
             ], body: message.body, timeoutMilliseconds: 30_000, lane: .deliveries)
+        request.mayBegin = mayBegin
         switch await engine.outcome(request) {
         case .success(let response): return WebhookTarget.outcome(response)
         case .failure(let failure): return WebhookTarget.outcome(failure)
@@ -35,7 +42,11 @@ struct WebhookTarget: DeliveryTarget {
     static func outcome(_ failure: CurlFailure) -> DeliveryOutcome {
         let errorClass = MailTarget.errorClass(failure.error)
         if failure.error == .invalid { return .refused(errorClass: errorClass) }
-        return failure.wasSent ? .unknown(errorClass: errorClass) : .unavailable(errorClass: errorClass)
+        if failure.wasSent { return .unknown(errorClass: errorClass) }
+        switch failure.error {
+        case .cancelled, .closed: return .cancelled
+        default: return .unavailable(errorClass: errorClass)
+        }
     }
 
     private static func outcome(_ response: HTTPResponse) -> DeliveryOutcome {
