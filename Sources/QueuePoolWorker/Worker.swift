@@ -150,6 +150,7 @@ public struct Worker: Service {
         await withDiscardingTaskGroup { releases in
             await withDiscardingTaskGroup { group in
                 group.addTask { await tick(desk, performer.ownership, stopping) }
+                if let following = following(performer) { group.addTask { await following.run() } }
                 loop: while true {
                     for effect in await mailbox.next() {
                         switch effect {
@@ -188,6 +189,15 @@ public struct Worker: Service {
         }
         patience?.cancel()
         return endedTarget
+    }
+
+    /// `nil` for a worker whose shards were named.
+    private func following(_ performer: EffectPerformer) -> ShardFollowing? {
+        performer.ownership.map { ownership in
+            ShardFollowing(
+                pool: options.pool, queue: source.queue, shards: performer.shards, ownership: ownership,
+                desk: performer.desk, health: performer.health, metrics: metrics, logger: logger, clock: clock)
+        }
     }
 
     private func tick(_ desk: WorkerDesk, _ ownership: ShardOwnership?, _ stopping: Stopping) async {
@@ -229,10 +239,16 @@ public struct Worker: Service {
         var isReported = false
         while stopping.wish == .none {
             do {
-                return try select(of: try await source.queue.shards(ofPool: options.pool))
+                let found = try select(of: try await source.queue.shards(ofPool: options.pool))
+                if options.tuning.shards == nil, let isKeeping = source.isKeepingLeases {
+                    guard await isKeeping(options.pool) else { throw WorkerQueueError.notServed }
+                }
+                return found
             } catch let error as WorkerQueueError {
-                guard error != .noPool else {
-                    throw WorkerFailure.noPool(options.pool, endpoint: source.label)
+                switch error {
+                case .noPool: throw WorkerFailure.noPool(options.pool, endpoint: source.label)
+                case .notServed: throw WorkerFailure.noLeases(endpoint: source.label)
+                case .unreachable, .refused: break
                 }
                 if !isReported {
                     logger.warning(

@@ -118,6 +118,11 @@ final class ShardHealth: Sendable {
     /// - Returns: whether it answered before.
     func failed(_ shard: Int) -> Bool { set(shard, true) }
 
+    /// There are this many shards now; new ones count as answering.
+    func grow(to count: Int) {
+        isFailing.withLock { $0 += repeatElement(false, count: max(0, count - $0.count)) }
+    }
+
     func isUp(_ shard: Int) -> Bool { isFailing.withLock { !$0[shard] } }
 
     private func set(_ shard: Int, _ value: Bool) -> Bool {

@@ -8,6 +8,8 @@ public enum WorkerFailure: Error, Hashable, Sendable, CustomStringConvertible {
     case undeleted(count: Int)
     /// The server answers, and has no such pool.
     case noPool(String, endpoint: String)
+    /// The server answers, and knows nothing of leases: it is an older one, or plain SQS.
+    case noLeases(endpoint: String)
     /// Shards that were asked for and are none of the pool's `count`.
     case noShards([Int], pool: String, count: Int)
     /// A target is gone for good, such as a closed pipe. What was not delivered is still in the pool.
@@ -19,6 +21,9 @@ public enum WorkerFailure: Error, Hashable, Sendable, CustomStringConvertible {
             "\(count) delivered messages could not be deleted; they will be delivered again"
         case .noPool(let pool, let endpoint):
             "the server at \(endpoint) has no pool \(pool); make it with: queuepool pool create \(pool)"
+        case .noLeases(let endpoint):
+            "the server at \(endpoint) keeps no leases, by which workers share the shards of a pool; name the shards of "
+                + "this worker by --shards if the server has the pool, or go straight to its queues by --control"
         case .noShards(let numbers, let pool, let count):
             "the pool \(pool) has \(count) shards, 0 to \(count - 1); --shards names "
                 + numbers.prefix(10).map(String.init).joined(separator: ", ") + (numbers.count > 10 ? ", ..." : "")

@@ -7,12 +7,16 @@
 The scenarios run side by side, each with a pool of its own.
 """
 
+import contextlib
+import http.server
+import json
 import signal
+import threading
 import time
 
 import pytest
 import requests
-from conftest import Server, wait_until
+from conftest import Process, Server, run, wait_until
 from lease_world import TERM, Sender, Workers, figure, left, side_by_side, stand_still, wait_empty
 
 SCENARIOS = {}
@@ -400,3 +404,89 @@ def test_a_worker_whose_pool_is_gone_stops_at_once_and_one_that_waits_takes_the_
         wait_empty(at.url, at.pool)
         workers.assert_each_once_and_in_order(sender.counts)
         assert len(workers.bodies(waits)) == 5
+
+
+@scenario
+def test_a_worker_takes_part_in_shards_that_come_while_it_works(at):
+    """The pool comes again under its name, with more shards."""
+    at.create(2)
+    with at.workers() as workers:
+        workers.start(), workers.start()
+        workers.wait_owned(1, 1)
+        answer = requests.delete(f"{at.url}/v1/pools/{at.pool}", timeout=30)
+        assert answer.status_code in (200, 204), answer.text
+        wait_until(lambda: requests.get(f"{at.url}/v1/pools/{at.pool}", timeout=30).status_code == 404, 20, "its end")
+        at.create(4)
+        workers.wait_owned(2, 2, seconds=2 * TERM)
+        sender = Sender(at.url, at.pool)
+        for _ in range(3):
+            sender.round()
+        wait_empty(at.url, at.pool)
+        workers.assert_each_once_and_in_order(sender.counts)
+        received = sum((requests.get(worker.address + "/metrics", timeout=30).text.splitlines()
+                        for worker in workers.alive), [])
+        shards = {line.split('shard="')[1].split('"')[0] for line in received
+                  if line.startswith("queuepool_worker_received_messages_total{") and not line.endswith(" 0")}
+        assert len(shards) == 4, shards
+        for worker in list(workers.alive):
+            workers.stop(worker)
+        assert at.table()["workers"] == []
+
+
+# Whom no leases can be had from. What it answers to other requests is no matter: none comes.
+
+NO_ROUTE = {"type": "urn:queuepool:problem:no-such-resource", "title": "There is nothing here", "status": 404}
+POOL = {"name": "emails.fifo", "shards": [{"index": 0, "name": "emails-0000.fifo"}]}
+
+
+@contextlib.contextmanager
+def answering(answers):
+    """A server that answers GET by the ends of paths, and 404 to everything else."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            status, document = next((a for end, a in answers.items() if self.path.endswith(end)), (404, NO_ROUTE))
+            body = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def assert_keeps_no_leases(url):
+    done = run("work", "--pool", "emails.fifo", "--endpoint", url, "--deliver", "stdout:", timeout=20, check=78)
+    assert "keeps no leases" in done.stderr and url in done.stderr, done.stderr
+    assert "--shards" in done.stderr and "--control" in done.stderr
+
+
+def test_a_server_that_is_too_old_for_leases_ends_the_worker():
+    with answering({"/v1/pools/emails.fifo": (200, POOL)}) as url:
+        assert_keeps_no_leases(url)
+
+
+def test_an_endpoint_of_plain_sqs_ends_the_worker(moto):
+    assert_keeps_no_leases(moto)
+
+
+def test_a_server_whose_leases_fail_is_asked_again(tmp_path):
+    with answering({"/v1/pools/emails.fifo": (200, POOL), "/leases": (503, {})}) as url:
+        worker = Process(["work", "--pool", "emails.fifo", "--endpoint", url, "--deliver", "stdout:"],
+                         tmp_path / "worker.log")
+        try:
+            wait_until(lambda: "Leases cannot be kept" in worker.text(), 20, "a word about it")
+            assert worker.is_running
+            worker.stop()
+        finally:
+            if worker.is_running:
+                worker.kill9()

@@ -204,6 +204,54 @@ def test_endpoints_that_were_away_hold_no_shard_up(at):
         router.stop()
 
 
+@scenario
+def test_a_worker_takes_part_in_queues_that_come_while_it_works(at):
+    """The pool comes again under its name, with more queues."""
+    far = Server(at.directory / "far", pools=())
+    try:
+        with at.create(f"sqlite:{at.directory}/control.sqlite", far.url, 2) as workers:
+            workers.start(), workers.start()
+            workers.wait_owned(1, 1)
+            run("pool", "delete", at.pool, "--yes", *at.flags, check=0)
+            run("pool", "create", at.pool, "--backend", "sqs", "--shards", 4, *at.flags, check=0)
+            workers.wait_owned(2, 2, seconds=3 * TERM)
+            router = at.server(workers, "router", *at.flags)
+            sender = Sender(router.url, at.pool)
+            for _ in range(3):
+                sender.round()
+            wait_empty_at(far)
+            workers.assert_each_once_and_in_order(sender.counts)
+            for worker in list(workers.alive):
+                workers.stop(worker)
+            router.stop()
+    finally:
+        far.kill9()
+
+
+@scenario
+def test_what_a_poll_of_a_former_owner_brings_is_given_back_at_once(at):
+    """A shard is given away while a poll for it is out; it is older than that of the new owner, and gets what comes."""
+    far = Server(at.directory / "far", pools=())
+    try:
+        with at.create(f"sqlite:{at.directory}/control.sqlite", far.url, 2) as workers:
+            former = workers.start()
+            workers.wait_owned(2)
+            other = workers.start()
+            workers.wait_owned(1, 1)
+            queues = Queues(far.url, at.pool.removesuffix(".fifo"))
+            sent, began = queues.round(0), time.monotonic()
+            wait_until(lambda: len(workers.bodies()) == len(sent), 30, "deliveries")
+            # What is kept for somebody who waits is kept for five seconds.
+            assert time.monotonic() - began < 3
+            assert len(workers.bodies(former)) == len(workers.bodies(other)) == 5
+            wait_empty_at(far)
+            assert sorted(workers.bodies()) == sorted(sent)
+            for worker in list(workers.alive):
+                workers.stop(worker)
+    finally:
+        far.kill9()
+
+
 def test_endpoint_and_control_together_are_refused(tmp_path):
     done = run("work", "--pool", "emails.fifo", "--deliver", "stdout:", "--endpoint", "http://127.0.0.1:9",
                "--control", f"sqlite:{tmp_path}/control.sqlite", check=64)

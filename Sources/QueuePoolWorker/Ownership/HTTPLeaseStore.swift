@@ -31,6 +31,15 @@ package final class HTTPLeaseStore: LeaseStore {
         try HTTPLeaseStore.table(try perform("GET", "/v1/pools/\(pool)/leases").body)
     }
 
+    /// Whether the server has these requests. One that does not answer, or fails, may have them.
+    package func isServed(ofPool pool: String) async -> Bool {
+        let request = HTTPRequest(
+            method: "GET", url: "\(endpoint)/v1/pools/\(pool)/leases",
+            timeoutMilliseconds: HTTPLeaseStore.timeoutMilliseconds, answerBytesMax: HTTPLeaseStore.answerBytesMax)
+        guard case .success(let response) = await engine.outcome(request) else { return true }
+        return response.absence != .request
+    }
+
     /// Reads the answer of `GET /v1/pools/{pool}/leases`.
     static func table(_ body: [UInt8]) throws(LeaseStoreError) -> LeaseTable {
         try read(body) { (json) throws(JSONFault) in
@@ -185,5 +194,23 @@ package final class HTTPLeaseStore: LeaseStore {
         // A worker that cannot be read is not nobody: its shard would be taken from it.
         guard let worker = WorkerID(try json.readString().text) else { throw JSONFault(offset: 0, reason: .wrongKind) }
         return worker
+    }
+}
+
+extension HTTPResponse {
+    /// What a server says that it does not have.
+    enum Absence: Hashable {
+        case pool
+        /// The request itself.
+        case request
+    }
+
+    /// What the server does not have, if it says so. A 404 that is none of ours comes from somebody who knows no pools.
+    var absence: Absence? {
+        switch status {
+        case 404: String(decoding: body, as: UTF8.self).contains(":no-such-pool\"") ? .pool : .request
+        case 405, 501: .request
+        default: nil
+        }
     }
 }

@@ -11,17 +11,27 @@ import Synchronization
 // Which of a pool's shards a worker works on: all that it was given for good, or those of which it has the lease. Shards
 // have a place each in the worker's list; the scheduler knows them by it.
 
-/// The shards that a worker knows, by their places.
-struct ShardList: Sendable {
-    let all: [WorkerShard]
+/// The shards that a worker knows, by their places, which they keep: one that its pool has no more stays in the list.
+final class ShardList: Sendable {
+    private let shards: Mutex<[WorkerShard]>
 
-    init(_ shards: [WorkerShard]) { all = shards }
+    init(_ shards: [WorkerShard]) { self.shards = Mutex(shards) }
 
-    var count: Int { all.count }
+    var all: [WorkerShard] { shards.withLock(\.self) }
 
-    func name(_ place: Int) -> String { all[place].name }
+    var count: Int { shards.withLock(\.count) }
 
-    func place(of index: ShardIndex) -> Int? { all.firstIndex { $0.index == index } }
+    func name(_ place: Int) -> String { shards.withLock { $0[place].name } }
+
+    func place(of index: ShardIndex) -> Int? { shards.withLock { $0.firstIndex { $0.index == index } } }
+
+    /// Adds those that are not known yet.
+    func add(_ found: [WorkerShard]) {
+        shards.withLock { shards in
+            let known = Set(shards.map(\.index))
+            shards += found.filter { !known.contains($0.index) }
+        }
+    }
 }
 
 /// The leases of one worker, and what they mean to its scheduler.
@@ -62,6 +72,9 @@ final class ShardOwnership: Sendable {
 
     /// Begins to take shards.
     func start() { keeper.start() }
+
+    /// The pool has these shards now, each of which has its place in the list.
+    func shardsChanged(_ shards: [ShardIndex]) { keeper.shardsChanged(shards) }
 
     func stop() { keeper.stop() }
 

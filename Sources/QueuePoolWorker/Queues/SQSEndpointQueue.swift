@@ -23,7 +23,7 @@ package struct SQSEndpointQueue: WorkerQueue {
     package func shards(ofPool pool: String) async throws(WorkerQueueError) -> [WorkerShard] {
         let request = HTTPRequest(method: "GET", url: "\(endpoint)/v1/pools/\(pool)", timeoutMilliseconds: 10_000)
         let response = try await perform(request)
-        guard response.status != 404 else { throw .noPool }
+        if let absence = response.absence { throw absence == .pool ? .noPool : .notServed }
         guard response.status == 200 else { throw .refused(code: "HTTP \(response.status)") }
         return try SQSEndpointQueue.parse(response.body) { (json) throws(JSONFault) in
             var shards: [WorkerShard] = []

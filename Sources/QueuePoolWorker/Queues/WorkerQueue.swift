@@ -12,12 +12,15 @@ package enum WorkerQueueError: Error, Hashable, Sendable, CustomStringConvertibl
     case refused(code: String)
     /// There is no such pool.
     case noPool
+    /// Whoever answers there knows nothing of what was asked: an older server, or plain SQS.
+    case notServed
 
     package var description: String {
         switch self {
         case .unreachable(let why): why
         case .refused(let code): "it answers \(code)"
         case .noPool: "there is no such pool"
+        case .notServed: "it knows no such request"
         }
     }
 }

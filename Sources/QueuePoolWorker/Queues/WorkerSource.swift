@@ -13,6 +13,8 @@ package struct WorkerSource: Sendable {
     package let leases: (any LeaseStore)?
     /// What logs and errors call it; without credentials.
     package let label: String
+    /// Asks whether leases of a pool are kept there at all; `nil`: they are. No answer says nothing against it.
+    let isKeepingLeases: (@Sendable (_ pool: String) async -> Bool)?
     /// Its own connections, closed with the worker.
     let leaseEngine: CurlEngine?
 
@@ -21,6 +23,7 @@ package struct WorkerSource: Sendable {
         queue = PoolQueue(registry: registry)
         self.leases = leases
         self.label = label
+        isKeepingLeases = nil
         leaseEngine = nil
     }
 
@@ -29,7 +32,9 @@ package struct WorkerSource: Sendable {
         // Behind the worker's calls a renewal could come too late.
         let leaseEngine = CurlEngine()
         queue = SQSEndpointQueue(engine: engine, endpoint: endpoint, clock: clock)
-        leases = HTTPLeaseStore(engine: leaseEngine, endpoint: endpoint)
+        let store = HTTPLeaseStore(engine: leaseEngine, endpoint: endpoint)
+        leases = store
+        isKeepingLeases = { await store.isServed(ofPool: $0) }
         label = DeliveryURL.label(endpoint)
         self.leaseEngine = leaseEngine
     }
@@ -38,6 +43,7 @@ package struct WorkerSource: Sendable {
         self.queue = queue
         self.leases = leases
         self.label = label
+        isKeepingLeases = nil
         leaseEngine = nil
     }
 }

@@ -116,6 +116,6 @@ func exitStatus(_ failure: WorkerFailure) -> Int32 {
     switch failure {
     case .undeleted: ExitStatus.unavailable
     case .targetEnded: ExitStatus.inputOutput
-    case .noPool, .noShards: ExitStatus.configuration
+    case .noPool, .noLeases, .noShards: ExitStatus.configuration
     }
 }
