@@ -1,0 +1,62 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import CQueuePoolSQLite
+
+extension BodyFile {
+    /// Pages in the log from which on it is copied into the file, and from which on readers are waited for.
+    private static let checkpointPagesMin: Int32 = 1_024
+    private static let checkpointPagesMax: Int32 = 8_192
+
+    /// Gives some unused pages back to the disk, at the next checkpoint.
+    /// - Parameter kept: pages that stay for the next bodies.
+    /// - Returns: whether there are more to give back.
+    func giveBack(pages limit: Int64, keeping kept: Int64) throws(DatabaseError) -> Bool {
+        let unused = try database.integer("PRAGMA freelist_count")
+        let wanted = min(limit, unused - kept)
+        guard wanted > 0 else { return false }
+        try commit { () throws(DatabaseError) in try database.execute("PRAGMA incremental_vacuum(\(wanted))") }
+        hasGivenBack = true
+        return unused - wanted > kept
+    }
+
+    /// Copies the log into the file. A failed write costs nothing but another try later; after a failed flush the file
+    /// takes no more writes.
+    /// - Parameter always: also if it is short.
+    func checkpoint(always: Bool) {
+        let pages = logPages.pointee
+        guard brokenBy == nil, pages > 0, always || pages >= BodyFile.checkpointPagesMin else { return }
+        // A log in which readers always stand would grow for ever; a long one waits for each of them.
+        let mode = pages >= BodyFile.checkpointPagesMax ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE
+        do throws(DatabaseError) {
+            if try BodyFile.checkpoint(database, mode) {
+                logPages.pointee = 0
+                hasGivenBack = false
+            }
+        } catch {
+            if error.isFatal { brokenBy = error }
+        }
+    }
+
+    /// - Returns: whether all of the log was copied.
+    @discardableResult
+    static func checkpoint(_ database: Database, _ mode: Int32) throws(DatabaseError) -> Bool {
+        var inLog: Int32 = 0
+        var copied: Int32 = 0
+        let code = sqlite3_wal_checkpoint_v2(database.handle, nil, mode, &inLog, &copied)
+        // A reader still needs what is in the log.
+        if code & 0xFF == SQLITE_BUSY { return false }
+        guard code == SQLITE_OK else { throw database.error(code, "copy the log into the file") }
+        return inLog == copied
+    }
+}
+
+extension Database {
+    /// The one number that a query gives.
+    func integer(_ query: String) throws(DatabaseError) -> Int64 {
+        let statement = try prepare(query)
+        defer { statement.finalize() }
+        return try statement.next("read a figure") ? statement.integer(0) : 0
+    }
+}
