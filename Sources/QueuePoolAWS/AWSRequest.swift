@@ -17,12 +17,15 @@ package struct AWSRequest: Sendable {
     package var timeoutMilliseconds: Int
     /// Receives are not among the rest: they wait at the service.
     package var isLongPoll: Bool
+    /// Bytes of the answer's body beyond which it fails; `nil`: what the largest answer of a queue takes.
+    package var answerBytesMax: Int?
 
     package init(
         service: String, region: String, method: String = "POST", url: String,
         headers: [(name: String, value: String)] = [], body: [UInt8] = [], timeoutMilliseconds: Int = 10_000,
-        isLongPoll: Bool = false
+        isLongPoll: Bool = false, answerBytesMax: Int? = nil
     ) {
+        self.answerBytesMax = answerBytesMax
         self.isLongPoll = isLongPoll
         self.service = service
         self.region = region
