@@ -41,6 +41,7 @@ final class LoadLoop {
     private var clientCPUAtStart: UInt64 = 0
     private var usageAtStart: ProcessUsage?
     private var shardUsageAtStart: ProcessUsage?
+    private var machineBusyAtStart: UInt64?
     private let epoll: Int32
     private let timer: Int32
     private var timerSetFor = UInt64.max
@@ -154,6 +155,7 @@ final class LoadLoop {
         clientCPUAtStart = ownCPUNanoseconds()
         usageAtStart = plan.serverUsage()
         shardUsageAtStart = plan.shardUsage()
+        machineBusyAtStart = MachineUsage.busyNanoseconds()
     }
 
     private func closeWindow(_ now: UInt64) {
@@ -166,6 +168,9 @@ final class LoadLoop {
         let usage = plan.serverUsage()
         outcome.residentBytes = usage?.residentBytes
         outcome.serverCPUNanoseconds = usage?.cpuNanoseconds(since: usageAtStart)
+        outcome.machineCPUNanoseconds = MachineUsage.busyNanoseconds().flatMap { end in
+            machineBusyAtStart.map { end - min($0, end) }
+        }
         outcome.shardCPUNanoseconds = plan.shardUsage()?.cpuNanoseconds(since: shardUsageAtStart)
     }
 

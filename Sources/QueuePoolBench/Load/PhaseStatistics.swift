@@ -51,6 +51,8 @@ struct PhaseOutcome {
     var serverCPUNanoseconds: UInt64?
     /// Of servers behind the one that is sent to.
     var shardCPUNanoseconds: UInt64?
+    /// Of everything that ran on the machine.
+    var machineCPUNanoseconds: UInt64?
     var residentBytes: Int?
     /// Arrivals that were due in the window and had not started at its end.
     var lateArrivals = 0

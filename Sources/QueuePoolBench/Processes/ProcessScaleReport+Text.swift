@@ -75,10 +75,12 @@ extension ProcessScaleReport {
     private func limitLine(_ step: ProcessScaleStep) -> String {
         let phase = step.full.phase
         let used = (phase.serverCores ?? 0) + (phase.shardCores ?? 0) + phase.clientCores
+        let busy = phase.machineCores ?? used
         let reason =
-            used > 0.85 * Double(machine.cores)
+            busy > 0.85 * Double(machine.cores)
             ? "the processors were the limit, not the quota" : "the processors were not the limit"
-        return "\(step.shards) shards: \(decimal(used, places: 2)) of \(machine.cores) cores used: \(reason)"
+        return "\(step.shards) shards: \(decimal(used, places: 2)) of \(machine.cores) cores used by the run, "
+            + "\(decimal(busy, places: 2)) busy in all: \(reason)"
     }
 
     private func cores(_ phase: PhaseReport) -> String {

@@ -81,7 +81,7 @@ extension PhaseReport {
             ("shardServersCPUMicrosecondsPerMessage", .optional(shardCPUPerMessage)),
             ("shardServersCores", .optional(shardCores)),
             ("clientCPUMicrosecondsPerMessage", .number(clientCPUPerMessage)),
-            ("clientCores", .number(clientCores)),
+            ("clientCores", .number(clientCores)), ("machineCores", .optional(machineCores)),
             ("serverResidentBytes", .optional(residentBytes)),
         ])
     }

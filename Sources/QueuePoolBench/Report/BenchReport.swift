@@ -58,6 +58,8 @@ package struct PhaseReport: Hashable, Sendable {
     package let shardCores: Double?
     package let clientCPUPerMessage: Double
     package let clientCores: Double
+    /// Cores busy with anything on the machine, other programs too.
+    package let machineCores: Double?
     /// The server's memory at the end of the window.
     package let residentBytes: Int?
 
@@ -81,6 +83,7 @@ package struct PhaseReport: Hashable, Sendable {
         shardCores = outcome.shardCPUNanoseconds.map { Double($0) / nanoseconds }
         clientCPUPerMessage = Double(outcome.clientCPUNanoseconds) / 1_000 / messages
         clientCores = Double(outcome.clientCPUNanoseconds) / nanoseconds
+        machineCores = outcome.machineCPUNanoseconds.map { Double($0) / nanoseconds }
         residentBytes = outcome.residentBytes
     }
 }

@@ -52,6 +52,22 @@ struct ProcessUsage: Hashable, Sendable {
     }
 }
 
+enum MachineUsage {
+    /// Nanoseconds that all processors together were busy with anything since the machine started, other programs and
+    /// guests' time taken by the host too; `nil` where `/proc/stat` cannot be read.
+    static func busyNanoseconds() -> UInt64? { SmallFile.read("/proc/stat").flatMap(busyNanoseconds) }
+
+    /// - Parameter stat: the text of `/proc/stat` (proc(5)): user nice system idle iowait irq softirq steal.
+    static func busyNanoseconds(stat: String) -> UInt64? {
+        let fields = stat.prefix { $0 != "\n" }.split(separator: " ")
+        guard fields.first == "cpu", fields.count > 8 else { return nil }
+        let ticks = fields[1...8].compactMap { UInt64($0) }
+        guard ticks.count == 8 else { return nil }
+        let busy = ticks.reduce(0, +) - ticks[3] - ticks[4]
+        return busy * (1_000_000_000 / UInt64(max(1, sysconf(Int32(_SC_CLK_TCK)))))
+    }
+}
+
 enum SmallFile {
     /// The text of a file of at most 64 KiB; `nil` if it cannot be read.
     static func read(_ path: String) -> String? {
