@@ -114,7 +114,7 @@ private func poolShard(_ shard: FaultyEntryShard, _ clock: ManualClock, quota: I
     @Test func `bears a shard that refuses thousands of requests at once`() {
         let shard = FaultyEntryShard(name: "a", clock: clock)
         let limits = BatcherLimits(requestEntriesMax: 10, requestBytesMax: 1 << 20)
-        let sender = ShardSender(shard: shard, limits: limits, quota: nil, clock: clock)
+        let sender = ShardSender(shard: shard, limits: limits, quota: 100_000, clock: clock)
         shard.be(.closed)
         let told = Told()
         sender.send((0..<20_000).map { told.entry(UInt8($0 % 200), group: 1, clock) })
