@@ -63,7 +63,7 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "QueuePoolEmail", dependencies: ["QueuePoolJSON", crypto], swiftSettings: settings),
         // 3. Core's machines on clocks, threads and ports.
-        .target(name: "QueuePoolRuntime", dependencies: ["QueuePoolCore"], swiftSettings: settings),
+        .target(name: "QueuePoolRuntime", dependencies: ["QueuePoolCore", "QueuePoolSQS"], swiftSettings: settings),
         .target(
             name: "QueuePoolSettings",
             dependencies: ["QueuePoolCore", .product(name: "Configuration", package: "swift-configuration")],

@@ -11,7 +11,7 @@ package import QueuePoolCore
 // Items (`pk`, `sk` -> attributes):
 //   POOLS, POOL#emails.fifo -> version, epoch, nextIndex, backend, attributes, createdAt, modifiedAt (milliseconds since
 //       1970), quota?, tags (M), shards (L of M: number, name, weight, queueURL?, region?, endpoint?, roleARN?, account?),
-//       deleting? (1), owner?, slots (B), history (B) as TopologyEncoding packs them, written (the write's own token)
+//       deleting? (1), owner?, bodies?, slots (B), history (B) as TopologyEncoding packs them, written (the write's own token)
 //   POOLS, REVISION -> number, which every write adds one to
 //   DIRECTORIES, DIRECTORY#id -> path, of a server's data directory
 //   POOL#emails.fifo, LEASE#0003 and WORKER#id -> workers' leases and heartbeats, see DynamoDBLeaseStore; `expiresAt`
@@ -165,6 +165,7 @@ enum PoolItem {
         item["quota"] = pool.quota.map { .number($0) }
         item["deleting"] = pool.isDeleting ? .number(1) : nil
         item["owner"] = pool.owner.map { .text($0) }
+        item["bodies"] = pool.bodies.map { .text($0.text) }
         item["tags"] = .map(pool.tags.mapValues { .text($0) })
         item["shards"] = .list(pool.topology.shards.map { shard($0, pool.addresses[$0.index]) })
         item["slots"] = .bytes(TopologyEncoding.encode(slots: pool.topology.slots))
@@ -200,6 +201,10 @@ enum PoolItem {
         definition.modifiedAt = Timestamp(milliseconds: Int64(modifiedAt))
         definition.isDeleting = item["deleting"] == .number(1)
         definition.owner = item["owner"]?.text
+        if let text = item["bodies"]?.text {
+            guard let bodies = PoolBodies(text: text) else { throw .damaged(pool: title) }
+            definition.bodies = bodies
+        }
         return definition
     }
 

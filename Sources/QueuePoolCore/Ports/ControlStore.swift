@@ -58,6 +58,8 @@ package struct PoolDefinition: Hashable, Sendable {
     package var isDeleting = false
     /// The id of the data directory that holds an embedded pool's shards; `nil` if nobody wrote it down, and for others.
     package var owner: String?
+    /// Where bodies lie that are too large for the queues; `nil`: nobody said.
+    package var bodies: PoolBodies?
     /// Writes of this pool so far, as of the read that gave this value; 0 if it was never stored.
     package var version: Int
 

@@ -21,12 +21,15 @@ package struct ReceivedMessage: Sendable {
     package let length: Int
     /// What only a remote queue knows of the message; `nil` for shards of our own.
     package let remote: RemoteFacts?
+    /// Where the body lies that stands here in place of its pointer; whoever deletes the message removes it there too.
+    package let pointer: BodyPointer?
 
     package init(
         handle: ReceiptHandle, messageID: MessageID, receiveCount: Int, firstReceivedAt: Timestamp,
-        storage: [UInt8], offset: Int, length: Int, remote: RemoteFacts? = nil
+        storage: [UInt8], offset: Int, length: Int, remote: RemoteFacts? = nil, pointer: BodyPointer? = nil
     ) {
         self.remote = remote
+        self.pointer = pointer
         self.handle = handle
         self.messageID = messageID
         self.receiveCount = receiveCount

@@ -173,6 +173,9 @@ package final class SQLiteControlStore: ControlStore {
         CREATE TABLE directories (id TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
         """,
         leaseTables,
+        """
+        ALTER TABLE pools ADD COLUMN bodies TEXT;
+        """,
     ]
 
     /// - Returns: the version of the file's schema, which is later than ours if a later program wrote it.
@@ -192,7 +195,7 @@ package final class SQLiteControlStore: ControlStore {
     private static let select =
         """
         SELECT name, epoch, next_index, quota, created_at, modified_at, attributes, slots, history, version, backend,
-            deleting, owner
+            deleting, owner, bodies
         FROM pools
         """
 
@@ -215,7 +218,8 @@ package final class SQLiteControlStore: ControlStore {
             let history = TopologyEncoding.history(row.bytes(8)), let backend = PoolBackend(rawValue: row.text(10)),
             let topology = try? Topology(
                 stored: Epoch(Int(row.integer(1))), shards: shards.map(\.entry), slots: slots, history: history,
-                nextIndex: Int(row.integer(2)))
+                nextIndex: Int(row.integer(2))),
+            let bodies = placeOfBodies(row)
         else { return .failure(.damaged(pool: row.text(0))) }
         let addresses = shards.compactMap { shard in shard.address.map { (shard.entry.index, $0) } }
         var definition = PoolDefinition(
@@ -226,7 +230,13 @@ package final class SQLiteControlStore: ControlStore {
         definition.modifiedAt = Timestamp(milliseconds: row.integer(5))
         definition.isDeleting = row.integer(11) != 0
         definition.owner = row.isNull(12) ? nil : row.text(12)
+        definition.bodies = bodies
         return .success(definition)
+    }
+
+    /// - Returns: `nil` for a text that is no place of bodies: messages that lie there would never come.
+    private static func placeOfBodies(_ row: Statement) -> PoolBodies?? {
+        row.isNull(13) ? .some(nil) : PoolBodies(text: row.text(13)).map { .some($0) }
     }
 
     private static func shards(
@@ -274,7 +284,7 @@ package final class SQLiteControlStore: ControlStore {
     private static func insert(
         _ pool: PoolDefinition, version: Int, _ database: Database
     ) throws(DatabaseError) {
-        let row = try database.prepare("INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        let row = try database.prepare("INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         row.bind(1, pool.name.text)
         row.bind(2, Int64(pool.topology.epoch.number))
         row.bind(3, Int64(pool.topology.nextIndex))
@@ -288,6 +298,7 @@ package final class SQLiteControlStore: ControlStore {
         row.bind(11, pool.backend.rawValue)
         row.bind(12, pool.isDeleting ? 1 : 0)
         if let owner = pool.owner { row.bind(13, owner) } else { row.bindNull(13) }
+        if let bodies = pool.bodies { row.bind(14, bodies.text) } else { row.bindNull(14) }
         try row.run("write a pool")
         let shard = try database.prepare("INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
         for entry in pool.topology.shards {

@@ -9,12 +9,13 @@ extension Pool {
     /// Receives from all shards in turn, or from one, waiting until `deadline` for the first message.
     /// - Parameters:
     ///   - shard: `nil` for the whole pool.
+    ///   - reach: which bodies are put in place of the pointers to them.
     ///   - isAbandoned: whether the caller is gone; messages are not taken for it then.
     /// - Returns: the name of a receiver that waits, for `hub.abandoned`; `nil` for one that does not wait.
     @discardableResult
     package func receive(
         _ command: ReceiveCommand, from shard: PoolShard? = nil, waitSeconds: Int,
-        isAbandoned: @escaping @Sendable () -> Bool,
+        reach: BodyReach = .own, isAbandoned: @escaping @Sendable () -> Bool,
         completion: @escaping @Sendable (ReceiveAnswer) -> Void
     ) -> WaiterID? {
         let deadline = clock.now() + Int64(waitSeconds) * 1_000
@@ -34,7 +35,8 @@ extension Pool {
                     hub.rearm()
                     if let attempt { remember(attempt, answer.contributors) }
                 }
-                completion(answer.failure.map { .failure($0) } ?? .success(answer.messages))
+                if let failure = answer.failure { return completion(.failure(failure)) }
+                expand(answer.messages, reach, in: shard) { completion(.success($0)) }
             }
             let known = ReceiveRound(round, search, watch: watch, clock: clock) { answer in
                 let end = answer.end(of: look)

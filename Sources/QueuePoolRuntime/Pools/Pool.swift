@@ -35,10 +35,14 @@ package final class Pool: Sendable {
         package fileprivate(set) var quota: Int?
         package fileprivate(set) var shards: [PoolShard]
         package fileprivate(set) var leaving: [Leaving] = []
+        /// Where large bodies go.
+        fileprivate(set) var bodyStore: (any BodyStore)?
 
         fileprivate init(
-            _ definition: PoolDefinition, _ attributes: QueueAttributes, _ quota: Int?, _ shards: [PoolShard]
+            _ definition: PoolDefinition, _ attributes: QueueAttributes, _ quota: Int?, _ shards: [PoolShard],
+            _ bodies: BodyOptions?
         ) {
+            bodyStore = bodies?.store(definition)
             self.definition = definition
             self.attributes = attributes
             self.quota = quota
@@ -52,6 +56,7 @@ package final class Pool: Sendable {
     package let name: PoolName
     /// The way of every send.
     package let router: Router
+    let bodyOptions: BodyOptions?
     private let state: Mutex<Snapshot>
     let turn = Atomic(0)
     let clock: any Clock
@@ -63,14 +68,17 @@ package final class Pool: Sendable {
     let closings = DispatchGroup()
 
     /// A pool over open shards.
-    /// - Parameter shards: all those that the topology names.
+    /// - Parameters:
+    ///   - shards: all those that the topology names.
+    ///   - bodies: `nil`: messages are as large as a queue takes them.
     package init(
         definition: PoolDefinition, attributes: QueueAttributes, quota: Int? = nil, shards: [PoolShard],
-        clock: any Clock
+        clock: any Clock, bodies: BodyOptions? = nil
     ) {
         name = definition.name
         router = Router(topology: definition.topology, shards: shards)
-        state = Mutex(Snapshot(definition, attributes, quota, shards))
+        state = Mutex(Snapshot(definition, attributes, quota, shards, bodies))
+        bodyOptions = bodies
         self.clock = clock
         hub = LongPollHub(clock: clock, shards: shards.map(\.index), nextVisibleAt: Pool.visibility(of: shards))
         let hub = self.hub
@@ -100,7 +108,7 @@ package final class Pool: Sendable {
     /// Takes over new attributes or tags, also in the shards.
     package func update(_ definition: PoolDefinition, _ attributes: QueueAttributes) {
         let shards = state.withLock { state in
-            state.definition = definition
+            take(definition, &state)
             state.attributes = attributes
             return state.shards
         }
@@ -127,7 +135,7 @@ package final class Pool: Sendable {
         watch.adopt(shards)
         hub.adopt(shards.map(\.index), nextVisibleAt: Pool.visibility(of: shards))
         state.withLock { state in
-            state.definition = definition
+            take(definition, &state)
             state.attributes = attributes
             state.quota = quota
             state.shards = shards
@@ -142,6 +150,11 @@ package final class Pool: Sendable {
         // What they held before anybody listened woke nobody.
         for shard in shards where !here.contains(ObjectIdentifier(shard)) { hub.wake(shard.index) }
         return gone
+    }
+
+    private func take(_ definition: PoolDefinition, _ state: inout Snapshot) {
+        if state.definition.bodies != definition.bodies { state.bodyStore = bodyOptions?.store(definition) }
+        state.definition = definition
     }
 
     /// Decides whether a shard that left is closed now: when nothing is under way to it any more.
@@ -189,7 +202,7 @@ package final class Pool: Sendable {
     ) {
         var request = SendRequest()
         request.add(message, at: 0) { result, _ in completion(result) }
-        router.send(request)
+        send(request)
     }
 
     /// Sends the messages of one request, answered together in their order.
@@ -205,6 +218,6 @@ package final class Pool: Sendable {
         for (place, message) in messages.enumerated() {
             request.add(message, at: positions?[place] ?? place) { result, _ in gathering.put(result, at: place) }
         }
-        router.send(request)
+        send(request)
     }
 }

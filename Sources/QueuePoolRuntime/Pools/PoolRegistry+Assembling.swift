@@ -16,7 +16,7 @@ extension PoolRegistry {
         let shards = try openShards(of: definition, attributes, except: [:])
         let pool = Pool(
             definition: definition, attributes: attributes, quota: definition.quota ?? options.quota, shards: shards,
-            clock: clock)
+            clock: clock, bodies: options.bodies)
         for shard in shards { connect(shard, to: pool) }
         return pool
     }

@@ -58,6 +58,8 @@ package struct PoolOptions: Sendable {
     package var shardsMax = Defaults.shardsMax
     /// The pools that this process uses, of which it changes none: a deletion is for others to finish. `nil`: it serves all.
     package var only: Set<String>?
+    /// `nil`: pools take no bodies that are larger than a queue takes them.
+    package var bodies: BodyOptions?
 
     package init() {}
 }
