@@ -16,7 +16,7 @@ final class AWSAccess: Sendable {
     let region: String
     private let surroundings: AWSSurroundings
     private let endpoints: AWSEndpoints
-    /// Where roles of shards are taken on: the endpoint that is set for all services is STS's too.
+    /// Where roles are taken on, those of shards and our own: the endpoint that is set for all services is STS's too.
     private let roleEndpoints: AWSEndpoints
     private let chain: CredentialChain
     private let engine: CurlEngine
@@ -59,7 +59,7 @@ final class AWSAccess: Sendable {
         self.clock = clock
         self.local = local
         endpointSetting = settings.awsEndpoint
-        chain = CredentialChain(surroundings, endpoints)
+        chain = CredentialChain(surroundings, roleEndpoints)
         caller = SignedCaller(
             engine: engine, provider: CredentialProvider(source: chain, clock: clock), clock: clock)
     }

@@ -153,6 +153,8 @@ private func failure(_ error: ProvisioningError) -> CommandFailure {
                 + differences.map { "  \($0)" }.joined(separator: "\n"))
     case .poolDiffers(let what): CommandFailure("the pool is not what was asked for: \(what)")
     case .noSuchQueue(let url): CommandFailure("there is no queue '\(url)'")
+    case .service(let queue, let place, .credentials(let reason)):
+        CommandFailure("\(queue) in \(place): no credentials: \(reason)", status: ExitStatus.unavailable)
     case .service(let queue, let place, let error):
         CommandFailure("\(queue) in \(place): SQS answered \(error.code)", status: ExitStatus.unavailable)
     case .store(let error):
