@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from conftest import ROOT, Process, free_port, run, wait_until
+from outage_world import Place, lose_answers
 from test_sqs_shards import drain, in_order, send
 
 PYTHON = Path(os.environ.get("LOCALSTACK_PYTHON", ROOT / ".build/localstack/bin/python"))
@@ -262,3 +263,10 @@ def test_one_pool_over_two_regions_has_a_dead_letter_queue_in_each(world):
     assert len({result["shard"] for result in send(server, world.pool, sent)}) == 2
     in_order(drain(server, world.pool, len(sent)), sent)
     server.stop()
+
+
+def test_lost_answers_are_unknown_outcomes_and_each_message_is_stored_once(localstack, tmp_path):
+    """A send whose answer was lost is sent again under its id, which LocalStack knows then."""
+    at = Place(tmp_path)
+    with at.stack:
+        lose_answers(at, localstack)

@@ -12,9 +12,10 @@ import time
 
 import pytest
 from conftest import run, wait_until
+from credential_guard import guarded
 from faulty_queue import faulty_queue
 from lease_world import side_by_side
-from outage_world import REGION, Place, World, guarded, lose_answers
+from outage_world import REGION, Place, World, lose_answers
 
 SCENARIOS = {}
 scenario, outcomes = side_by_side(SCENARIOS)
