@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Testing
 
 @testable import QueuePoolBench
@@ -87,5 +88,13 @@ import Testing
         #expect(usage.cpuNanoseconds == 2_000_000_000)
         #expect(usage.residentBytes % 25 == 0)
         #expect(ProcessUsage(stat: "nonsense", statm: "") == nil)
+    }
+
+    @Test func `a machine's processors are busy with all but idling and waiting for disks`() {
+        #expect(
+            MachineUsage.busyNanoseconds(stat: "cpu  100 20 30 4000 500 6 7 8 9 0\ncpu0 1 2\n")
+                == 171 * (1_000_000_000 / UInt64(sysconf(Int32(_SC_CLK_TCK)))))
+        #expect(MachineUsage.busyNanoseconds(stat: "cpu 1 2\n") == nil)
+        #expect(MachineUsage.busyNanoseconds(stat: "") == nil)
     }
 }
