@@ -96,7 +96,7 @@ struct EffectPerformer: Sendable {
         }
         metrics.deliveryBegan(target: target, attempt: attempt)
         let began = clock.now()
-        let outcome = await targets[target].deliver(
+        let outcome = await targets[target].deliverWhole(
             message, attempt: attempt, mayBegin: { [ownership] in ownership?.mayDeliver(message.shard) != false })
         metrics.deliveryEnded(target: target, outcome, after: .milliseconds(clock.now() - began))
         if outcome != .delivered {
@@ -215,6 +215,7 @@ struct EffectPerformer: Sendable {
         case .unavailable(let errorClass): "unavailable " + errorClass
         case .unknown(let errorClass): "unknown " + errorClass
         case .cancelled: "cancelled"
+        case .incomplete(let errorClass, _): "incomplete " + errorClass
         case .ended(let errorClass): "ended " + errorClass
         case .partial(let partial):
             "partial \(partial.errorClass) refused=\(partial.refused.count) deferred=\(partial.deferred.count)"

@@ -133,6 +133,7 @@ public struct Worker: Service {
         ownership?.start()
         let endedTarget = await perform(mailbox, performer, desk, stopping)
         ownership?.stop()
+        await source.settle(milliseconds: Worker.releaseMilliseconds, clock)
         try report(desk.totals, endedTarget)
     }
 

@@ -13,7 +13,7 @@ import Synchronization
 package final class WorkerMetrics: Sendable {
     /// What may become of a delivery.
     enum Outcome: Int, CaseIterable, Sendable {
-        case delivered, failed, refused, unavailable, unknown, partial, cancelled, ended
+        case delivered, failed, refused, unavailable, unknown, partial, cancelled, incomplete, ended
 
         /// The label's value.
         var text: String { "\(self)" }
@@ -45,7 +45,7 @@ package final class WorkerMetrics: Sendable {
         var shards: [Shard] = []
         /// Stored dead letters by reason. The known ones are there from the start, so that an alert sees the first one as a
         /// rise.
-        var deadLetters = ["attempts-exhausted": 0, "permanent-failure": 0, "recipients-refused": 0]
+        var deadLetters = ["attempts-exhausted": 0, "body-missing": 0, "permanent-failure": 0, "recipients-refused": 0]
     }
 
     private struct State: Sendable {
@@ -185,6 +185,7 @@ extension WorkerMetrics.Outcome {
             case .unknown: .unknown
             case .partial: .partial
             case .cancelled: .cancelled
+            case .incomplete: .incomplete
             case .ended: .ended
             }
     }

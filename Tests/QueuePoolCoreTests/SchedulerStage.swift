@@ -47,13 +47,17 @@ final class SchedulerStage {
     ///   - isStale: others hold these by now, or did, so that their handles are not those of the test's later events.
     func receive(
         _ names: [String], shard: Int = 0, number: Int? = nil, handle: String = "h", receiveCount: Int = 1,
-        bytes: Int = 0, isStale: Bool = false
+        bytes: Int = 0, storedBytes: Int? = nil, isStale: Bool = false
     ) {
         let messages = names.map { name in
             let group = name.split(separator: "-").first.map(String.init) ?? name
-            return WorkMessage(
+            var message = WorkMessage(
                 id: name, handle: handle + name, group: group, body: Array(repeating: 0, count: bytes), shard: shard,
                 receiveCount: receiveCount)
+            message.storedBody = storedBytes.map {
+                StoredBody(BodyPointer(bucket: "b", key: name), byteCount: $0, in: NoBodies())
+            }
+            return message
         }
         if !isStale { for message in messages { latest[message.id] = message } }
         let visibleAt = now + limits.visibilityMilliseconds
@@ -165,4 +169,19 @@ final class SchedulerStage {
             }
         }
     }
+}
+
+/// A scheduler knows how large a body is, and never asks for it.
+private final class NoBodies: BodyStore {
+    let bucket = "b"
+
+    func newKey() -> String { "k" }
+
+    func put(_ body: [UInt8], key: String, completion: @escaping @Sendable (Result<Void, BodyStoreError>) -> Void) {}
+
+    func get(
+        key: String, bytesMax: Int, completion: @escaping @Sendable (Result<[UInt8], BodyStoreError>) -> Void
+    ) {}
+
+    func remove(key: String, completion: @escaping @Sendable (Result<Void, BodyStoreError>) -> Void) {}
 }

@@ -113,7 +113,7 @@ struct WorkerRules {
                 silence.isProbing = false
             }
             silences[place] = silence
-        case .cancelled, .ended: break
+        case .cancelled, .incomplete, .ended: break
         }
         let known = Known(life: life, text: message.id)
         switch outcome {
@@ -123,7 +123,7 @@ struct WorkerRules {
             tries[number, default: 0] += 1
         case .failed: tries[number, default: 0] += 1
         case .refused: refused.insert(number)
-        case .unavailable, .cancelled, .ended, .partial: break
+        case .unavailable, .cancelled, .incomplete, .ended, .partial: break
         }
     }
 

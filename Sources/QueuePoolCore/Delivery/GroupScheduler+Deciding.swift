@@ -84,7 +84,7 @@ extension GroupScheduler {
             if breakers[target].failed(now: now, jitter: chance) {
                 effects.append(.targetFails(target, errorClass: errorClass))
             }
-        case .cancelled: break
+        case .cancelled, .incomplete: break
         case .ended(let errorClass):
             breakers[target].cancelled(now: now)
             effects.append(.targetEnded(target, errorClass: errorClass))
@@ -122,18 +122,36 @@ extension GroupScheduler {
         turns.prepend(key)
     }
 
+    /// There is no body to be delivered: no other target would help.
+    mutating func failWithoutBody(
+        _ key: GroupKey, _ errorClass: String, _ now: Timestamp, _ effects: inout [Effect]
+    ) {
+        lines[key]?.head.failure = (errorClass, nil)
+        lines[key]?.head.isBodyMissing = true
+        endAttempt(key, now, &effects)
+    }
+
+    /// Where the body lies nobody answers.
+    mutating func waitForBody(_ key: GroupKey, _ now: Timestamp) {
+        lines[key]?.head.unreached += 1
+        let until = now + backOff(attempt: lines[key]?.head.unreached ?? 1)
+        change(key) { $0.phase = .backingOff(until: until) }
+    }
+
     /// No target took the message this time.
     mutating func endAttempt(_ key: GroupKey, _ now: Timestamp, _ effects: inout [Effect]) {
         guard var line = lines[key], let message = line.messages.first else { return }
         line.head.nextTarget = 0
         var phase = HeldGroup.Phase.targetless
         if let failure = line.head.failure {
+            let reason = line.head.isBodyMissing ? "body-missing" : "attempts-exhausted"
             line.head.failure = nil
+            line.head.isBodyMissing = false
             line.head.attempts += 1
             line.head.unreached = 0
             lines[key]?.head = line.head
             guard !isSpent(line.head, message, now) else {
-                return move(key, "attempts-exhausted", failure.errorClass, &effects)
+                return move(key, reason, failure.errorClass, &effects)
             }
             let asked = min(failure.retryAfterMilliseconds ?? 0, limits.backOffCapMilliseconds)
             phase = .backingOff(until: now + max(backOff(attempt: line.head.attempts), asked))

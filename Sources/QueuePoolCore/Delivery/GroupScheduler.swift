@@ -120,6 +120,9 @@ package struct GroupScheduler: Sendable {
     ) -> [Effect] {
         // What we broke off ourselves is as if it had not begun.
         if outcome == .cancelled { return notBegun(message, target: target, now: now) }
+        if case .incomplete(let errorClass, let isLasting) = outcome {
+            return notBegun(message, target: target, incomplete: (errorClass, isLasting), now: now)
+        }
         delivering -= 1
         var effects: [Effect] = []
         judge(target, outcome, now, &effects)
@@ -128,7 +131,7 @@ package struct GroupScheduler: Sendable {
         else { return effects + go(now) }
         switch outcome {
         case .delivered, .refused, .partial: shards[key.shard].recent.add(now, window: prefetchMilliseconds)
-        case .failed, .unavailable, .unknown, .cancelled, .ended: break
+        case .failed, .unavailable, .unknown, .cancelled, .incomplete, .ended: break
         }
         if line.isHeadGone {
             if outcome == .delivered { deliveredCount += 1 }
@@ -148,7 +151,7 @@ package struct GroupScheduler: Sendable {
             lines[key]?.head.noteFailure(errorClass, retryAfter)
             tryNextTarget(key, after: target, now, &effects)
         case .unavailable where Mutation.unreachedIsDelivery.isOn: settle(key, now, &effects)
-        case .unavailable, .cancelled, .ended:
+        case .unavailable, .cancelled, .incomplete, .ended:
             tryNextTarget(key, after: target, now, &effects)
         case .unknown(let errorClass):
             if !Mutation.targetPinForgotten.isOn { lines[key]?.head.pinnedTarget = target }
@@ -173,7 +176,10 @@ package struct GroupScheduler: Sendable {
 
     /// A delivery that was to begin did not, or was broken off by ourselves: the shard may be somebody else's, say. It spends
     /// nothing and says nothing of the target.
-    package mutating func notBegun(_ message: WorkMessage, target: Int, now: Timestamp) -> [Effect] {
+    /// - Parameter incomplete: why the message could not be made whole, if that was it.
+    package mutating func notBegun(
+        _ message: WorkMessage, target: Int, incomplete: (errorClass: String, isLasting: Bool)? = nil, now: Timestamp
+    ) -> [Effect] {
         delivering -= 1
         breakers[target].notBegun(message.id, now: now)
         let key = GroupKey(shard: message.shard, group: message.group)
@@ -183,6 +189,10 @@ package struct GroupScheduler: Sendable {
             finishHead(key)
         } else if line.isLost {
             remove(key)
+        } else if let incomplete, incomplete.isLasting {
+            failWithoutBody(key, incomplete.errorClass, now, &effects)
+        } else if incomplete != nil, shards[key.shard].isKeeping {
+            waitForBody(key, now)
         } else if shards[key.shard].isKeeping {
             // Until the next tick: what stopped the driver would stop it again now.
             change(key) { $0.phase = .targetless }

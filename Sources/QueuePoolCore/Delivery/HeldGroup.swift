@@ -112,6 +112,8 @@ struct HeadState: Sendable {
     var pinnedTarget: Int?
     /// Attempts in a row in which no target could be reached.
     var unreached = 0
+    /// The failure of this attempt is that there is no body.
+    var isBodyMissing = false
     /// What only few heads have, in one place on the heap: a group is copied at every event.
     private var story: [HeadStory] = []
 

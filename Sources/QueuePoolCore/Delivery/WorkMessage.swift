@@ -21,6 +21,8 @@ package struct WorkMessage: Sendable {
     package var firstReceivedAt: Timestamp?
     /// Recipients that are still to get it, by their places in the email's list; `nil`: all.
     package var recipients: [Int]?
+    /// Where the body lies; `nil`: in the queue.
+    package var storedBody: StoredBody?
 
     package init(
         id: String, handle: String, group: String, body: [UInt8] = [], attributes: [MessageAttribute] = [],
@@ -35,9 +37,28 @@ package struct WorkMessage: Sendable {
         self.receiveCount = receiveCount
     }
 
-    /// Of body and attributes; what holding it costs, roughly.
+    /// Of body and attributes; what holding it costs, roughly. A stored body counts as a whole: it is read while the
+    /// message is delivered.
     package var byteCount: Int {
-        attributes.reduce(body.count) { $0 + $1.byteCount }
+        attributes.reduce(max(body.count, storedBody?.byteCount ?? 0)) { $0 + $1.byteCount }
+    }
+}
+
+/// A body that lies in a body store. An object, because a message is copied often and few have one.
+package final class StoredBody: Sendable {
+    package let pointer: BodyPointer
+    /// As its sender said.
+    package let byteCount: Int
+    /// Where it lies.
+    package let store: any BodyStore
+    /// Whether the message has it too; else the message has its pointer.
+    package let isHere: Bool
+
+    package init(_ pointer: BodyPointer, byteCount: Int, in store: any BodyStore, isHere: Bool = false) {
+        self.isHere = isHere
+        self.pointer = pointer
+        self.byteCount = byteCount
+        self.store = store
     }
 }
 
@@ -57,6 +78,10 @@ package enum DeliveryOutcome: Hashable, Sendable {
     case unknown(errorClass: String)
     /// We broke it off, because the worker stops or its shard is another's: that says nothing of target or message.
     case cancelled
+    /// The message could not be made whole, so that no target was asked: its body lies elsewhere and could not be read.
+    /// That says nothing of the target. If it is lasting (there is no such body), it spends an attempt; else (nobody
+    /// answers there) it spends none.
+    case incomplete(errorClass: String, isLasting: Bool)
     /// The target is gone for good (a closed pipe): the worker ends.
     case ended(errorClass: String)
     /// A mail that some of its recipients got, or were refused for good, and others did not.
@@ -82,7 +107,7 @@ package struct PartialDelivery: Hashable, Sendable {
 
 /// Why a message goes to the dead-letter queue.
 package struct DeadLetterReason: Hashable, Sendable {
-    /// `attempts-exhausted`, `permanent-failure` or `recipients-refused`
+    /// `attempts-exhausted`, `body-missing`, `permanent-failure` or `recipients-refused`
     package var reason: String
     package var errorClass: String
     package var attempts: Int

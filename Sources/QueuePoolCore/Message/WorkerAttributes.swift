@@ -8,7 +8,7 @@ package enum WorkerAttributes {
     package static let prefix = "queuepool."
     /// The pool that the message came from, to which a redrive takes it back.
     package static let pool = prefix + "pool"
-    /// Why it was given up: `attempts-exhausted`, `permanent-failure` or `recipients-refused`.
+    /// Why it was given up: `attempts-exhausted`, `body-missing`, `permanent-failure` or `recipients-refused`.
     package static let reason = prefix + "reason"
     package static let errorClass = prefix + "error-class"
     package static let attempts = prefix + "attempts"

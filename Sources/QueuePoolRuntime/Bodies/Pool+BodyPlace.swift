@@ -10,8 +10,6 @@ extension Pool {
         bodyOptions?.place(snapshot.definition, pointer)
     }
 
-    /// Whether bodies of this pool lie outside of its server.
-    package var hasRemoteBodies: Bool {
-        if bodyOptions != nil, case .s3? = snapshot.definition.bodies { true } else { false }
-    }
+    /// Whether messages of this pool may come with pointers to bodies outside of its server.
+    package var mayHaveRemoteBodies: Bool { bodyOptions != nil && snapshot.definition.backend == .sqs }
 }

@@ -14,6 +14,7 @@ import Synchronization
 /// Queues of pools that are open in this process.
 package struct PoolQueue: WorkerQueue {
     private let registry: PoolRegistry
+    let bodies = FinishedBodies()
 
     package init(registry: PoolRegistry) { self.registry = registry }
 
@@ -35,7 +36,20 @@ package struct PoolQueue: WorkerQueue {
             receive.breakOff()
         }
         switch answer {
-        case .success(let messages): return messages.map { PoolQueue.message($0, at: registry.clock.wallTime()) }
+        case .success(let messages):
+            let now = registry.clock.wallTime()
+            let mayBeRemote = target.pool.mayHaveRemoteBodies
+            return messages.map { received in
+                var message = PoolQueue.message(received, at: now)
+                if let pointer = received.pointer {
+                    message.storedBody = target.pool.bodyStore(holding: pointer).map {
+                        StoredBody(pointer, byteCount: message.body.count, in: $0, isHere: true)
+                    }
+                } else if mayBeRemote {
+                    message.storedBody = PoolQueue.storedBody(of: message, in: target.pool)
+                }
+                return message
+            }
         case .failure(let error): throw PoolQueue.error(error)
         }
     }
@@ -53,6 +67,13 @@ package struct PoolQueue: WorkerQueue {
         }
     }
 
+    /// The body that a message points to, if it says that it does, and the pointer names a place of the pool's.
+    private static func storedBody(of message: WorkMessage, in pool: Pool) -> StoredBody? {
+        guard let (pointer, byteCount) = message.pointer, let store = pool.bodyStore(holding: pointer)
+        else { return nil }
+        return StoredBody(pointer, byteCount: byteCount, in: store)
+    }
+
     package func delete(
         _ messages: [WorkMessage], from queue: String
     ) async throws(WorkerQueueError) -> (lost: [WorkMessage], failed: [WorkMessage]) {
@@ -60,6 +81,9 @@ package struct PoolQueue: WorkerQueue {
         let handles = PoolQueue.handles(messages)
         let outcomes = await withCheckedContinuation { continuation in
             target.pool.delete(handles.map(\.handle), in: target.shard) { continuation.resume(returning: $0) }
+        }
+        for (handle, outcome) in zip(handles, outcomes) {
+            if case .deleted = outcome { bodies.deleted(messages[handle.message]) }
         }
         return PoolQueue.sorted(messages, handles.map(\.message), outcomes) { outcome in
             switch outcome {
@@ -104,6 +128,7 @@ package struct PoolQueue: WorkerQueue {
             target.pool.send(outgoing) { continuation.resume(returning: $0) }
         }
         if case .failure(let error) = result { throw PoolQueue.error(error) }
+        bodies.moved(message)
     }
 
     // MARK: - Parts

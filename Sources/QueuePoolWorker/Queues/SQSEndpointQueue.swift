@@ -76,6 +76,8 @@ package struct SQSEndpointQueue: WorkerQueue {
             attributes: entry.attributes, receiveCount: entry.receiveCount)
         // The two clocks may differ, and a first receive is never later than now.
         message.millisecondsSinceFirstReceive = entry.firstReceivedAt.map { max(0, now - $0) }
+        // A server puts bodies of its own in place of their pointers. Where others lie only the control store says.
+        message.storedBody = message.pointer.map { StoredBody($0.pointer, byteCount: 0, in: BodiesOutOfReach.shared) }
         return message
     }
 

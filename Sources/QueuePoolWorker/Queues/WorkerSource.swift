@@ -15,12 +15,16 @@ package struct WorkerSource: Sendable {
     package let label: String
     /// Asks whether leases of a pool are kept there at all; `nil`: they are. No answer says nothing against it.
     let isKeepingLeases: (@Sendable (_ pool: String) async -> Bool)?
+    /// Bodies of messages that were deleted; `nil` where nobody but the queue knows of bodies.
+    let bodies: FinishedBodies?
     /// Its own connections, closed with the worker.
     let leaseEngine: CurlEngine?
 
     /// Pools that are open in this process.
     package init(registry: PoolRegistry, leases: (any LeaseStore)?, label: String) {
-        queue = PoolQueue(registry: registry)
+        let queue = PoolQueue(registry: registry)
+        self.queue = queue
+        bodies = queue.bodies
         self.leases = leases
         self.label = label
         isKeepingLeases = nil
@@ -36,6 +40,7 @@ package struct WorkerSource: Sendable {
         leases = store
         isKeepingLeases = { await store.isServed(ofPool: $0) }
         label = DeliveryURL.label(endpoint)
+        bodies = nil
         self.leaseEngine = leaseEngine
     }
 
@@ -45,5 +50,12 @@ package struct WorkerSource: Sendable {
         self.label = label
         isKeepingLeases = nil
         leaseEngine = nil
+        bodies = nil
+    }
+
+    /// Waits until the bodies of deleted messages are removed, or so long. What is left then goes when its lifetime is over.
+    func settle(milliseconds: Int64, _ clock: any Clock) async {
+        let until = clock.now() + milliseconds
+        while let bodies, bodies.underWay > 0, clock.now() < until { await clock.pause(milliseconds: 20) }
     }
 }
