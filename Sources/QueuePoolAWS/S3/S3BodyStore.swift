@@ -11,23 +11,6 @@ import QueuePoolCurl
 // an object is missing only to who may list the bucket; to others it is forbidden, and then a body that is gone looks
 // like one that may not be read.
 
-/// How S3 encrypts what it stores.
-package enum S3Encryption: Hashable, Sendable {
-    /// With S3's own keys.
-    case s3
-    /// With a key of KMS; `nil`: the account's key for S3.
-    case kms(key: String?)
-
-    var headers: [(name: String, value: String)] {
-        let name = "x-amz-server-side-encryption"
-        switch self {
-        case .s3: return [(name, "AES256")]
-        case .kms(nil): return [(name, "aws:kms")]
-        case .kms(let key?): return [(name, "aws:kms"), (name + "-aws-kms-key-id", key)]
-        }
-    }
-}
-
 /// Keeps bodies as objects of a bucket.
 package final class S3BodyStore: BodyStore {
     /// The largest body that is ever stored or read, in bytes.

@@ -93,7 +93,8 @@ extension PoolProvisioner {
     ///   - urls: 1...256, no URL twice in a place.
     ///   - tell: called with all notes, before any queue is changed.
     package func adopt(
-        _ pool: PoolName, urls: [String], quota: Int?, places: ShardPlaces, tell: ([AdoptionNote]) -> Void
+        _ pool: PoolName, urls: [String], quota: Int?, places: ShardPlaces, bodies: BodyPlan? = nil,
+        tell: ([AdoptionNote]) -> Void
     ) throws(ProvisioningError) -> ProvisioningReport {
         var at = urls.indices.map { places[$0] }
         if let stored = try stored(pool) {
@@ -101,6 +102,7 @@ extension PoolProvisioner {
                 throw .poolDiffers("it is \(stored.backend.rawValue) with other queues")
             }
             try check(quota, of: stored)
+            try check(bodies, of: stored)
             at = try agreed(places, with: stored)
         }
         try lookAround(pool, at)
@@ -120,6 +122,7 @@ extension PoolProvisioner {
             return QueueComparison(wanted, adoption.changed(one.queue)).conflicts
         }
         if !conflicts.isEmpty { throw .different(conflicts) }
+        if let bodies { try prepare(bodies, retentionSeconds: adoption.options.retentionSeconds) }
         tell(adoption.notes)
         for place in at where deadLetter[place] == nil {
             let made = try ensure(plan.deadLetterQueue, in: place, &report)
@@ -136,9 +139,9 @@ extension PoolProvisioner {
                 ShardIndex(index), name: one.queue.name, deadLetterARN: deadLetter[one.place] ?? "")
             _ = try ensure(wanted, at: one.queue.url, in: one.place, &report)
         }
-        try saveDeadLetterPool(of: pool, plan.deadLetterQueue, deadLetter.addresses(at))
+        try saveDeadLetterPool(of: pool, plan.deadLetterQueue, deadLetter.addresses(at), bodies)
         let texts = plan.shard(ShardIndex(0), deadLetterARN: at.first.flatMap { deadLetter[$0] } ?? "").attributes
-        report.isNewPool = try save(pool, found.map { $1.address($0.url) }, texts, quota: quota)
+        report.isNewPool = try save(pool, found.map { $1.address($0.url) }, texts, quota: quota, bodies)
         return report
     }
 

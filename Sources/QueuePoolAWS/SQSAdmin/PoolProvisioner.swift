@@ -16,6 +16,9 @@ package enum ProvisioningError: Error, Hashable, Sendable {
     case poolDiffers(String)
     case noSuchQueue(url: String)
     case service(queue: String, place: ShardPlace, AWSError)
+    /// Bodies cannot lie where they were to.
+    case bodies(String)
+    case bucket(String, AWSError)
     case store(ControlStoreError)
 }
 
@@ -32,7 +35,7 @@ package struct PoolProvisioner: Sendable {
     package typealias Administrators = @Sendable (ShardPlace) throws(AWSError) -> SQSAdministrator
 
     private let administrators: Administrators
-    private let store: any ControlStore
+    let store: any ControlStore
     private let clock: any Clock
     /// Writes queue attributes down as the SQS door does.
     private let encode: @Sendable ([String: String]) -> String
@@ -50,9 +53,12 @@ package struct PoolProvisioner: Sendable {
 
     // MARK: - Create
 
-    /// - Parameter shards: 1...256
+    /// - Parameters:
+    ///   - shards: 1...256
+    ///   - bodies: `nil`: nothing is said of large bodies.
     package func create(
-        _ pool: PoolName, shards: Int, quota: Int?, options: PoolQueueOptions, places: ShardPlaces
+        _ pool: PoolName, shards: Int, quota: Int?, options: PoolQueueOptions, places: ShardPlaces,
+        bodies: BodyPlan? = nil
     ) throws(ProvisioningError) -> ProvisioningReport {
         var at = (0..<shards).map { places[$0] }
         if let stored = try stored(pool) {
@@ -60,9 +66,11 @@ package struct PoolProvisioner: Sendable {
                 throw .poolDiffers("it is \(stored.backend.rawValue) with \(stored.topology.shards.count) shards")
             }
             try check(quota, of: stored)
+            try check(bodies, of: stored)
             at = try agreed(places, with: stored)
         }
         try lookAround(pool, at)
+        if let bodies { try prepare(bodies, retentionSeconds: options.retentionSeconds) }
         var report = ProvisioningReport()
         let plan = PoolQueuePlan(pool: pool, options: options)
         var deadLetter = DeadLetterQueues()
@@ -75,9 +83,9 @@ package struct PoolProvisioner: Sendable {
             let wanted = plan.shard(ShardIndex(index), deadLetterARN: deadLetter[place] ?? "")
             addresses.append(place.address(try ensure(wanted, in: place, &report).url))
         }
-        try saveDeadLetterPool(of: pool, plan.deadLetterQueue, deadLetter.addresses(at))
+        try saveDeadLetterPool(of: pool, plan.deadLetterQueue, deadLetter.addresses(at), bodies)
         let texts = plan.shard(ShardIndex(0), deadLetterARN: at.first.flatMap { deadLetter[$0] } ?? "").attributes
-        report.isNewPool = try save(pool, addresses, texts, quota: quota)
+        report.isNewPool = try save(pool, addresses, texts, quota: quota, bodies)
         return report
     }
 
@@ -202,18 +210,19 @@ package struct PoolProvisioner: Sendable {
 
     /// The dead-letter queue is a pool, a shard for each place, so that it can be read and sent to as any other.
     func saveDeadLetterPool(
-        of pool: PoolName, _ queue: QueueSpecification, _ addresses: [ShardAddress]
+        of pool: PoolName, _ queue: QueueSpecification, _ addresses: [ShardAddress], _ bodies: BodyPlan?
     ) throws(ProvisioningError) {
         guard let name = PoolName(pool.deadLetterQueueName) else { return }
-        _ = try save(name, addresses, queue.attributes, quota: nil)
+        _ = try save(name, addresses, queue.attributes, quota: nil, bodies)
     }
 
     /// - Returns: whether it was stored now.
     func save(
-        _ pool: PoolName, _ queues: [ShardAddress], _ attributes: [String: String], quota: Int?
+        _ pool: PoolName, _ queues: [ShardAddress], _ attributes: [String: String], quota: Int?, _ bodies: BodyPlan?
     ) throws(ProvisioningError) -> Bool {
         if let stored = try stored(pool) {
             guard stored.queueAddresses == queues else { throw .poolDiffers("\(pool) is stored with other queues") }
+            try remember(bodies, of: pool)
             return false
         }
         let topology: Topology
@@ -221,10 +230,11 @@ package struct PoolProvisioner: Sendable {
             topology = try Topology(pool: pool, shardCount: queues.count)
         } catch { throw .poolDiffers("\(queues.count) shards are not allowed") }
         let addresses = queues.enumerated().map { (ShardIndex($0), $1) }
-        let definition = PoolDefinition(
+        var definition = PoolDefinition(
             name: pool, topology: topology, backend: .sqs,
             addresses: Dictionary(addresses) { first, _ in first }, attributes: encode(attributes), quota: quota,
             createdAt: clock.now())
+        definition.bodies = bodies.map { .s3($0.place) }
         do throws(ControlStoreError) {
             _ = try store.save(definition)
             return true

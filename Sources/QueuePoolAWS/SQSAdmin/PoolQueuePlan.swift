@@ -74,7 +74,7 @@ package struct PoolQueuePlan: Sendable {
     package static let shardTag = "queuepool:shard"
     package static let epochTag = "queuepool:epoch"
     /// Every message there is a failure somebody should look at: kept as long as SQS allows.
-    private static let deadLetterRetentionSeconds = 1_209_600
+    static let deadLetterRetentionSeconds = 1_209_600
 
     private let pool: PoolName
     private let options: PoolQueueOptions

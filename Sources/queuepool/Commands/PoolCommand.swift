@@ -42,6 +42,10 @@ struct PoolCommand: AsyncParsableCommand {
                 and the pool is written to the control store. It may be repeated after an interruption.
                   queuepool pool create emails.fifo --backend sqs --shards 8 --control dynamodb:queuepool \\
                     --shard-region 4-7=us-west-2 --shard-role 4-7=arn:aws:iam::222222222222:role/queues
+                  queuepool pool create emails.fifo --backend sqs --shards 8 --control dynamodb:queuepool \\
+                    --bodies s3://my-bodies --bodies-encryption aws:kms
+                Bodies that are too large for a queue lie in S3, where Amazon's extended clients read them. Whoever \
+                deletes a message removes its body; a rule of the bucket lets go what nobody removed.
                 Shards may be in several regions, accounts and endpoints; each of these has a dead-letter queue of its \
                 own, and they are the shards of the pool's dead-letter queue.
                 """)
@@ -52,6 +56,7 @@ struct PoolCommand: AsyncParsableCommand {
         var backend = PoolBackend.embedded
         @OptionGroup(title: "Queues of SQS") var queues: QueueOptions
         @OptionGroup(title: "Places of single shards (with --backend sqs)") var places: PlaceOptions
+        @OptionGroup(title: "Large bodies (with --backend sqs)") var bodies: LargeBodyOptions
         @OptionGroup(title: "Control store (with --backend sqs)") var control: ControlOptions
         @OptionGroup var output: PoolOutput
 
@@ -63,6 +68,7 @@ struct PoolCommand: AsyncParsableCommand {
                 throw ValidationError("--quota: \(quota); allowed: 1...1000000")
             }
             try places.check(shards: shards, backend: backend)
+            try bodies.check(backend: backend)
         }
 
         func run() async throws {
@@ -87,6 +93,7 @@ struct PoolCommand: AsyncParsableCommand {
         var queues: [String]
         @Option(help: "Requests per second and API action of each shard; none unless set.") var quota: Int?
         @OptionGroup(title: "Places of single shards") var places: PlaceOptions
+        @OptionGroup(title: "Large bodies") var bodies: LargeBodyOptions
         @OptionGroup(title: "Control store") var control: ControlOptions
 
         func validate() throws {

@@ -80,6 +80,8 @@ private func openSource(
     let stores = try openControlStores(control, clock: clock)
     var options = PoolOptions()
     options.only = [settings.pool.text, settings.pool.deadLetterQueueName]
+    let bodies = S3Bodies { try AWSAccess(control, clock: clock) }
+    options.bodies = BodyOptions(store: { bodies.store(of: $0) }, place: { bodies.place(of: $0, $1) })
     let registry = PoolRegistry(
         store: stores.control, leases: stores.leases,
         factories: [.sqs: LazyShardFactory { try queueShardFactory(control, clock: clock) }], options: options,

@@ -49,7 +49,7 @@ extension PoolCommand {
                             throw CommandFailure("there is no pool \(name) in the control store")
                         }
                         let shown = StoredPool(pool)
-                        print(json ? try shown.json() : TextTable(shown).text, terminator: "")
+                        print(json ? try shown.json() : shown.text, terminator: "")
                     } catch let error as ControlStoreError {
                         throw CommandFailure(
                             "the control store: \(describe(error))", status: ExitStatus.unavailable)
@@ -84,6 +84,8 @@ struct StoredPool: Encodable, Hashable, Sendable {
     var endpoint: String?
     var role: String?
     var account: String?
+    /// Where bodies lie that are too large for the queues.
+    var bodies: String?
     var shards: [Shard]
 
     init(_ pool: PoolDefinition) {
@@ -97,6 +99,7 @@ struct StoredPool: Encodable, Hashable, Sendable {
         endpoint = usual?.endpoint
         role = usual?.roleARN
         account = usual?.account
+        bodies = pool.bodies?.address
         shards = pool.topology.shards.map { entry in
             let address = pool.addresses[entry.index]
             let place = address.map(ShardPlace.init)
@@ -118,6 +121,8 @@ struct StoredPool: Encodable, Hashable, Sendable {
         let most = counts.values.max()
         return places.first { counts[$0] == most }
     }
+
+    var text: String { TextTable(self).text + (bodies.map { "large bodies: \($0)\n" } ?? "") }
 
     func json() throws -> String {
         let encoder = JSONEncoder()

@@ -49,10 +49,10 @@ struct QueueOptions: ParsableArguments {
 
 extension PoolCommand.Create {
     func createOnSQS() async throws {
-        try await provisioning(control) { [name, shards, quota, queues, places] provisioner, base in
+        try await provisioning(control) { [name, shards, quota, queues, places, bodies] provisioner, base, access in
             let report = try provisioner.create(
                 name, shards: shards, quota: quota, options: queues.options,
-                places: try places.places(base, shards: shards))
+                places: try places.places(base, shards: shards), bodies: try bodies.plan(of: name, access))
             print(describe(report, name), terminator: "")
         }
     }
@@ -60,9 +60,11 @@ extension PoolCommand.Create {
 
 extension PoolCommand.Adopt {
     func adoptOnSQS() async throws {
-        try await provisioning(control) { [name, queues, quota, places] provisioner, base in
+        try await provisioning(control) { [name, queues, quota, places, bodies] provisioner, base, access in
             let places = try places.places(base, shards: queues.count)
-            let report = try provisioner.adopt(name, urls: queues, quota: quota, places: places) { notes in
+            let report = try provisioner.adopt(
+                name, urls: queues, quota: quota, places: places, bodies: try bodies.plan(of: name, access)
+            ) { notes in
                 for note in notes { print(note) }
             }
             print(describe(report, name), terminator: "")
@@ -72,13 +74,25 @@ extension PoolCommand.Adopt {
 
 extension PoolCommand.Verify {
     func verifyOnSQS() async throws {
-        try await provisioning(control, makesTable: false) { [name] provisioner, _ in
+        try await provisioning(control, makesTable: false) { [name] provisioner, _, _ in
             let differences = try provisioner.verify(name, options: queueOptions)
             for difference in differences { print(difference) }
             if !differences.isEmpty {
                 throw CommandFailure("\(name): \(differences.count) differences")
             }
             print("\(name): as it should be")
+        }
+    }
+}
+
+extension LargeBodyOptions {
+    /// What is to be prepared; `nil` if no place was named.
+    fileprivate func plan(of pool: PoolName, _ access: AWSAccess) throws -> BodyPlan? {
+        guard bodies != nil else { return nil }
+        let url = try access.endpoint("s3")
+        let remembered = url.contains(".amazonaws.com") ? nil : url
+        return try place(of: pool, region: access.region, endpoint: remembered).map { place in
+            BodyPlan(place: place, administrator: S3Administrator(service: try access.bodies(in: place)))
         }
     }
 }
@@ -112,7 +126,7 @@ private func encode(_ texts: [String: String]) -> String {
 /// Runs a blocking body on a thread of its own, and tells what went wrong.
 private func provisioning(
     _ control: ControlOptions, makesTable: Bool = true,
-    _ body: @escaping @Sendable (_ provisioner: PoolProvisioner, _ base: ShardPlace) throws -> Void
+    _ body: @escaping @Sendable (_ provisioner: PoolProvisioner, _ base: ShardPlace, _ access: AWSAccess) throws -> Void
 ) async throws {
     try await reportingFailures {
         let settings = try await control.settings()
@@ -128,7 +142,7 @@ private func provisioning(
                 let provisioner = PoolProvisioner(store: store, clock: clock, encode: encode) {
                     place throws(AWSError) in try access.queues(in: place)
                 }
-                try body(provisioner, base)
+                try body(provisioner, base, access)
             } catch let error as ProvisioningError {
                 throw failure(error)
             } catch let error as ControlStoreError {
@@ -157,6 +171,9 @@ private func failure(_ error: ProvisioningError) -> CommandFailure {
         CommandFailure("\(queue) in \(place): no credentials: \(reason)", status: ExitStatus.unavailable)
     case .service(let queue, let place, let error):
         CommandFailure("\(queue) in \(place): SQS answered \(error.code)", status: ExitStatus.unavailable)
+    case .bodies(let why): CommandFailure("--bodies: \(why)")
+    case .bucket(let bucket, let error):
+        CommandFailure("the bucket '\(bucket)': S3 answered \(error.code)", status: ExitStatus.unavailable)
     case .store(let error):
         CommandFailure("the control store: \(describe(error))", status: ExitStatus.unavailable)
     }
