@@ -26,7 +26,8 @@ package struct ServerLimits: Hashable, Sendable {
     package var maxConnections: Int
     /// `nil`: as the listening address needs it.
     package var maxConnectionsPerAddress: Int?
-    package var requestBytesMax: Int
+    /// `nil`: as the largest bodies need it.
+    package var requestBytesMax: Int?
     package var heldBytesMax: Int
     package var idleTimeoutSeconds: Int
     package var headerTimeoutSeconds: Int
@@ -36,7 +37,7 @@ package struct ServerLimits: Hashable, Sendable {
     package var idempotencyBytesMax: Int
 
     package init(
-        maxConnections: Int, maxConnectionsPerAddress: Int?, requestBytesMax: Int, heldBytesMax: Int,
+        maxConnections: Int, maxConnectionsPerAddress: Int?, requestBytesMax: Int?, heldBytesMax: Int,
         idleTimeoutSeconds: Int, headerTimeoutSeconds: Int, drainSeconds: Int, idempotencyWindowSeconds: Int,
         idempotencyBytesMax: Int
     ) {
@@ -73,6 +74,15 @@ package struct StorageLimits: Hashable, Sendable {
     package var cacheBytesMax: Int
     /// `nil`: as the machine's memory allows.
     package var deduplicationEntriesMax: Int?
+}
+
+/// Bodies that are too large for a queue.
+package struct BodySettings: Hashable, Sendable {
+    /// Where those of queues of SQS go whose pools say nothing: `s3://BUCKET[/PREFIX]`; `nil`: nowhere.
+    package var place: String?
+    /// `nil`: as the kind of the queue needs it.
+    package var thresholdBytes: Int?
+    package var limitBytes: Int
 }
 
 /// Faults put in on purpose, for tests; both 0 in normal use.
@@ -125,6 +135,7 @@ package struct ServeSettings: Hashable, Sendable {
     package var limits: ServerLimits
     package var shard: ShardLimits
     package var storage: StorageLimits
+    package var bodies: BodySettings
     package var injection: FaultInjection
     package var log: LogSettings
 
@@ -148,12 +159,13 @@ package struct ServeSettings: Hashable, Sendable {
         let limits = reader.serverLimits()
         let shard = reader.shardLimits()
         let storage = reader.storageLimits()
+        let bodies = reader.bodySettings()
         let injection = reader.faultInjection()
         let log = reader.logSettings()
         reader.refuseTLS()
         try reader.finish()
         guard let listen, let directory, let control, let createQueueShards, let worker, let limits, let shard,
-            let storage, let injection, let log
+            let storage, let bodies, let injection, let log
         else { throw SettingErrors([]) }
         self.listen = listen
         self.allowedHosts = allowedHosts
@@ -167,6 +179,7 @@ package struct ServeSettings: Hashable, Sendable {
         self.limits = limits
         self.shard = shard
         self.storage = storage
+        self.bodies = bodies
         self.injection = injection
         self.log = log
     }
@@ -240,7 +253,7 @@ extension SettingsReader {
         let drain = integer(.drainSeconds)
         let window = integer(.idempotencyWindow)
         let keyBytes = integer(.idempotencyBytesMax)
-        guard let connections, let bytes, let held, let idle, let header, let drain, let window, let keyBytes
+        guard let connections, let held, let idle, let header, let drain, let window, let keyBytes
         else { return nil }
         return ServerLimits(
             maxConnections: connections, maxConnectionsPerAddress: ofAddress, requestBytesMax: bytes,
@@ -266,6 +279,17 @@ extension SettingsReader {
         return StorageLimits(
             poolsMax: pools, shardsMax: shards, waitingBytesMax: waiting, cacheBytesMax: cache,
             deduplicationEntriesMax: entries)
+    }
+
+    fileprivate mutating func bodySettings() -> BodySettings? {
+        let threshold = integer(.bodiesThreshold)
+        let limit = integer(.bodiesLimit)
+        let place = text(.bodies)
+        if let place, !place.value.hasPrefix("s3://") {
+            refuse(place.value, of: .bodies, from: place.source, "is not a place for bodies")
+        }
+        guard let limit else { return nil }
+        return BodySettings(place: place?.value, thresholdBytes: threshold, limitBytes: limit)
     }
 
     fileprivate mutating func faultInjection() -> FaultInjection? {

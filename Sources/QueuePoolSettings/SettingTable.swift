@@ -47,8 +47,11 @@ extension Setting {
             "Bytes that the server holds for all clients together, of requests not yet whole and answers not yet read; "
             + "beyond it requests are answered 503.")
     package static let requestBytesMax = Setting(
-        "server.request-bytes-max", flag: "request-bytes-max", .integer(1_024...67_108_864), fallback: "2097152",
-        text: "Largest body of one request in bytes; an NDJSON stream is bounded by its lines instead.")
+        "server.request-bytes-max", flag: "request-bytes-max", .integer(1_024...134_217_728),
+        allowed: "1024...134217728",
+        text:
+            "Largest body of one request in bytes; an NDJSON stream is bounded by its lines instead. Unless set, what "
+            + "bodies.limit-bytes takes as base64, and 1 MiB.")
     package static let idleTimeout = Setting(
         "server.idle-timeout-seconds", flag: "idle-timeout-seconds", .integer(1...3_600), fallback: "75",
         text: "Seconds after which a connection without a request is closed; longer than the longest long poll (20).")
@@ -135,6 +138,21 @@ extension Setting {
         fallback: String(Defaults.shardCacheBytes),
         text: "Bytes of messages a shard keeps in memory so that a receive need not read the disk.")
 
+    // MARK: - Large bodies -
+
+    package static let bodies = Setting(
+        "bodies.default", flag: "bodies", .text, allowed: "s3://BUCKET[/PREFIX]",
+        text: "Where bodies go that are too large for a queue of Amazon SQS, of pools that name no place themselves; "
+            + "embedded pools have a file in the data directory.")
+    package static let bodiesThreshold = Setting(
+        "bodies.threshold-bytes", flag: "bodies-threshold-bytes", .integer(1_024...1_048_576),
+        allowed: "1024...1048576",
+        text: "Bodies over so many bytes do not go to the queue; unless set, 262144 for queues of Amazon SQS, and for "
+            + "embedded pools what a queue has no room for.")
+    package static let bodiesLimit = Setting(
+        "bodies.limit-bytes", flag: "body-bytes-max", .integer(1_048_576...67_108_864), fallback: "41943040",
+        text: "Largest body of a message in bytes; S3 gets no more than 41943040.")
+
     // MARK: - Faults for tests -
 
     package static let injectLatency = Setting(
@@ -154,8 +172,14 @@ extension Setting {
         "worker.pool", flag: "pool", .text, allowed: "the name of a pool, ending in .fifo", commands: [.work],
         text: "The pool to receive from.")
     package static let workerDeliver = Setting(
-        "worker.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed, commands: [.work], isSecret: true,
-        text: "Where messages are delivered; several are a fallback order.")
+        "worker.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed + ", lambda+http(s)://...",
+        commands: [.work], isSecret: true, text: "Where messages are delivered; several are a fallback order.")
+    package static let webhookSecretFile = Setting(
+        "worker.webhook-secret-file", flag: "webhook-secret-file", .list,
+        allowed: "paths of at most two files, each with whsec_ and 24 to 64 bytes in Base64", commands: [.work],
+        text:
+            "File of the secret that requests to webhooks are signed with (Standard Webhooks); a second one for as long as "
+            + "receivers change over.")
     package static let workerShards = Setting(
         "worker.shards", flag: "shards", .text, allowed: "shard numbers and ranges such as 0-3 or 0,2,4-7",
         commands: [.work],
@@ -206,9 +230,11 @@ extension Setting {
         .awsRegion,
         .pools, .maxPools, .maxShards, .waitingBytesTotalMax, .cacheBytesTotalMax,
         .deduplicationEntriesMax,
-        .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .injectLatency, .injectErrorRate,
+        .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .bodies, .bodiesThreshold,
+        .bodiesLimit, .injectLatency, .injectErrorRate,
         .endpoint,
-        .workerPool, .workerDeliver, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts, .retrySeconds,
+        .workerPool, .workerDeliver, .webhookSecretFile, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts,
+        .retrySeconds,
         .graceSeconds, .metricsListen, .allowInsecureMetricsListen,
         .logLevel, .logFormat,
     ]

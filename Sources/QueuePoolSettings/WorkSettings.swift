@@ -44,7 +44,7 @@ package struct WorkSettings: Hashable, Sendable {
         if pool == nil, !reader.errors.contains(where: { $0.name == Setting.workerPool.key }) {
             reader.refuse(.missing(.workerPool))
         }
-        let deliver = reader.deliverTargets(.workerDeliver)
+        let deliver = reader.workTargets()
         if deliver.isEmpty, !reader.errors.contains(where: { $0.name == Setting.workerDeliver.key }) {
             reader.refuse(.missing(.workerDeliver))
         }

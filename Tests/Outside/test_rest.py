@@ -72,8 +72,7 @@ def test_attributes_of_every_kind_arrive(server, name):
     ({"group": "g", "body": "x", "delaySeconds": 5}, "delaySeconds"),
     ({"group": "g", "body": "x", "delaySeconds": "0"}, "delaySeconds"),
     ({"group": "g", "body": "x", "atributes": {}}, "message"),
-    ({"group": "g", "body": "x", "attributes": []}, "attributes"),
-    ({"group": "g", "body": "x" * 1_048_577}, "body")])
+    ({"group": "g", "body": "x", "attributes": []}, "attributes")])
 def test_a_wrong_field_is_named(server, message, field):
     problem = assert_problem(server.post(PATH, json=message), 400, field)
     assert "xxxxxxxxxx" not in json.dumps(problem), "a value must not come back"

@@ -116,12 +116,13 @@ def test_all_other_characters_come_back_as_they_were(sqs, queue):
     assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == body
 
 
-def test_the_largest_message_is_1_mib_with_its_attributes(sqs, queue):
-    with invalid_value("shorter than 1048576 bytes"):
-        send(sqs, queue, "x" * 1_048_577)
+def test_the_largest_message_is_the_limit_of_its_queue_with_its_attributes(sqs, queue):
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"MaximumMessageSize": "1048575"})
+    with invalid_value("shorter than 1048575 bytes"):
+        send(sqs, queue, "x" * 1_048_576)
     with invalid_value("shorter than"):
-        send(sqs, queue, "x" * (1_048_576 - 7), MessageAttributes={"a": text("b")})
-    body = "y" * (1_048_576 - 8)
+        send(sqs, queue, "x" * (1_048_575 - 7), MessageAttributes={"a": text("b")})
+    body = "y" * (1_048_575 - 8)
     send(sqs, queue, body, MessageAttributes={"a": text("b")})
     assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == body
 

@@ -43,7 +43,7 @@ struct SourcesTests {
         #expect(settings.pools.isEmpty)
         #expect(settings.quota == nil)
         #expect(settings.createQueueShards == 1)
-        #expect(settings.limits.requestBytesMax == 2_097_152)
+        #expect(settings.limits.requestBytesMax == nil)
         #expect(settings.injection == FaultInjection(latencyMilliseconds: 0, errorRate: 0))
         #expect(settings.log == LogSettings(level: "info", format: .text))
     }

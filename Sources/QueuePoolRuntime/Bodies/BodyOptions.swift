@@ -23,6 +23,8 @@ package struct BodyOptions: Sendable {
     package var place: @Sendable (PoolDefinition, BodyPointer) -> (any BodyStore)?
     /// Removes the bodies of a pool that was purged or deleted, as far as they were stored before this time.
     package var removeAll: @Sendable (PoolDefinition, Timestamp) -> Void
+    /// Bodies in the server's own file and their bytes; `nil` if it has none.
+    package var counts: @Sendable () -> (bodies: Int, bytes: Int64)? = { nil }
     package let counters = BodyCounters()
     /// Called, on any thread, with messages whose bodies are missing.
     package var report: @Sendable (PoolName, [MessageID]) -> Void = { _, _ in }
@@ -56,22 +58,4 @@ package final class BodyCounters: Sendable {
     func countMissing() { missingCount.wrappingAdd(1, ordering: .relaxed) }
 
     func countFailed() { failedCount.wrappingAdd(1, ordering: .relaxed) }
-}
-
-/// What a pool's doors let pass.
-package struct BodyRules: Hashable, Sendable {
-    package let thresholdBytes: Int
-    package let limitBytes: Int
-    /// Attributes that a message may have beside its size; ten in all are allowed in queues of SQS, and in those of our own
-    /// nobody sees the size.
-    package let attributesMax: Int
-
-    package init(thresholdBytes: Int, limitBytes: Int, attributesMax: Int) {
-        self.thresholdBytes = thresholdBytes
-        self.limitBytes = limitBytes
-        self.attributesMax = attributesMax
-    }
-
-    /// Bytes of a pointer's text and of the attribute that says how large the body is, with room to spare.
-    static let pointerBytesMax = 2_048
 }

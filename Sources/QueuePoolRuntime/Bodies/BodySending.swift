@@ -61,18 +61,6 @@ struct BodySending {
     }
 }
 
-extension BodyRules {
-    /// Whether a message does not fit in a queue, or its body is one of those that do not go there.
-    /// - Parameters:
-    ///   - attributes: bytes of them.
-    ///   - count: of attributes.
-    func needsStore(body: Int, attributes: Int, count: Int) -> Bool {
-        if body + attributes > QueueLimits.messageBytesMax { return true }
-        // With a full set of attributes there is no place for the size, and without it no need.
-        return body > thresholdBytes && count < attributesMax
-    }
-}
-
 extension OutgoingMessage {
     /// The message with a pointer in place of its body.
     fileprivate func pointing(to pointer: BodyPointer) -> OutgoingMessage {

@@ -50,11 +50,19 @@ extension PoolRegistry {
     package func purge(
         _ pool: Pool, _ only: PoolShard? = nil, completion: @escaping @Sendable (Result<Int, ShardError>) -> Void
     ) {
+        // A body is stored some time before its message; one of now may be of a message that comes after the purge.
+        let before = Timestamp(milliseconds: clock.now().milliseconds - PoolRegistry.sendMillisecondsMax)
         pool.purge(only) { [self] result in
-            if case .success(let count) = result { report(.purged(shard: only?.name, messages: count), of: pool) }
+            if case .success(let count) = result {
+                report(.purged(shard: only?.name, messages: count), of: pool)
+                if only == nil || pool.snapshot.isSingle { pool.removeBodies(before: before) }
+            }
             completion(result)
         }
     }
+
+    /// Longer than a message can be on its way once its body is stored.
+    private static let sendMillisecondsMax: Int64 = 300_000
 
     /// Starts a redrive out of `source` unless one runs.
     /// - Returns: whether it was started.

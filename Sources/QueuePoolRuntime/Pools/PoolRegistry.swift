@@ -111,6 +111,9 @@ package final class PoolRegistry: Sendable {
         self.meaning = meaning
     }
 
+    /// How pools treat bodies that are too large for a queue.
+    package var bodies: BodyOptions? { options.bodies }
+
     // MARK: - Reading
 
     /// Pools by name, ascending.
@@ -275,6 +278,8 @@ package final class PoolRegistry: Sendable {
                 try factory.remove(name: entry.name, address: definition.addresses[entry.index])
             } catch { throw .shard(name: entry.name, reason: "\(error)") }
         }
+        // The same that purge does, also for a deletion that a start finishes.
+        if meaning(definition.attributes).redrive == nil { options.bodies?.removeAll(definition, clock.now()) }
         do throws(ControlStoreError) {
             try store.remove(definition)
         } catch {

@@ -42,7 +42,11 @@ extension SQSAnswer {
         // A message keeps its id when it is moved to a dead-letter queue.
         json.string(plain: (origin?.messageID ?? message.messageID).write)
         json.key("ReceiptHandle")
-        json.string(plain: message.handle.write)
+        if let pointer = message.pointer {
+            json.string(BodyPointer.handle(pointer, message.handle.text))
+        } else {
+            json.string(plain: message.handle.write)
+        }
         json.key("MD5OfBody")
         json.string(plain: (view.bodyMD5 ?? MD5Digest(of: view.body)).writeHex)
         json.key("Body")

@@ -18,6 +18,14 @@ extension BodyPointer {
         "-..s3BucketName..-\(pointer.bucket)-..s3BucketName..--..s3Key..-\(pointer.key)-..s3Key..-\(handle)"
     }
 
+    /// The receipt handle of a message, however it is written, and where the message's body lies; `nil` for a text that is
+    /// no handle.
+    package static func receipt(_ text: String) -> (handle: ReceiptHandle, pointer: BodyPointer?)? {
+        if let handle = ReceiptHandle(text: text) { return (handle, nil) }
+        guard let (pointer, rest) = split(handle: text), let handle = ReceiptHandle(text: rest) else { return nil }
+        return (handle, pointer)
+    }
+
     /// Takes such a handle apart; `nil` for any other.
     package static func split(handle: String) -> (pointer: BodyPointer, handle: String)? {
         var rest = Array(handle.utf8)[...]

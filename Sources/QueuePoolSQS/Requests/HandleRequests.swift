@@ -10,6 +10,8 @@ package struct DeleteMessageRequest: Sendable {
     package var queue: String
     package var handleText: String
     package var handle: ReceiptHandle
+    /// Where the message's body lies, if the handle says so.
+    package var pointer: BodyPointer?
 
     /// - Throws: `missingParameter`, `receiptHandleIsInvalid` for a text that is no handle, `serialization`.
     package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
@@ -17,6 +19,7 @@ package struct DeleteMessageRequest: Sendable {
         queue = read.queue
         handleText = read.handleText
         handle = read.handle
+        pointer = read.pointer
     }
 }
 
@@ -52,9 +55,12 @@ package struct HandleEntry: Sendable, BatchEntry {
     /// - Throws: what becomes the entry's failure.
     package func handle() throws(SQSError) -> ReceiptHandle {
         guard !handleText.isEmpty else { throw .missing("ReceiptHandle") }
-        guard let handle = ReceiptHandle(text: handleText) else { throw .invalidHandle(handleText) }
-        return handle
+        guard let receipt = BodyPointer.receipt(handleText) else { throw .invalidHandle(handleText) }
+        return receipt.handle
     }
+
+    /// Where the message's body lies, if the handle says so.
+    package var pointer: BodyPointer? { BodyPointer.receipt(handleText)?.pointer }
 
     /// The handle and the seconds of a change of visibility.
     /// - Throws: what becomes the entry's failure.
@@ -93,6 +99,7 @@ private struct HandleRequest {
     var queue: String
     var handleText: String
     var handle: ReceiptHandle
+    var pointer: BodyPointer?
     var seconds: Int?
 
     init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
@@ -113,10 +120,10 @@ private struct HandleRequest {
         try reader.finish()
         guard let queue else { throw .missing("QueueUrl") }
         guard let handleText, !handleText.isEmpty else { throw .missing("ReceiptHandle") }
-        guard let handle = ReceiptHandle(text: handleText) else { throw .invalidHandle(handleText) }
+        guard let receipt = BodyPointer.receipt(handleText) else { throw .invalidHandle(handleText) }
         self.queue = queue
         self.handleText = handleText
-        self.handle = handle
+        (handle, pointer) = receipt
     }
 }
 

@@ -88,9 +88,12 @@ package struct SendMessageBatchRequest: Sendable {
     }
 
     /// What fails the whole batch, in SQS's order: count, ids, total size, group ids, deduplication ids.
-    package func check(_ attributes: QueueAttributes) throws(SQSError) {
+    ///
+    /// - Parameter bodies: with it, what one entry takes beyond the queue's limit does not count.
+    package func check(_ attributes: QueueAttributes, bodies: BodyRules? = nil) throws(SQSError) {
         try BatchRules.check(count: entriesCount, ids: entries.lazy.map(\.id), shape: "SendMessageBatchRequestEntry")
-        let total = entries.reduce(0) { $0 + $1.countedBytes }
+        // Bodies that do not go to the queue take no room in the batch, and those that do are sent in as many as are needed.
+        let total = bodies == nil ? entries.reduce(0) { $0 + $1.countedBytes } : 0
         guard total <= QueueLimits.messageBytesMax else { throw .batchTooLong(total) }
         for entry in entries where entry.groupID == nil { throw .missingGroupIDInBatch }
         if attributes.contentBasedDeduplication { return }

@@ -22,14 +22,15 @@ package struct PreparedSend: Sendable {
 /// Turns one entry of a request into a message.
 /// - Parameters:
 ///   - traceHeader: value of the request header `X-Amzn-Trace-Id`, if any; becomes `AWSTraceHeader`.
+///   - bodies: `nil`: a message is as large as the queue takes it.
 ///   - isBatch: whether the entry is one of a batch, whose texts differ.
 /// - Throws: the error that answers a single send, or becomes the entry's failure in a batch.
 package func prepare(
-    _ entry: SendEntry, attributes: QueueAttributes, isBatch: Bool, traceHeader: String? = nil
+    _ entry: SendEntry, attributes: QueueAttributes, isBatch: Bool, traceHeader: String? = nil,
+    bodies: BodyRules? = nil
 ) throws(SQSError) -> PreparedSend {
     guard !entry.body.isEmpty else { throw .missing("MessageBody") }
-    let limit = attributes.maximumMessageSize
-    guard entry.countedBytes <= limit else { throw .messageTooLong(limit, inBatch: isBatch) }
+    try checkSize(entry, attributes.maximumMessageSize, bodies, isBatch)
     guard entry.body.withUnsafeBytes(MessageRules.isAllowed) else { throw .invalidBody }
     guard let group = entry.groupID else { throw isBatch ? .missingGroupIDInBatch : .missing("MessageGroupId") }
     guard MessageRules.isIdentifier(group) else { throw .invalidIdentifier("MessageGroupId", group) }
@@ -56,6 +57,22 @@ package func prepare(
         message: OutgoingMessage(record: record, groupHash: group.withUnsafeBytes { XXHash64.hash($0) }),
         bodyMD5: bodyMD5, attributesMD5: MD5Digest(of: entry.attributes),
         systemAttributesMD5: MD5Digest(of: entry.systemAttributes))
+}
+
+private func checkSize(_ entry: SendEntry, _ limit: Int, _ bodies: BodyRules?, _ isBatch: Bool) throws(SQSError) {
+    guard entry.countedBytes > limit else { return }
+    guard let bodies else { throw .messageTooLong(limit, inBatch: isBatch) }
+    let attributes = entry.countedBytes - entry.body.count
+    switch bodies.refusal(body: entry.body.count, attributes: attributes, count: entry.attributesCount) {
+    case .body: throw .messageTooLong(bodies.limitBytes, inBatch: isBatch)
+    case .attributes: throw .messageTooLong(limit, inBatch: isBatch)
+    case .count:
+        throw SQSError(
+            .invalidParameterValue,
+            "Number of message attributes [\(entry.attributesCount)] exceeds the maximum allowed for large-payload "
+                + "messages [\(bodies.attributesMax - 1)].")
+    case nil: return
+    }
 }
 
 private func deduplicationID(of entry: SendEntry, _ attributes: QueueAttributes) throws(SQSError) -> [UInt8] {

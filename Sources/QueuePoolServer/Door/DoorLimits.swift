@@ -24,6 +24,9 @@ package struct DoorLimits: Hashable, Sendable {
     package var heldBytesMax = 256 << 20
 
     package init() {}
+
+    /// Bytes of a request for bodies of so many: some of them come as base64, and there is more in a request than a body.
+    package static func bytes(forBodies limit: Int) -> Int { limit + limit / 3 + (1 << 20) }
 }
 
 /// What all connections share.

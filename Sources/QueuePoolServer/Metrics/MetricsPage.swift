@@ -120,7 +120,25 @@ struct MetricsPage: Sendable {
         MetricsPage.head(
             "queuepool_http_held_bytes", "gauge", "Bytes of requests not yet whole and of answers not yet read.", &out)
         out += "queuepool_http_held_bytes \(door.budget.heldBytes)\n"
+        if let bodies = registry.bodies { MetricsPage.bodies(bodies, &out) }
         return out + more.text()
+    }
+
+    private static func bodies(_ bodies: BodyOptions, _ out: inout String) {
+        if let counts = bodies.counts() {
+            head("queuepool_bodies", "gauge", "Large bodies in the data directory.", &out)
+            out += "queuepool_bodies \(counts.bodies)\n"
+            head("queuepool_bodies_bytes", "gauge", "Bytes of large bodies in the data directory.", &out)
+            out += "queuepool_bodies_bytes \(counts.bytes)\n"
+        }
+        head(
+            "queuepool_bodies_missing_total", "counter", "Deliveries that did not take place: the body was not there.",
+            &out)
+        out += "queuepool_bodies_missing_total \(bodies.counters.missing)\n"
+        head(
+            "queuepool_bodies_unread_total", "counter",
+            "Deliveries that did not take place: the body could not be read.", &out)
+        out += "queuepool_bodies_unread_total \(bodies.counters.failed)\n"
     }
 
     /// What shards that are remote queues were asked; nothing for those of our own.

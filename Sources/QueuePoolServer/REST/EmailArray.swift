@@ -48,7 +48,10 @@ struct EmailArray: Sendable {
         let readings: [Reading]
         do throws(Problem) {
             let attributes = pool.attributes
-            readings = try EmailArray.elements(body).map { EmailSender.result(body[$0], attributes, ids) }
+            let bodies = pool.bodyRules
+            readings = try EmailArray.elements(body).map {
+                EmailSender.result(body[$0], attributes, ids, bodies: bodies)
+            }
         } catch { return reply(error.answer) }
         if mode == .strict, let refusal = EmailArray.strictRefusal(readings) { return reply(refusal) }
         send(readings, reply)
@@ -134,7 +137,7 @@ struct EmailArray: Sendable {
                 }
             }
         }
-        pool.router.send(request)
+        pool.send(request)
     }
 }
 

@@ -21,7 +21,8 @@ struct EmailSender: Sendable {
     private func send(
         _ body: [UInt8], to pool: Pool, key: IdempotencyKey?, done: @escaping @Sendable (SendOutcome) -> Void
     ) {
-        let result = EmailSender.result(body[...], pool.attributes, messages.ids, keyID: key?.deduplicationID)
+        let result = EmailSender.result(
+            body[...], pool.attributes, messages.ids, keyID: key?.deduplicationID, bodies: pool.bodyRules)
         switch result {
         case .success(let message): messages.send(message, to: pool, done: done)
         case .failure(let refusal): done(.refused(refusal.problem, mayBeStored: false))
@@ -30,11 +31,12 @@ struct EmailSender: Sendable {
 
     /// What `message` returns or throws.
     static func result(
-        _ bytes: ArraySlice<UInt8>, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil
+        _ bytes: ArraySlice<UInt8>, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil,
+        bodies: BodyRules? = nil
     ) -> Result<OutgoingMessage, MessageReader.Refusal> {
         bytes.withUnsafeBytes { bytes in
             do throws(MessageReader.Refusal) {
-                return .success(try message(bytes, queue, ids, keyID: keyID))
+                return .success(try message(bytes, queue, ids, keyID: keyID, bodies: bodies))
             } catch { return .failure(error) }
         }
     }
@@ -43,8 +45,10 @@ struct EmailSender: Sendable {
     /// - Parameters:
     ///   - bytes: one JSON object.
     ///   - keyID: the deduplication id that its idempotency key gives it unless it has one of its own.
+    ///   - bodies: `nil`: a message is as large as the queue takes it.
     static func message(
-        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil
+        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil,
+        bodies: BodyRules? = nil
     ) throws(MessageReader.Refusal) -> OutgoingMessage {
         let reading = EmailMessage.parse(bytes)
         let group = reading.group.map { Array($0.utf8) }
@@ -55,14 +59,16 @@ struct EmailSender: Sendable {
             case .failure(.field(let error)): throw .invalidField(error.field, error.detail)
             case .success(let request):
                 // An email that was read has recipients, and so a group.
-                let record = try record(request, group ?? [], queue, ids, keyID)
+                let record = try record(request, group ?? [], queue, ids, keyID, bodies)
                 return OutgoingMessage(record: record, groupHash: groupHash ?? 0)
             }
         } catch { throw MessageReader.Refusal(problem: error, groupHash: groupHash) }
     }
 
     private static func record(
-        _ request: EmailMessage.Request, _ group: [UInt8], _ queue: QueueAttributes, _ ids: UniqueIDs, _ keyID: [UInt8]?
+        _ request: EmailMessage.Request, _ group: [UInt8], _ queue: QueueAttributes, _ ids: UniqueIDs,
+        _ keyID: [UInt8]?,
+        _ bodies: BodyRules?
     ) throws(Problem) -> MessageRecord {
         try MessageReader.checkID("group", group)
         let ownID = request.deduplicationID.map { Array($0.utf8) }
@@ -70,12 +76,8 @@ struct EmailSender: Sendable {
         let id = ownID ?? keyID ?? ids.next()
         let body = request.email.encoded()
         let type = MessageAttribute(name: "Content-Type", text: EmailMessage.contentType)
-        let limit = queue.maximumMessageSize
-        guard body.count + type.countedBytes <= limit else {
-            throw .invalidField(
-                "email", "The email has \(body.count) bytes with its attachments encoded; at most \(limit) are allowed."
-            )
-        }
+        try MessageReader.checkSize(
+            "email", body.count, attributes: type.countedBytes, count: 1, queue, bodies)
         return body.withUnsafeBytes {
             MessageRecord(group: group, deduplicationID: id, body: $0, attributes: [type])
         }

@@ -30,15 +30,20 @@ struct MessageReader {
     /// - Parameters:
     ///   - bytes: one JSON object.
     ///   - keyID: the deduplication id that its idempotency key gives it unless it has one of its own.
+    ///   - bodies: `nil`: a message is as large as the queue takes it.
     static func message(
-        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil
+        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil,
+        bodies: BodyRules? = nil
     ) throws(Problem) -> OutgoingMessage {
-        do throws(Refusal) { return try line(bytes, queue, ids, keyID: keyID) } catch { throw error.problem }
+        do throws(Refusal) { return try line(bytes, queue, ids, keyID: keyID, bodies: bodies) } catch {
+            throw error.problem
+        }
     }
 
     /// The same for one of several messages, where the group of one that is not valid matters to the others.
     static func line(
-        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil
+        _ bytes: UnsafeRawBufferPointer, _ queue: QueueAttributes, _ ids: UniqueIDs, keyID: [UInt8]? = nil,
+        bodies: BodyRules? = nil
     ) throws(Refusal) -> OutgoingMessage {
         var reader = MessageReader()
         do throws(Problem) {
@@ -46,7 +51,7 @@ struct MessageReader {
                 try reader.read(bytes)
             } catch { throw .malformed(error) }
             if let problem = reader.problem { throw problem }
-            return try reader.build(queue, ids, keyID)
+            return try reader.build(queue, ids, keyID, bodies)
         } catch {
             throw Refusal(
                 problem: error, groupHash: reader.group.map { group in group.withUnsafeBytes { XXHash64.hash($0) } })
@@ -176,7 +181,7 @@ struct MessageReader {
     // MARK: - Rules
 
     private func build(
-        _ queue: QueueAttributes, _ ids: UniqueIDs, _ keyID: [UInt8]?
+        _ queue: QueueAttributes, _ ids: UniqueIDs, _ keyID: [UInt8]?, _ bodies: BodyRules?
     ) throws(Problem) -> OutgoingMessage {
         guard let group else {
             throw .invalidField("group", "'group' is missing; it must be a string of 1 to 128 characters.")
@@ -187,13 +192,8 @@ struct MessageReader {
         }
         try MessageReader.checkID("group", group)
         if let deduplicationID { try MessageReader.checkID("deduplicationId", deduplicationID) }
-        let bytes = attributes.reduce(body.count) { $0 + $1.countedBytes }
-        guard bytes <= queue.maximumMessageSize else {
-            throw .invalidField(
-                "body",
-                "The message has \(bytes) bytes of body and attributes; at most \(queue.maximumMessageSize) are allowed."
-            )
-        }
+        let size = attributes.reduce(0) { $0 + $1.countedBytes }
+        try MessageReader.checkSize("body", body.count, attributes: size, count: attributeCount, queue, bodies)
         if !attributes.isEmpty {
             do throws(SQSError) { try MessageRules.check(attributes, count: attributeCount) } catch {
                 throw .invalidField("attributes", error.message)
@@ -212,6 +212,41 @@ struct MessageReader {
                 ?? (queue.contentBasedDeduplication ? contentDeduplicationID(Array(body)) : ids.next())
             let record = MessageRecord(group: group, deduplicationID: id, body: body, attributes: attributes)
             return OutgoingMessage(record: record, groupHash: group.withUnsafeBytes { XXHash64.hash($0) })
+        }
+    }
+
+    /// - Parameters:
+    ///   - attributes: bytes of them.
+    ///   - count: of attributes.
+    static func checkSize(
+        _ field: String, _ body: Int, attributes: Int, count: Int, _ queue: QueueAttributes, _ bodies: BodyRules?
+    ) throws(Problem) {
+        let limit = queue.maximumMessageSize
+        guard body + attributes > limit else { return }
+        guard let bodies else {
+            throw .invalidField(
+                field,
+                field == "email"
+                    ? "The email has \(body) bytes with its attachments encoded; at most \(limit) are allowed."
+                    : "The message has \(body + attributes) bytes of body and attributes; at most \(limit) are allowed."
+            )
+        }
+        switch bodies.refusal(body: body, attributes: attributes, count: count) {
+        case .body:
+            let what =
+                field == "email"
+                ? "The email has \(body) bytes with its attachments encoded" : "'body' has \(body) bytes"
+            throw .invalidField(field, "\(what); at most \(bodies.limitBytes) are allowed.")
+        case .attributes:
+            throw .invalidField(
+                "attributes",
+                "The attributes have \(attributes) bytes; with the rest of the message at most \(limit) are allowed.")
+        case .count:
+            throw .invalidField(
+                "attributes",
+                "The message has \(count) attributes; one with a body of this size may have \(bodies.attributesMax - 1)."
+            )
+        case nil: return
         }
     }
 

@@ -46,7 +46,8 @@ struct MessageSender: Sendable {
         done: @escaping @Sendable (SendOutcome) -> Void
     ) {
         do throws(Problem) {
-            let message = try MessageReader.message(body, pool.attributes, ids, keyID: key?.deduplicationID)
+            let message = try MessageReader.message(
+                body, pool.attributes, ids, keyID: key?.deduplicationID, bodies: pool.bodyRules)
             send(message, to: pool, done: done)
         } catch { done(.refused(error, mayBeStored: false)) }
     }
@@ -65,7 +66,7 @@ struct MessageSender: Sendable {
             case .failure(let error): done(.refused(Problem(error), mayBeStored: error.mayBeStored))
             }
         }
-        pool.router.send(request)
+        pool.send(request)
     }
 
     /// Writes the members of a receipt.
@@ -82,17 +83,5 @@ struct MessageSender: Sendable {
         }
         json.key("duplicate")
         json.bool(receipt.isDuplicate)
-    }
-}
-
-extension ShardError {
-    /// Whether the message that was refused with it may be stored all the same.
-    fileprivate var mayBeStored: Bool {
-        switch self {
-        case .unknownOutcome, .storageFailed: true
-        case .quotaExceeded, .overloaded, .storageFull, .closed, .unavailable, .refused, .injected, .invalid,
-            .earlierEntryFailed:
-            false
-        }
     }
 }

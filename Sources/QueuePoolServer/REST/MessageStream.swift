@@ -16,7 +16,8 @@ import QueuePoolRuntime
 // repeats them with the same deduplication ids.
 
 struct MessageStream: Sendable {
-    /// Bytes of one line: the largest message with every byte escaped does not fit, but any sensible one does.
+    /// Bytes of one line: the largest message with every byte escaped does not fit, but any sensible one does. Messages with
+    /// larger bodies come one by one.
     static let lineBytesMax = 2 << 20
     private static let underWayMax = 8_192
     /// Results that are written in one go, so that no other stream waits for their encoding.
@@ -62,27 +63,28 @@ struct MessageStream: Sendable {
         var held = HeldBytes(of: budget)
         for try await piece in body {
             splitter.append(piece)
-            send(&splitter, results, order) { $0.next() }
+            await send(&splitter, results, order) { $0.next() }
             guard held.set(splitter.bytesKept) else {
                 // Nothing after this line is read: the answer ends with it.
                 return results.fill(results.open(line: splitter.nextNumber), .refused(.noRoom))
             }
             guard await results.waitForRoom() else { return }
         }
-        send(&splitter, results, order) { $0.last() }
+        await send(&splitter, results, order) { $0.last() }
     }
 
     /// Sends every line that is there, grouped by shard.
     private func send(
         _ splitter: inout LineSplitter, _ results: LineResults, _ order: RequestOrder,
         _ next: (inout LineSplitter) -> LineSplitter.Line?
-    ) {
+    ) async {
         let attributes = pool.attributes
+        let bodies = pool.bodyRules
         var request = SendRequest(order: order)
         while let found = next(&splitter) {
             let position = results.open(line: found.number)
             do throws(MessageReader.Refusal) {
-                let message = try message(found.content, attributes)
+                let message = try message(found.content, attributes, bodies)
                 request.add(message, at: position) { result, shard in
                     switch result {
                     case .success(let receipt): results.fill(position, .accepted(receipt, shard: shard.name))
@@ -96,11 +98,12 @@ struct MessageStream: Sendable {
                 results.fill(position, .refused(error.problem))
             }
         }
-        pool.router.send(request)
+        // Nothing of the next lines is sent before bodies of these are stored: it would overtake them (I2).
+        await withCheckedContinuation { continuation in pool.send(request) { continuation.resume() } }
     }
 
     private func message(
-        _ line: LineSplitter.Line.Content, _ attributes: QueueAttributes
+        _ line: LineSplitter.Line.Content, _ attributes: QueueAttributes, _ bodies: BodyRules?
     ) throws(MessageReader.Refusal) -> OutgoingMessage {
         switch line {
         case .tooLong:
@@ -114,8 +117,8 @@ struct MessageStream: Sendable {
                 do throws(MessageReader.Refusal) {
                     return .success(
                         try lines == .messages
-                            ? MessageReader.line(bytes, attributes, ids)
-                            : EmailSender.message(bytes, attributes, ids))
+                            ? MessageReader.line(bytes, attributes, ids, bodies: bodies)
+                            : EmailSender.message(bytes, attributes, ids, bodies: bodies))
                 } catch {
                     return .failure(error)
                 }

@@ -51,7 +51,7 @@ extension SQSService {
     func deleteMessage(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
         let request = try DeleteMessageRequest(body)
         let target = try target(request.queue)
-        target.pool.delete([request.handle], in: target.shard) { outcomes in
+        target.pool.delete([request.handle], bodies: [request.pointer], in: target.shard) { outcomes in
             if let error = outcomes.first.flatMap({ SQSService.error($0, request.handleText) }) {
                 reply(SQSService.answer(error))
             } else {
@@ -64,7 +64,7 @@ extension SQSService {
         let request = try DeleteMessageBatchRequest(body)
         let target = try target(request.queue)
         let batch = HandleBatchAnswer(request.entries) { (entry) throws(SQSError) in try entry.handle() }
-        target.pool.delete(batch.accepted, in: target.shard) { outcomes in
+        target.pool.delete(batch.accepted, bodies: batch.acceptedEntries.map(\.pointer), in: target.shard) { outcomes in
             reply(batch.answer(outcomes.enumerated().map { SQSService.error($1, batch.text($0)) }))
         }
     }

@@ -11,7 +11,8 @@ extension SQSService {
         let request = try SendMessageRequest(body)
         let target = try target(request.queue)
         let prepared = try prepare(
-            request.entry, attributes: target.pool.attributes, isBatch: false, traceHeader: SQSService.text(trace))
+            request.entry, attributes: target.pool.attributes, isBatch: false, traceHeader: SQSService.text(trace),
+            bodies: target.pool.bodyRules)
         let shard = try shard(of: prepared, target)
         let isPaid = try pay(target, shard)
         var sending = SendRequest(isPaid: isPaid)
@@ -22,7 +23,7 @@ extension SQSService {
             case .failure(let error): reply(SQSService.answer(SQSError(error)))
             }
         }
-        target.pool.router.send(sending)
+        target.pool.send(sending)
     }
 
     /// The shard of a message's group, which must be the one that the request names, if it names one: a group that was on
@@ -54,7 +55,8 @@ extension SQSService {
         let request = try SendMessageBatchRequest(body)
         let target = try target(request.queue)
         let attributes = target.pool.attributes
-        try request.check(attributes)
+        let bodies = target.pool.bodyRules
+        try request.check(attributes, bodies: bodies)
         var prepared: [(position: Int, send: PreparedSend)] = []
         var failures: [(position: Int, error: SQSError)] = []
         // Once an entry of a group is refused, the later ones of that group are refused with it (I2).
@@ -63,7 +65,7 @@ extension SQSService {
             do throws(SQSError) {
                 if let group = entry.groupID, let earlier = refusedGroups[group] { throw earlier.ofEarlierEntry }
                 let send = try prepare(
-                    entry, attributes: attributes, isBatch: true, traceHeader: SQSService.text(trace))
+                    entry, attributes: attributes, isBatch: true, traceHeader: SQSService.text(trace), bodies: bodies)
                 _ = try shard(of: send, target)
                 prepared.append((position, send))
             } catch {

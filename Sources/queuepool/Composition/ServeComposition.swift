@@ -23,7 +23,10 @@ func runServe(_ settings: ServeSettings) async throws {
     defer { withExtendedLifetime(lock) {} }
     warnOfWideFiles(in: settings.dataDirectory, logger: logger)
     let shards = try openStores(settings, clock: clock, logger: logger)
-    let registry = try makeRegistry(settings, shards: shards, clock: clock, logger: logger)
+    let bodies = try ServerBodies(settings, clock: clock, logger: logger)
+    // After the shards, whose answers may remove bodies.
+    defer { bodies.close() }
+    let registry = try makeRegistry(settings, shards: shards, bodies: bodies.options, clock: clock, logger: logger)
     // It waits for answers of the control store, and what brings them may need the thread of a task meanwhile.
     try await onOwnThread { try openPools(settings, registry: registry, logger: logger) }
     registry.follow { error in
@@ -39,7 +42,8 @@ func runServe(_ settings: ServeSettings) async throws {
         settings.limits.maxConnectionsPerAddress
         ?? (settings.listen.isLoopback ? options.limits.connectionsMax : max(1, options.limits.connectionsMax / 10))
     options.limits.heldBytesMax = settings.limits.heldBytesMax
-    options.limits.requestBytesMax = settings.limits.requestBytesMax
+    options.limits.requestBytesMax =
+        settings.limits.requestBytesMax ?? DoorLimits.bytes(forBodies: settings.bodies.limitBytes)
     options.limits.idleSeconds = settings.limits.idleTimeoutSeconds
     options.limits.headSeconds = settings.limits.headerTimeoutSeconds
     options.defaultShards = settings.createQueueShards
@@ -159,7 +163,7 @@ private func idempotencyOptions(_ settings: ServeSettings, logger: Logger) throw
 }
 
 private func makeRegistry(
-    _ settings: ServeSettings, shards: EmbeddedShardFactory, clock: any Clock, logger: Logger
+    _ settings: ServeSettings, shards: EmbeddedShardFactory, bodies: BodyOptions, clock: any Clock, logger: Logger
 ) throws -> PoolRegistry {
     let stores = try openControlStores(settings.control, clock: clock)
     var factory: any ShardFactory = shards
@@ -173,6 +177,7 @@ private func makeRegistry(
     options.waitingBudget = WaitingBudget(limit: settings.storage.waitingBytesMax)
     options.poolsMax = settings.storage.poolsMax
     options.shardsMax = settings.storage.shardsMax
+    options.bodies = bodies
     // Files of one server are of no use to the others that share a table.
     var factories: [PoolBackend: any ShardFactory] = [:]
     if case .sqlite = settings.control.address { factories[.embedded] = factory }
