@@ -34,16 +34,18 @@ public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertib
     static func refused(_ why: String) -> DeliveryURLError {
         DeliveryURLError(
             description: why
-                + "; allowed are stdout:, exec:CMD, http(s)://..., and smtp(s)://[USER@]HOST:PORT[?OPTION[&OPTION]] "
-                + "with the options tls=off (smtp only) and password-file=PATH or password-env=NAME")
+                + "; allowed are stdout:, exec:CMD, http(s)://..., lambda+http(s)://..., and "
+                + "smtp(s)://[USER@]HOST:PORT[?OPTION[&OPTION]] with the options tls=off (smtp only) and "
+                + "password-file=PATH or password-env=NAME")
     }
 }
 
 package enum DeliveryURL {
-    /// The target of `stdout:`, `exec:CMD`, `http(s)://`, `smtp://` or `smtps://`; reads a password from where it is.
+    /// The target of `stdout:`, `exec:CMD`, `http(s)://`, `lambda+http(s)://`, `smtp://` or `smtps://`; reads a password or
+    /// a secret from where it is.
     /// - Parameters:
     ///   - concurrency: deliveries under way at one time, at most.
-    ///   - clock: by which a command's and a mail server's time is over.
+    ///   - clock: by which a command's and a mail server's time is over, and a webhook's requests are dated.
     package static func target(
         _ text: String, engine: CurlEngine, concurrency: Int = 64, clock: any Clock = SystemClock()
     ) throws(DeliveryURLError) -> any DeliveryTarget {
@@ -59,7 +61,12 @@ package enum DeliveryURL {
             return CommandTarget(command: rest, clock: clock)
         case "http", "https":
             guard rest.hasPrefix("//"), rest.count > 2 else { throw .refused("\(scheme): needs a host") }
-            return WebhookTarget(url: text, engine: engine)
+            let webhook = try WebhookURL(text)
+            return WebhookTarget(url: webhook.url, secrets: webhook.secrets, engine: engine, clock: clock)
+        case "lambda+http", "lambda+https":
+            guard rest.hasPrefix("//"), rest.count > 2 else { throw .refused("\(scheme): needs a host") }
+            let url = String(text.dropFirst("lambda+".count).prefix { $0 != "#" })
+            return LambdaTarget(url: url, engine: engine, concurrency: concurrency, clock: clock)
         case "smtp", "smtps":
             let url = try MailURL(scheme: scheme, rest)
             return MailTarget(

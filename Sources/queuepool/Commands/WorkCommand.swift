@@ -45,6 +45,7 @@ struct WorkMainOptions: ParsableArguments {
     @Option(name: .setting(.endpoint), help: .setting(.endpoint)) var endpoint: String?
     @Option(name: .setting(.workerPool), help: .setting(.workerPool)) var pool: String?
     @Option(name: .setting(.workerDeliver), help: .setting(.workerDeliver)) var deliver: [String] = []
+    @Option(name: .setting(.webhookSecretFile), help: .setting(.webhookSecretFile)) var webhookSecretFile: [String] = []
     @Option(name: .setting(.workerShards), help: .setting(.workerShards)) var shards: String?
     @Option(name: .setting(.metricsListen), help: .setting(.metricsListen)) var metricsListen: String?
     @Flag(name: .setting(.allowInsecureMetricsListen), help: .setting(.allowInsecureMetricsListen))
@@ -54,6 +55,7 @@ struct WorkMainOptions: ParsableArguments {
         flags.set(.endpoint, endpoint)
         flags.set(.workerPool, pool)
         flags.set(.workerDeliver, deliver)
+        flags.set(.webhookSecretFile, webhookSecretFile)
         flags.set(.workerShards, shards)
         flags.set(.metricsListen, metricsListen)
         flags.set(.allowInsecureMetricsListen, allowInsecureMetricsListen)
