@@ -162,6 +162,34 @@ final class Stage: Sendable {
         #expect(Self.word(life.decide(at: Self.at(3_592_003))) == "use b")
     }
 
+    @Test func `asks again often while nothing can be signed, and seldom while old ones are good`() {
+        let error = CredentialError(source: "s", reason: "r")
+        func lastPause(of life: CredentialRefresh, failingFrom start: Int64, until end: Int64) -> Int64 {
+            var life = life
+            var last = start
+            var pause: Int64 = 0
+            for now in stride(from: start, to: end, by: 500) {
+                guard Self.word(life.decide(at: Self.at(now))).hasSuffix("fetch") else { continue }
+                _ = life.fetched(.failure(error), at: Self.at(now), random: 0)
+                pause = now - last
+                last = now
+            }
+            return pause
+        }
+        #expect(lastPause(of: CredentialRefresh(), failingFrom: 0, until: 600_000) == 8_000)
+        var life = CredentialRefresh()
+        _ = life.decide(at: Self.at(0))
+        _ = life.fetched(.success(Self.hour("a", from: 0)), at: Self.at(0), random: 0)
+        #expect(lastPause(of: life, failingFrom: 3_300_000, until: 3_589_000) == 60_000)
+        // What failed while they were good delays nobody once they are not.
+        #expect(lastPause(of: life, failingFrom: 3_300_000, until: 3_700_000) == 8_000)
+        for now in stride(from: Int64(3_300_000), to: 3_589_000, by: 500) {
+            guard Self.word(life.decide(at: Self.at(now))).hasSuffix("fetch") else { continue }
+            _ = life.fetched(.failure(error), at: Self.at(now), random: 0)
+        }
+        #expect(Self.word(life.decide(at: Self.at(3_590_000))) == "wait fetch")
+    }
+
     @Test func `uses none that a service refused, even if the source gives them again`() {
         var life = CredentialRefresh()
         let old = Self.hour("a", from: 0)

@@ -27,14 +27,18 @@ package struct CredentialRefresh: Sendable {
     /// Not used for this long before their expiry: a request takes time to arrive, and clocks differ.
     static let margin: Int64 = 10_000
     static let firstPause: Int64 = 1_000
+    /// While the old ones are good.
     static let longestPause: Int64 = 60_000
+    /// While there are none to sign with: everybody waits for the next fetch, which is one request of this process.
+    static let longestPauseOfNone: Int64 = 8_000
 
     private var current: AWSCredentials?
     private var refreshAt = Timestamp.distantFuture
     private var isFetching = false
     private var failure: CredentialError?
-    private var retryAt = Timestamp.distantPast
-    private var pause = CredentialRefresh.firstPause
+    private var failedAt = Timestamp.distantPast
+    /// After the last failure; 0 without one.
+    private var pause: Int64 = 0
     /// What a service said has expired.
     private var refused: AWSCredentials?
 
@@ -42,12 +46,12 @@ package struct CredentialRefresh: Sendable {
 
     package mutating func decide(at now: Timestamp) -> Decision {
         if let current, isUsable(current, at: now) {
-            let starts = !isFetching && now >= refreshAt && now >= retryAt
+            let starts = !isFetching && now >= refreshAt && now >= failedAt + pause
             if starts { isFetching = true }
             return .use(current, startsFetch: starts)
         }
         if isFetching { return .wait(startsFetch: false) }
-        if let failure, now < retryAt { return .fail(failure) }
+        if let failure, now < failedAt + min(pause, CredentialRefresh.longestPauseOfNone) { return .fail(failure) }
         isFetching = true
         return .wait(startsFetch: true)
     }
@@ -66,8 +70,8 @@ package struct CredentialRefresh: Sendable {
         case .success(let new):
             current = new
             failure = nil
-            retryAt = .distantPast
-            pause = CredentialRefresh.firstPause
+            failedAt = .distantPast
+            pause = 0
             refreshAt = .distantFuture
             if let end = new.expiresAt {
                 // Credentials that live shorter than the lead: half of their life.
@@ -91,8 +95,8 @@ package struct CredentialRefresh: Sendable {
         _ error: CredentialError, _ now: Timestamp
     ) -> Result<AWSCredentials, CredentialError> {
         failure = error
-        retryAt = now + pause
-        pause = min(pause * 2, CredentialRefresh.longestPause)
+        failedAt = now
+        pause = min(max(CredentialRefresh.firstPause, pause * 2), CredentialRefresh.longestPause)
         // Those that wait for a refresh get on with what there is.
         if let current, isUsable(current, at: now) { return .success(current) }
         return .failure(error)
