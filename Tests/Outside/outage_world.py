@@ -174,7 +174,8 @@ class World:
     def __init__(self, at, endpoint, shards=3, env=None, create=(), router=(), of_each=2):
         self.pool = "outage.fifo"
         self.access = ["--control", f"sqlite:{at.directory}/control.sqlite", "--endpoint-url", endpoint, *REGION]
-        run("pool", "create", self.pool, "--backend", "sqs", "--shards", shards, *create, *self.access, check=0, env=env)
+        run("pool", "create", self.pool, "--backend", "sqs", "--shards", shards, *create, *self.access, check=0,
+            env=env)
         self.router = at.server("front", *self.access, *router, env=env)
         self.worker = at.worker(self.pool, self.access, env=env)
         self.senders = Senders(self.router, self.pool, of_each)

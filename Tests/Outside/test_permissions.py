@@ -23,8 +23,8 @@ QUEUES = re.compile(r"Batch$")
 
 
 class Recorder:
-    """Before moto: the permissions that were needed by each access key, as `service:Action`. One for all, because a pool
-    remembers the endpoint that it was made at."""
+    """Before moto: the permissions that were needed by each access key, as `service:Action`. One for all, because a
+    pool remembers the endpoint that it was made at."""
 
     def __init__(self, target):
         self.needed, self.lock, recorder = {role: set() for role in ROLES}, threading.Lock(), self
@@ -107,7 +107,8 @@ def test_each_program_needs_what_the_readme_gives_it_and_nothing_else(servers, m
         through.delete_message(QueueUrl=pool, ReceiptHandle=got["ReceiptHandle"])
         router.pool(pool)
         # Workers of an endpoint have their leases through the router.
-        near = Process(["work", "--pool", pool, "--endpoint", router.url, "--deliver", "stdout:"], tmp_path / "near.log")
+        near = Process(
+            ["work", "--pool", pool, "--endpoint", router.url, "--deliver", "stdout:"], tmp_path / "near.log")
         wait_until(lambda: "delivered" in near.text() or '"single"' in near.text(), 30, "delivery through the router")
         near.stop()
         requests.post(f"{router.url}/v1/pools/{pool}/purge", timeout=30).raise_for_status()
