@@ -17,14 +17,17 @@ package struct AWSRequest: Sendable {
     package var timeoutMilliseconds: Int
     /// Receives are not among the rest: they wait at the service.
     package var isLongPoll: Bool
+    /// Whom it is for, if requests to others are not to wait for its answer.
+    package var party: TransferParty?
     /// Bytes of the answer's body beyond which it fails; `nil`: what the largest answer of a queue takes.
     package var answerBytesMax: Int?
 
     package init(
         service: String, region: String, method: String = "POST", url: String,
         headers: [(name: String, value: String)] = [], body: [UInt8] = [], timeoutMilliseconds: Int = 10_000,
-        isLongPoll: Bool = false, answerBytesMax: Int? = nil
+        isLongPoll: Bool = false, party: TransferParty? = nil, answerBytesMax: Int? = nil
     ) {
+        self.party = party
         self.answerBytesMax = answerBytesMax
         self.isLongPoll = isLongPoll
         self.service = service

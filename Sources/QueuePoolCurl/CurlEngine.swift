@@ -192,7 +192,8 @@ package final class CurlEngine: Sendable {
             let now = now()
             for job in arrived {
                 lanes.add(
-                    job, id: job.id, lane: job.transfer.lane, deadline: now + Int64(job.transfer.timeoutMilliseconds))
+                    job, id: job.id, lane: job.transfer.lane, party: job.transfer.party,
+                    deadline: now + Int64(job.transfer.timeoutMilliseconds))
             }
             if isClosed || !cancelled.isEmpty {
                 let error: CurlError = isClosed ? .closed : .cancelled
@@ -202,7 +203,7 @@ package final class CurlEngine: Sendable {
                 for job in jobs.values where isClosed || cancelled.contains(job.id) {
                     curl_multi_remove_handle(multi, job.transfer.easy)
                     jobs[job.transfer.easy] = nil
-                    lanes.end(job.transfer.lane)
+                    lanes.end(job.transfer.lane, party: job.transfer.party)
                     answer(job, .failure(job.transfer.failure(error)))
                 }
             }
@@ -248,7 +249,7 @@ package final class CurlEngine: Sendable {
             curl_multi_remove_handle(multi, easy)
             guard let job = jobs.removeValue(forKey: easy) else { continue }
             hasEnded = true
-            lanes.end(job.transfer.lane)
+            lanes.end(job.transfer.lane, party: job.transfer.party)
             answer(job, job.transfer.result(code))
         }
         return hasEnded

@@ -11,6 +11,8 @@ package struct HTTPRequest: Sendable {
     /// From when it is handed in to the end of its answer.
     package var timeoutMilliseconds: Int
     package var lane: CurlLane
+    /// Whom it is for, if others of its lane are not to wait for their answers.
+    package var party: TransferParty?
     /// Bytes of the answer's body beyond which it fails.
     package var answerBytesMax: Int
     /// Asked just before the request is written to its connection; if it says no, nothing is, and the request is cancelled.
@@ -19,9 +21,11 @@ package struct HTTPRequest: Sendable {
 
     package init(
         method: String, url: String, headers: [(name: String, value: String)] = [], body: [UInt8] = [],
-        timeoutMilliseconds: Int = 60_000, lane: CurlLane = .calls, answerBytesMax: Int = 16 << 20
+        timeoutMilliseconds: Int = 60_000, lane: CurlLane = .calls, party: TransferParty? = nil,
+        answerBytesMax: Int = 16 << 20
     ) {
         self.lane = lane
+        self.party = party
         self.answerBytesMax = answerBytesMax
         self.method = method
         self.url = url

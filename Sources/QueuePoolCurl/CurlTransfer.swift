@@ -9,6 +9,7 @@ import CQueuePoolCurl
 
 final class CurlTransfer {
     let lane: CurlLane
+    private(set) var party: TransferParty?
     let timeoutMilliseconds: Int
     private let answerBytesMax: Int
 
@@ -58,6 +59,7 @@ final class CurlTransfer {
             let transfer = CurlTransfer(
                 request.lane, timeoutMilliseconds: request.timeoutMilliseconds, answerBytesMax: request.answerBytesMax)
         else { return nil }
+        transfer.party = request.party
         let easy = transfer.easy
         queuepool_curl_set_text(easy, CURLOPT_URL, request.url)
         queuepool_curl_set_text(easy, CURLOPT_PROTOCOLS_STR, "http,https")

@@ -43,6 +43,51 @@ import Testing
         #expect(lanes.start(now: 1).begin.map(\.item) == [3])
     }
 
+    /// Parties hand in `each` transfers each, of which none ends; how many then begin of another's ten.
+    private func begun(ofTenBehind parties: Int, each: Int, together: Bool) -> Int {
+        var lanes = lanes(calls: 1_024)
+        for party in 1...parties {
+            for id in 0..<each {
+                lanes.add(party, id: UInt64(id), lane: .calls, party: UInt64(party), deadline: 10_000)
+            }
+            if !together { _ = lanes.start(now: 0) }
+        }
+        _ = lanes.start(now: 0)
+        for id in 0..<10 { lanes.add(0, id: UInt64(id), lane: .calls, party: 0, deadline: 10_000) }
+        return lanes.start(now: 1).begin.count { $0.item == 0 }
+    }
+
+    @Test(arguments: [1, 8, 63]) func `parties that get no answers leave room to another`(parties: Int) {
+        #expect(begun(ofTenBehind: parties, each: 140, together: true) == 10)
+        #expect(begun(ofTenBehind: parties, each: 2_000, together: true) == 10)
+    }
+
+    @Test func `so do those that fall silent one after another`() {
+        #expect(begun(ofTenBehind: 8, each: 2_000, together: false) == 10)
+    }
+
+    @Test func `parties take turns, each in its own order`() {
+        var lanes = lanes(calls: 16)
+        for id in 1...6 { lanes.add(id, id: UInt64(id), lane: .calls, party: 1, deadline: 10_000) }
+        for id in 7...8 { lanes.add(id, id: UInt64(id), lane: .calls, party: 2, deadline: 10_000) }
+        lanes.add(9, id: 9, lane: .calls, deadline: 10_000)
+        #expect(lanes.start(now: 0).begin.map(\.item) == [1, 7, 9, 2, 8, 3])
+        #expect(lanes.start(now: 1).begin.isEmpty)
+        // What others gave back makes room for its next.
+        lanes.end(.calls, party: 2)
+        lanes.end(.calls, party: 2)
+        lanes.end(.calls)
+        #expect(lanes.start(now: 2).begin.map(\.item) == [4])
+        #expect(lanes.removeWaiting { $0 == 5 } == [5])
+        #expect(lanes.start(now: 20_000).overdue == [6])
+    }
+
+    @Test func `who names no party has the whole lane`() {
+        var lanes = lanes(calls: 8)
+        for id in 1...9 { lanes.add(id, id: UInt64(id), lane: .calls, deadline: 10_000) }
+        #expect(lanes.start(now: 0).begin.count == 8)
+    }
+
     @Test func `an engine whose long polls take all their room still sends`() async throws {
         let silent = try #require(AnsweringServer(answer: nil))
         let other = try #require(AnsweringServer(answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))

@@ -28,7 +28,15 @@ package struct QueueAddress: Hashable, Sendable {
 struct QueueClient: Sendable {
     let address: QueueAddress
     let caller: any AWSCaller
+    /// The queue, not its host: all queues of a region have one host.
+    let party: TransferParty
     let counts = RequestTally()
+
+    init(address: QueueAddress, caller: any AWSCaller, party: TransferParty) {
+        self.address = address
+        self.caller = caller
+        self.party = party
+    }
 
     /// Performs a request.
     func perform(
@@ -40,7 +48,8 @@ struct QueueClient: Sendable {
         let request = AWSRequest(
             service: "sqs", region: address.region, url: address.endpoint + "/",
             headers: [("Content-Type", SQSAction.contentType), ("X-Amz-Target", request.action.target)],
-            body: request.body, timeoutMilliseconds: timeoutMilliseconds, isLongPoll: request.action == .receiveMessage)
+            body: request.body, timeoutMilliseconds: timeoutMilliseconds,
+            isLongPoll: request.action == .receiveMessage, party: party)
         caller.perform(request) { result in
             let result = result.flatMap(QueueClient.answer)
             if let action { counts.count(action, result, entries: entries) }

@@ -56,7 +56,7 @@ package final class QueueShard: Shard {
         self.name = name
         // The same for every process, so that a receipt handle finds its shard through any of them.
         tag = ShardTag(rawValue: XXHash64.hash(address.endpoint + " " + address.queueURL))
-        client = QueueClient(address: address, caller: caller)
+        client = QueueClient(address: address, caller: caller, party: tag.rawValue)
         let seed = tag.rawValue
         deletes = HandleRequests(client: client, clock: clock, seed: seed, write: ClientRequest.delete(_:from:))
         visibilityChanges = HandleRequests(

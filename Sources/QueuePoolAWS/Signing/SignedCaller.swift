@@ -53,7 +53,7 @@ package final class SignedCaller: AWSCaller {
             method: request.method, url: request.url,
             headers: request.headers.filter { !SignatureV4.isOurs($0.name) } + added, body: request.body,
             timeoutMilliseconds: request.timeoutMilliseconds, lane: request.isLongPoll ? .polls : .calls,
-            answerBytesMax: request.answerBytesMax ?? SignedCaller.answerBytesMax)
+            party: request.party, answerBytesMax: request.answerBytesMax ?? SignedCaller.answerBytesMax)
     }
 
     /// Ten messages of 1 MiB, every character of them escaped as six (`\u0022`), and their attributes.
