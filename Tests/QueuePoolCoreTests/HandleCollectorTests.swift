@@ -148,7 +148,8 @@ private struct Stage {
         for (index, outcome) in zip(mine, outcomes) where asked[index].request == nil && asked[index].outcome == nil {
             switch outcome {
             case .failed(.overloaded): asked[index].outcome = outcome
-            case .failed(.unavailable) where hasPace: asked[index].outcome = outcome
+            case .failed(.unavailable) where hasPace, .failed(.quotaExceeded) where hasPace:
+                asked[index].outcome = outcome
             default: faults.append("\(ticket) was told what did not happen")
             }
         }
@@ -269,11 +270,12 @@ private struct Stage {
     @Test func `refuses at once while the queue is known to fail, and tries it with one request at a time`() {
         var stage = Stage(rate: 300)
         stage.ask([0])
+        // None of them for so long that it alone would be enough.
         for number in 0..<3 {
-            stage.pass(milliseconds: 5_000)
+            stage.pass(milliseconds: 3_000)
             stage.fail(RequestID(number))
             if number < 2 { stage.ask([number + 1]) }
-            if number < 2 { stage.pass(milliseconds: 5_000) }
+            if number < 2 { stage.pass(milliseconds: 3_000) }
         }
         stage.ask([10])
         #expect(stage.underWay.isEmpty && stage.told[3] != nil)
@@ -285,6 +287,59 @@ private struct Stage {
         stage.ask([13])
         stage.ask([14])
         #expect(stage.underWay.count == 2)
+        stage.drain()
+        #expect(stage.faults == [])
+    }
+
+    @Test func `refuses at once once a request had no answer for long, and none came meanwhile`() {
+        var stage = Stage(rate: 300)
+        stage.ask([0])
+        stage.pass(milliseconds: 10_000)
+        stage.fail(0)
+        stage.ask([1])
+        #expect(stage.told[0] != nil && stage.told[1] != nil)
+        // A probe that has no answer either keeps the next from leaving for two seconds only.
+        stage.pass(milliseconds: 5_000)
+        stage.ask([2])
+        stage.pass(milliseconds: 1_999)
+        stage.ask([3])
+        #expect(stage.told[2] == nil && stage.told[3] != nil)
+        stage.pass(milliseconds: 1)
+        stage.ask([4])
+        #expect(stage.told[4] == nil && stage.underWay.count == 2)
+        // One that is lost among others that came says nothing.
+        var other = Stage(rate: 300)
+        other.ask([0])
+        other.pass(milliseconds: 5_000)
+        other.ask([1])
+        other.answer(1)
+        other.pass(milliseconds: 5_000)
+        other.fail(0)
+        other.ask([2])
+        #expect(other.told[2] == nil)
+    }
+
+    @Test func `refuses at once while the queue throttles whatever it is asked, and finds out when it does not`() {
+        var stage = Stage(eager: 1, rate: 10)
+        stage.ask([0])
+        var last = 0
+        for _ in 0..<80 {
+            stage.pass(milliseconds: 100)
+            for id in stage.underWay.keys.sorted() { stage.throttle(id) }
+            last += 1
+            stage.ask([last])
+        }
+        // All but the probe have their answer.
+        #expect((0...last).filter { stage.told[$0] == nil }.count <= 1)
+        #expect(stage.underWay.count <= 1)
+        stage.pass(milliseconds: 1_000)
+        for id in stage.underWay.keys.sorted() { stage.answer(id) }
+        stage.pass(milliseconds: 1_000)
+        stage.ask([last + 1])
+        for id in stage.underWay.keys.sorted() { stage.answer(id) }
+        stage.ask([last + 2])
+        stage.pass(milliseconds: 1_000)
+        #expect(stage.told[last + 2] == nil && stage.underWay.count == 1)
         stage.drain()
         #expect(stage.faults == [])
     }

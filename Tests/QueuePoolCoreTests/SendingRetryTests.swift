@@ -306,4 +306,79 @@ private struct RetryingSenders {
         stage.checkEnd()
         #expect(stage.faults.isEmpty)
     }
+
+    /// A stage whose shard counts as failing: every request failed at once for 20 seconds.
+    private func failing() -> SendStage {
+        var stage = SendStage(limits: RequestLimits())
+        stage.accept([1])
+        while stage.now - sendingStart < 20_000 {
+            if let request = stage.underWay.keys.first {
+                stage.answer(request, .failed(.retryable))
+            } else if !stage.wake() {
+                break
+            }
+        }
+        return stage
+    }
+
+    /// Requests leave, and no answer comes, until the time.
+    private func wait(_ stage: inout SendStage, until: Timestamp) {
+        while let next = stage.timers.min(), next <= until, stage.wake() {}
+        stage.now = until
+    }
+
+    @Test func `is known to after one request without an answer, if it answered none since`() throws {
+        var stage = SendStage(limits: RequestLimits())
+        let first = stage.accept([1])[0]
+        wait(&stage, until: sendingStart + 10_000)
+        stage.answer(try #require(stage.underWay.keys.first), .failed(.unknownOutcome))
+        let second = stage.accept([2])[0]
+        wait(&stage, until: sendingStart + 12_001)
+        #expect(stage.told[first].map { $0.at - sendingStart } == 12_000)
+        #expect(stage.told[second].map { $0.at - sendingStart } == 12_000)
+    }
+
+    @Test func `is not known to after one lost answer among others that came`() throws {
+        var stage = SendStage(limits: RequestLimits())
+        let lost = stage.accept([1])[0]
+        let request = try #require(stage.underWay.keys.first)
+        wait(&stage, until: sendingStart + 5_000)
+        stage.accept([2])
+        stage.answerStored(try #require(stage.underWay.keys.first { $0 != request }))
+        wait(&stage, until: sendingStart + 10_000)
+        stage.answer(request, .failed(.unknownOutcome))
+        wait(&stage, until: sendingStart + 20_000)
+        #expect(stage.told[lost] == nil)
+    }
+
+    @Test func `refuses at once what is more than its probes take`() {
+        var stage = failing()
+        let probes = stage.accept((10..<20).map { UInt64($0) })
+        let refused = stage.accept([30, 31])
+        #expect(probes.allSatisfy { stage.told[$0] == nil })
+        for number in refused {
+            guard case .failure(.unavailable(let wait)) = stage.told[number]?.result else {
+                Issue.record("told \(String(describing: stage.told[number]))")
+                continue
+            }
+            #expect(wait > 0 && stage.told[number]?.at == stage.now)
+        }
+    }
+
+    @Test func `is tried anew while a probe gets no answer`() throws {
+        var stage = failing()
+        stage.accept([2])
+        while stage.underWay.isEmpty, stage.wake() {}
+        let silent = try #require(stage.underWay.keys.first)
+        let sentAt = stage.now
+        wait(&stage, until: sentAt + 1_900)
+        #expect(Array(stage.underWay.keys) == [silent])
+        let number = stage.accept([3])[0]
+        wait(&stage, until: sentAt + 2_000)
+        let probe = try #require(stage.underWay.first { $0.value.contains { $0.number == number } }?.key)
+        stage.answerStored(probe)
+        // It is well, although the other probe has no answer yet.
+        let last = stage.accept([4])[0]
+        #expect(stage.underWay.values.joined().contains { $0.number == last })
+    }
 }

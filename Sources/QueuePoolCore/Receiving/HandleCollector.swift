@@ -147,18 +147,15 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
         while !waiting.isEmpty {
             if let refusal = pace?.refusal(underWay: requests.count, now: now) { refuseWaiting(refusal, &effects) }
             guard !waiting.isEmpty, hasRoom(now) else { return }
-            if pace != nil {
-                guard let at = pace?.mayLeave(underWay: requests.count, now: now) else { return }
-                if at != .distantPast {
-                    if wakesAt.map({ at < $0 }) ?? true {
-                        wakesAt = at
-                        effects.append(.wake(at))
-                    }
-                    return
+            if let at = pace?.mayLeave(underWay: requests.count, now: now), at != .distantPast {
+                if wakesAt.map({ at < $0 }) ?? true {
+                    wakesAt = at
+                    effects.append(.wake(at))
                 }
+                return
             }
             guard let parts = form() else { return }
-            pace?.left()
+            pace?.left(now: now)
             send(parts, now, &effects)
         }
     }

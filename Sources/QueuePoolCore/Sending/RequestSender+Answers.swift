@@ -12,6 +12,7 @@ extension RequestSender {
         _ id: RequestID, _ outcomes: [EntryOutcome], _ now: Timestamp, _ effects: inout [Effect]
     ) {
         guard let request = end(id) else { return }
+        answeredAt = now
         var isHealthy = false
         var isThrottled = false
         for (position, entry) in request.entries.enumerated() {
@@ -43,9 +44,13 @@ extension RequestSender {
         _ id: RequestID, _ failure: RequestFailure, _ now: Timestamp, _ effects: inout [Effect]
     ) {
         guard let request = end(id) else { return }
-        if failure == .throttled { quota?.throttled(sentAt: request.sentAt, now: now) }
+        if failure == .throttled {
+            answeredAt = now
+            quota?.throttled(sentAt: request.sentAt, now: now)
+        }
         if case .permanent(let error) = failure {
             // The shard answers; whether it likes what it is asked is not a matter of pace.
+            answeredAt = now
             recover()
             for entry in request.entries { refuse(entry, error, now, &effects) }
             return
@@ -76,11 +81,9 @@ extension RequestSender {
         if failures == 0 { failingFrom = now }
         failures += 1
         failedAt = now
-        if isFailingSince == nil, failures >= limits.failingRequests,
-            now - failingFrom >= limits.failingMilliseconds
-        {
-            isFailingSince = now
-        }
+        let isSilent = answeredAt < request.sentAt && now - request.sentAt >= limits.silentMilliseconds
+        let isLasting = failures >= limits.failingRequests && now - failingFrom >= limits.failingMilliseconds
+        if isFailingSince == nil, isSilent || isLasting { isFailingSince = now }
         pausedUntil = now + jitter.delay(failures: failures)
     }
 

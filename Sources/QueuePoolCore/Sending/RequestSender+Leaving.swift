@@ -34,7 +34,13 @@ extension RequestSender {
                 wake = min(wake ?? pausedUntil, pausedUntil)
                 break
             }
-            if failures > 0, probe != nil { break }
+            if failures > 0, let sentAt = probe.flatMap({ requests[$0]?.sentAt }) {
+                let at = sentAt + limits.probeMilliseconds
+                guard at <= now else {
+                    wake = min(wake ?? at, at)
+                    break
+                }
+            }
             if held[head]?.isPaid != true, let wait = quota?.take(now: now) ?? nil {
                 let at = now + Int64(max(1, wait))
                 wake = min(wake ?? at, at)

@@ -28,7 +28,10 @@ import HeapModule
 //   dead shard is not stormed. Requests that were under way together count as one failure. An entry that fails alone
 //   waits alone.
 // - A shard that goes on failing is known to: its senders are told within two seconds instead of thirty, so that a
-//   request over several shards has its answers soon (I5). What is held meanwhile serves as probes.
+//   request over several shards has its answers soon (I5). What is held meanwhile serves as probes, one more when the
+//   last one is not answered soon; what comes beyond a request's worth of them is refused at once.
+// - One request without any answer is enough for that, if it was waited for long and nothing else was answered meanwhile:
+//   a shard that accepts and never answers would otherwise have three time limits to be found out.
 // - Tickets are told at the deadline even if the shard never answers; the group is not: what may yet be stored must not
 //   be overtaken.
 
@@ -49,6 +52,10 @@ package struct RequestLimits: Hashable, Sendable {
     package var failingMilliseconds: Int64 = 5_000
     /// The deadline while it counts as failing: its senders are told soon, and each of their messages is a probe.
     package var failingDeadlineMilliseconds: Int64 = 2_000
+    /// A request that came to nothing after so long is enough, if the shard answered none since it was sent.
+    package var silentMilliseconds = RequestPace.silentMilliseconds
+    /// How long a probe is waited for before another one leaves.
+    package var probeMilliseconds = RequestPace.probeMilliseconds
     /// How long after it was sent a request whose answer is missing may still arrive. Inside of the five minutes, so that
     /// every try until then is recognized as the same message.
     package var doubtMilliseconds: Int64 = 240_000
@@ -118,12 +125,14 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
     /// Requests that failed as a whole since one succeeded.
     var failures = 0
     var failedAt = Timestamp.distantPast
+    /// When the shard answered last, whatever it said.
+    var answeredAt = Timestamp.distantPast
     /// When the first of these failed.
     var failingFrom = Timestamp.distantPast
     /// When the shard began to count as failing; `nil` while it does not.
     var isFailingSince: Timestamp?
     var pausedUntil = Timestamp.distantPast
-    /// The one request that may be under way while the shard fails.
+    /// The request that left last while the shard fails.
     var probe: RequestID?
     var sendWakesAt: Timestamp?
     var deadlineWakesAt: Timestamp?
@@ -174,15 +183,13 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
 
     /// All or none; a lone request larger than the bounds is let in when nothing is held.
     private mutating func accept(_ entries: [BatcherEntry<Ticket>], _ now: Timestamp, _ effects: inout [Effect]) {
+        if isFailingSince != nil, held.count >= limits.requestEntriesMax {
+            return refuse(entries, .unavailable(retryAfterMilliseconds: retryAfterMilliseconds), &effects)
+        }
         let bytes = entries.reduce(0) { $0 + $1.message.byteCount }
         let fits = held.count + entries.count <= limits.heldEntriesMax && heldBytes + bytes <= limits.heldBytesMax
         guard fits || held.isEmpty else {
-            let error = ShardError.overloaded(retryAfterMilliseconds: retryAfterMilliseconds)
-            for entry in entries {
-                entry.noteFailure(error)
-                effects.append(.complete(entry.ticket, .failure(error)))
-            }
-            return
+            return refuse(entries, .overloaded(retryAfterMilliseconds: retryAfterMilliseconds), &effects)
         }
         heldBytes += bytes
         for entry in entries {
@@ -195,6 +202,13 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
             let group = entry.message.groupHash
             if lines[group] == nil { turns.append(group) }
             lines[group, default: []].append(id)
+        }
+    }
+
+    private func refuse(_ entries: [BatcherEntry<Ticket>], _ error: ShardError, _ effects: inout [Effect]) {
+        for entry in entries {
+            entry.noteFailure(error)
+            effects.append(.complete(entry.ticket, .failure(error)))
         }
     }
 
