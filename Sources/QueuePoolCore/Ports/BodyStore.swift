@@ -37,6 +37,7 @@ package protocol BodyStore: AnyObject, Sendable {
     func get(
         key: String, bytesMax: Int, completion: @escaping @Sendable (Result<[UInt8], BodyStoreError>) -> Void)
 
-    /// Removes a body; one that is not there is removed already.
+    /// Removes a body; one that is not there is removed already. One that is not in this store's folder is refused with the
+    /// code `ForeignKey`: what says which body is to go may be made up by anybody.
     func remove(key: String, completion: @escaping @Sendable (Result<Void, BodyStoreError>) -> Void)
 }

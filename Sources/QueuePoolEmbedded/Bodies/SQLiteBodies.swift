@@ -179,9 +179,4 @@ package final class SQLiteBodies: Sendable {
     ) {
         reading.async { completion(.failure(error)) }
     }
-
-    /// Answers without having done anything.
-    func accept(_ completion: @escaping @Sendable (Result<Void, BodyStoreError>) -> Void) {
-        reading.async { completion(.success(())) }
-    }
 }

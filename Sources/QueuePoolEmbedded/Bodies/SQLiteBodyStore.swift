@@ -50,7 +50,7 @@ package final class SQLiteBodyStore: BodyStore {
     }
 
     package func remove(key: String, completion: @escaping @Sendable (Result<Void, BodyStoreError>) -> Void) {
-        guard isOurs(key) else { return bodies.accept(completion) }
+        guard isOurs(key) else { return bodies.refuse(completion, .refused(code: "ForeignKey")) }
         bodies.append(.remove(key: key, completion))
     }
 

@@ -80,7 +80,7 @@ import Testing
         let key = try await others.put([1, 2, 3])
         await #expect(throws: BodyStoreError.missing) { try await ours.get(key) }
         await #expect(throws: BodyStoreError.refused(code: "ForeignKey")) { try await ours.put([4], key) }
-        try await ours.remove(key)
+        await #expect(throws: BodyStoreError.refused(code: "ForeignKey")) { try await ours.remove(key) }
         #expect(try await others.get(key) == [1, 2, 3])
         bodies.close()
     }
