@@ -182,6 +182,13 @@ def test_a_secret_without_a_webhook_and_a_third_one_stop_the_start(tmp_path):
         assert done.returncode == 78 and "worker.webhook-secret-file" in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("target", ["lambda+ftp://h", "lambda+smtp://h", "lambda+http://", "lambda+http://u:s3cret@h/"])
+def test_a_function_that_is_none_stops_the_start(target):
+    done = run("work", "--pool", POOL, "--deliver", target, timeout=20)
+    assert done.returncode == 64 and "worker.deliver" in done.stderr and "lambda+http(s)://" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
 @pytest.mark.parametrize("wait", [
     lambda: "6", lambda: email.utils.formatdate(time.time() + 6.9, usegmt=True)], ids=["seconds", "date"])
 @pytest.mark.parametrize("status", [429, 503])

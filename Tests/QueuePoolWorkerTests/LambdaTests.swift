@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolCore
+import QueuePoolCurl
 import Synchronization
 import Testing
 
@@ -63,6 +64,35 @@ import Testing
     @Test func `that names a message of somebody else says that all failed`() {
         let body = #"{"batchItemFailures":[{"itemIdentifier":"b"},{"itemIdentifier":"z"}]}"#
         #expect(Self.outcomes(body) == Array(repeating: .failed(errorClass: "lambda-unknown-item"), count: 3))
+    }
+}
+
+@Suite struct `A function's URL` {
+    private static func target(_ text: String) throws -> any DeliveryTarget {
+        let engine = CurlEngine()
+        defer { engine.shutdown() }
+        return try DeliveryURL.target(text, engine: engine)
+    }
+
+    @Test(arguments: ["lambda+http://127.0.0.1:1/f", "lambda+https://h/", "LAMBDA+HTTP://h"])
+    func `names a target`(text: String) throws {
+        #expect(try Self.target(text).kind == "lambda")
+    }
+
+    @Test(arguments: ["lambda+http:", "lambda+http://", "lambda+smtp://h", "lambda:x", "lambda+https"])
+    func `that names none is refused with what is allowed`(text: String) {
+        #expect { try Self.target(text) } throws: { "\($0)".contains("lambda+http(s)://...") }
+    }
+
+    @Test(arguments: [1, 2])
+    func `is not asked for a message that may not begin any more`(attempt: Int) async throws {
+        let engine = CurlEngine()
+        defer { engine.shutdown() }
+        // Nobody listens there: whoever is asked is unreachable, and that says nothing of the message.
+        let target = try DeliveryURL.target("lambda+http://127.0.0.1:1/", engine: engine)
+        let message = WorkMessage(id: "a", handle: "h", group: "g")
+        #expect(await target.deliver(message, attempt: attempt, mayBegin: { false }) == .cancelled)
+        #expect(await target.deliver(message, attempt: attempt) == .unavailable(errorClass: "unreachable"))
     }
 }
 
