@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import Glibc
 import QueuePoolCore
 import QueuePoolCurl
@@ -140,7 +141,7 @@ import Testing
         var ends: [Int32] = [-1, -1]
         try #require(pipe(&ends) == 0)
         defer { close(ends[0]) }
-        #expect(StandardOutputTarget.write(Self.line, to: ends[1]) == .delivered)
+        #expect(LineWriter.write(Self.line, to: ends[1]) == (5, nil))
         close(ends[1])
         var bytes = [UInt8](repeating: 0, count: 16)
         let count = read(ends[0], &bytes, bytes.count)
@@ -157,15 +158,15 @@ import Testing
         try #require(pipe(&ends) == 0)
         close(ends[0])
         defer { close(ends[1]) }
-        #expect(StandardOutputTarget.write(Self.line, to: ends[1]) == .ended(errorClass: "stdout-closed"))
-        #expect(StandardOutputTarget.write(Self.line, to: -1) == .ended(errorClass: "stdout-closed"))
+        #expect(LineWriter.write(Self.line, to: ends[1]) == (0, .ended(errorClass: "stdout-closed")))
+        #expect(LineWriter.write(Self.line, to: -1) == (0, .ended(errorClass: "stdout-closed")))
     }
 
     @Test func `that finds no room is tried again`() throws {
         let full = open("/dev/full", O_WRONLY)
         try #require(full >= 0)
         defer { close(full) }
-        #expect(StandardOutputTarget.write(Self.line, to: full) == .failed(errorClass: "stdout-\(ENOSPC)"))
+        #expect(LineWriter.write(Self.line, to: full) == (0, .failed(errorClass: "stdout-\(ENOSPC)")))
     }
 
     @Test func `waits for a reader that is slow, also where writes do not`() async throws {
@@ -177,13 +178,62 @@ import Testing
         let long = [UInt8](repeating: 7, count: 1_000_000)
         async let written = Task.detached {
             defer { close(sink) }
-            return StandardOutputTarget.write(long, to: sink)
+            return LineWriter.write(long, to: sink)
         }.value
         var total = 0
         var bytes = [UInt8](repeating: 0, count: 4_096)
         while case let count = read(source, &bytes, bytes.count), count > 0 { total += count }
-        #expect(await written == .delivered)
+        #expect(await written == (long.count, nil))
         #expect(total == long.count)
+    }
+}
+
+@Suite struct `Lines that come while one is written` {
+    /// The reader takes nothing until all have come, so that all but the first wait.
+    @Test func `leave together, whole, and each is told of its own`() async throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        let (source, sink) = (ends[0], ends[1])
+        defer { close(source) }
+        let writer = LineWriter(label: "test", file: sink)
+        let count = 200
+        let outcomes = await withTaskGroup(of: DeliveryOutcome.self) { group in
+            for number in 0..<count {
+                let line = Array("\(number)".utf8) + [UInt8](repeating: 46, count: 2_000) + [10]
+                group.addTask { await writer.write(line) }
+            }
+            // On a thread that no task needs.
+            let read = await withCheckedContinuation { continuation in
+                DispatchQueue.global().async { continuation.resume(returning: Self.lines(count, from: source)) }
+            }
+            let numbers = read.split(separator: 10).compactMap { line in
+                Int(String(decoding: line.prefix { $0 != 46 }, as: UTF8.self))
+            }
+            #expect(numbers.sorted() == Array(0..<count))
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(outcomes == Array(repeating: .delivered, count: count))
+        close(sink)
+    }
+
+    private static func lines(_ count: Int, from file: Int32) -> [UInt8] {
+        var all: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        var ends = 0
+        while ends < count, case let size = Glibc.read(file, &chunk, chunk.count), size > 0 {
+            ends += chunk.prefix(size).count { $0 == 10 }
+            all += chunk.prefix(size)
+        }
+        return all
+    }
+
+    @Test func `are all told that nobody reads`() async {
+        let writer = LineWriter(label: "test", file: -1)
+        let outcomes = await withTaskGroup(of: DeliveryOutcome.self) { group in
+            for _ in 0..<20 { group.addTask { await writer.write([10]) } }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(outcomes == Array(repeating: .ended(errorClass: "stdout-closed"), count: 20))
     }
 }
 

@@ -2,8 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Dispatch
-import Glibc
 import QueuePoolCore
 import QueuePoolJSON
 
@@ -11,8 +9,7 @@ import QueuePoolJSON
 struct StandardOutputTarget: DeliveryTarget {
     var kind: String { "stdout" }
 
-    /// Lines of messages delivered side by side do not mix; a reader that is slow blocks this queue's thread alone.
-    private static let output = DispatchQueue(label: "queuepool.stdout")
+    private static let lines = LineWriter(label: "queuepool.stdout")
 
     func deliver(_ message: WorkMessage, attempt: Int) async -> DeliveryOutcome {
         var json = JSONWriter(capacity: message.body.count + 256)
@@ -36,32 +33,6 @@ struct StandardOutputTarget: DeliveryTarget {
         json.string(message.body)
         json.endObject()
         json.endLine()
-        let line = json.take()
-        return await withCheckedContinuation { continuation in
-            StandardOutputTarget.output.async { continuation.resume(returning: StandardOutputTarget.write(line)) }
-        }
-    }
-
-    /// - Parameter file: written to until the line is out; a reader that is slow is waited for.
-    static func write(_ line: [UInt8], to file: Int32 = STDOUT_FILENO) -> DeliveryOutcome {
-        var rest = line[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
-            if count >= 0 {
-                rest = rest.dropFirst(count)
-                continue
-            }
-            switch errno {
-            case EINTR: continue
-            case EAGAIN:
-                // Somebody who shares the pipe or the terminal made it so.
-                var room = pollfd(fd: file, events: Int16(POLLOUT), revents: 0)
-                poll(&room, 1, -1)
-            // No reader will ever come back: no message is to blame, and none can be delivered.
-            case EPIPE, EBADF: return .ended(errorClass: "stdout-closed")
-            case let code: return .failed(errorClass: "stdout-\(code)")
-            }
-        }
-        return .delivered
+        return await StandardOutputTarget.lines.write(json.take())
     }
 }
