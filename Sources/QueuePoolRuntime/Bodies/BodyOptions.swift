@@ -14,7 +14,7 @@ package struct BodyOptions: Sendable {
     package var limitBytes = 40 << 20
     /// Bytes of the messages of one answer in which bodies stand in place of their pointers; one message is given in any
     /// case.
-    package var answerBytesMax = 64 << 20
+    package var answerBytesMax = 48 << 20
     /// Where a pool's large bodies go; `nil`: nowhere, it takes none.
     package var store: @Sendable (PoolDefinition) -> (any BodyStore)?
     /// Where a body lies that a message of a pool points to; `nil`: not in a place of ours. A message that was moved points

@@ -4,6 +4,7 @@
 
 package import QueuePoolCore
 import QueuePoolSQS
+import Synchronization
 
 /// Whose pointers a receiver wants to have replaced by the bodies.
 package enum BodyReach: Hashable, Sendable {
@@ -65,9 +66,31 @@ extension Pool {
             for _ in resolved.unread { options.counters.countFailed() }
             if !resolved.missing.isEmpty { options.report(name, resolved.missing.map(\.messageID)) }
             if !resolved.left.isEmpty {
+                noteLeft(behind: resolved.messages.count)
                 changeVisibility(resolved.left.reversed().map { (handle: $0.handle, seconds: 0) }, in: shard) { _ in }
             }
             completion(resolved.messages)
+        }
+    }
+
+    /// For how long receives ask for less once something had to be given back.
+    private static let smallLimitMilliseconds: Int64 = 60_000
+
+    /// Each delivery that is given back was counted: the next receives take no more than was handed out.
+    private func noteLeft(behind count: Int) {
+        let until = Timestamp(milliseconds: clock.now().milliseconds + Pool.smallLimitMilliseconds)
+        smallLimit.withLock { $0 = (max(1, count), until) }
+    }
+
+    /// Messages that a receive may ask for now.
+    func receiveLimit(_ now: Timestamp) -> Int {
+        smallLimit.withLock { small in
+            guard let (limit, until) = small else { return .max }
+            guard now < until else {
+                small = nil
+                return .max
+            }
+            return limit
         }
     }
 

@@ -88,6 +88,9 @@ extension Pool {
     ) -> (ReceiveRound.Search, attempt: String?) {
         let snapshot = self.snapshot
         let now = clock.now()
+        var command = command
+        // A receive that is repeated must find the same messages.
+        if command.attemptID == nil { command.limit = min(command.limit, receiveLimit(now)) }
         let attempt = shard == nil && !snapshot.isSingle ? command.attemptID : nil
         // A repeat asks those that answered the first.
         let replayed = attempt.flatMap { repeated(attempt: $0, snapshot, now: now) }

@@ -64,6 +64,8 @@ package final class Pool: Sendable {
     package let hub: LongPollHub
     let watch: ShardWatch
     let attempts = Mutex(AttemptShards())
+    /// How many messages a receive asks for while answers are full of large bodies; those that are given back were counted.
+    let smallLimit = Mutex<(limit: Int, until: Timestamp)?>(nil)
     /// Shards that left and are being closed.
     let closings = DispatchGroup()
 

@@ -86,6 +86,9 @@ struct ServeLimitOptions: ParsableArguments {
     @Option(name: .setting(.waitingEntriesMax), help: .setting(.waitingEntriesMax)) var waitingEntriesMax: String?
     @Option(name: .setting(.waitingBytesMax), help: .setting(.waitingBytesMax)) var waitingBytesMax: String?
     @Option(name: .setting(.cacheBytes), help: .setting(.cacheBytes)) var cacheBytes: String?
+    @Option(name: .setting(.bodies), help: .setting(.bodies)) var bodies: String?
+    @Option(name: .setting(.bodiesThreshold), help: .setting(.bodiesThreshold)) var bodiesThreshold: String?
+    @Option(name: .setting(.bodiesLimit), help: .setting(.bodiesLimit)) var bodiesLimit: String?
     @Option(name: .setting(.injectLatency), help: .setting(.injectLatency)) var injectLatency: String?
     @Option(name: .setting(.injectErrorRate), help: .setting(.injectErrorRate)) var injectErrorRate: String?
     @Option(name: .setting(.tlsCertificate), help: .setting(.tlsCertificate)) var tlsCertificate: String?
@@ -109,6 +112,9 @@ struct ServeLimitOptions: ParsableArguments {
         flags.set(.waitingEntriesMax, waitingEntriesMax)
         flags.set(.waitingBytesMax, waitingBytesMax)
         flags.set(.cacheBytes, cacheBytes)
+        flags.set(.bodies, bodies)
+        flags.set(.bodiesThreshold, bodiesThreshold)
+        flags.set(.bodiesLimit, bodiesLimit)
         flags.set(.injectLatency, injectLatency)
         flags.set(.injectErrorRate, injectErrorRate)
         flags.set(.tlsCertificate, tlsCertificate)
