@@ -24,6 +24,14 @@ package struct SendEntry: Sendable {
 
     /// Bytes that count towards the limits: body and attributes.
     package var countedBytes: Int { attributes.reduce(body.count) { $0 + $1.countedBytes } }
+
+    /// Those of them that go to the queue.
+    func queuedBytes(_ bodies: BodyRules?) -> Int {
+        let counted = countedBytes
+        let size = counted - body.count
+        let isStored = bodies?.needsStore(body: body.count, attributes: size, count: attributesCount) ?? false
+        return isStored ? size : counted
+    }
 }
 
 /// SendMessage.
@@ -89,11 +97,10 @@ package struct SendMessageBatchRequest: Sendable {
 
     /// What fails the whole batch, in SQS's order: count, ids, total size, group ids, deduplication ids.
     ///
-    /// - Parameter bodies: with it, what one entry takes beyond the queue's limit does not count.
+    /// - Parameter bodies: with it, bodies that do not go to the queue do not count.
     package func check(_ attributes: QueueAttributes, bodies: BodyRules? = nil) throws(SQSError) {
         try BatchRules.check(count: entriesCount, ids: entries.lazy.map(\.id), shape: "SendMessageBatchRequestEntry")
-        // Bodies that do not go to the queue take no room in the batch, and those that do are sent in as many as are needed.
-        let total = bodies == nil ? entries.reduce(0) { $0 + $1.countedBytes } : 0
+        let total = entries.reduce(0) { $0 + $1.queuedBytes(bodies) }
         guard total <= QueueLimits.messageBytesMax else { throw .batchTooLong(total) }
         for entry in entries where entry.groupID == nil { throw .missingGroupIDInBatch }
         if attributes.contentBasedDeduplication { return }

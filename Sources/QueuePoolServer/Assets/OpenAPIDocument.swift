@@ -1110,7 +1110,7 @@ package enum OpenAPIDocument {
                   "body": {
                     "type": "string",
                     "minLength": 1,
-                    "description": "The message; with its attributes at most 1048576 bytes of UTF-8."
+                    "description": "The message, in UTF-8; with its attributes at most 1048576 bytes, or, of pools with a place for large bodies, as many as bodies.limit-bytes (41943040)."
                   },
                   "deduplicationId": {
                     "type": "string",
