@@ -13,6 +13,7 @@ let settings: [SwiftSetting] = [
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let signals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -61,7 +62,8 @@ let package = Package(
             name: "QueuePoolAWS",
             dependencies: ["QueuePoolCore", "QueuePoolCurl", "QueuePoolJSON", "QueuePoolSQS", crypto, deque],
             swiftSettings: settings),
-        .target(name: "QueuePoolEmail", dependencies: ["QueuePoolJSON", crypto], swiftSettings: settings),
+        .target(
+            name: "QueuePoolEmail", dependencies: ["QueuePoolJSON", crypto, cryptoExtras], swiftSettings: settings),
         // 3. Core's machines on clocks, threads and ports.
         .target(name: "QueuePoolRuntime", dependencies: ["QueuePoolCore", "QueuePoolSQS"], swiftSettings: settings),
         .target(
