@@ -30,19 +30,27 @@ extension DeliveryTarget {
 /// Why a text names no target.
 public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertible {
     public let description: String
+    /// Whether the text is right, but a file that it names is not.
+    package let concernsFile: Bool
+
+    static func file(_ why: String) -> DeliveryURLError {
+        DeliveryURLError(description: why, concernsFile: true)
+    }
 
     static func refused(_ why: String) -> DeliveryURLError {
         DeliveryURLError(
             description: why
                 + "; allowed are stdout:, exec:CMD, http(s)://..., lambda+http(s)://..., and "
-                + "smtp(s)://[USER@]HOST:PORT[?OPTION[&OPTION]] with the options tls=off (smtp only) and "
-                + "password-file=PATH or password-env=NAME")
+                + "smtp(s)://[USER@]HOST:PORT[?OPTION[&OPTION]] with the options tls=off (smtp only), "
+                + "password-file=PATH or password-env=NAME, and dkim-domain=DOMAIN with dkim-selector=NAME and "
+                + "dkim-key-file=PATH for each key",
+            concernsFile: false)
     }
 }
 
 package enum DeliveryURL {
-    /// The target of `stdout:`, `exec:CMD`, `http(s)://`, `lambda+http(s)://`, `smtp://` or `smtps://`; reads a password or
-    /// a secret from where it is.
+    /// The target of `stdout:`, `exec:CMD`, `http(s)://`, `lambda+http(s)://`, `smtp://` or `smtps://`; reads a password,
+    /// a secret or a key from where it is.
     /// - Parameters:
     ///   - concurrency: deliveries under way at one time, at most.
     ///   - clock: by which a command's and a mail server's time is over, and a webhook's requests are dated.
@@ -71,7 +79,7 @@ package enum DeliveryURL {
             let url = try MailURL(scheme: scheme, rest)
             return MailTarget(
                 url: "\(scheme)://\(url.authority)", user: url.user, password: try url.readPassword(),
-                requiresTLS: url.requiresTLS,
+                requiresTLS: url.requiresTLS, signer: try url.readSigner(),
                 engine: MailEngine(threadsMax: concurrency, now: { clock.now().milliseconds }))
         default: throw .refused("The scheme of a delivery target is not known")
         }

@@ -18,6 +18,8 @@ struct MailTarget: DeliveryTarget {
     let user: String?
     let password: String?
     let requiresTLS: Bool
+    /// What signs each mail as it is sent; `nil` if they go unsigned.
+    let signer: DKIMSigner?
     let engine: MailEngine
 
     var kind: String { "smtp" }
@@ -32,12 +34,23 @@ struct MailTarget: DeliveryTarget {
         guard let email = MailTarget.email(message) else { return .refused(errorClass: "not-an-email") }
         let recipients = email.recipients
         let places = MailTarget.places(message, count: recipients.count)
+        guard let payload = signed(email.rendered(messageID: message.id, date: MailTarget.date())) else {
+            // Nothing was handed over, and the mail is not to blame.
+            return .unavailable(errorClass: "dkim")
+        }
         var mail = MailTransfer(
             url: url, user: user, password: password, requiresTLS: requiresTLS, from: email.from.address,
             recipients: places.map { recipients[$0] },
-            payload: email.rendered(messageID: message.id, date: MailTarget.date()))
+            payload: payload)
         mail.mayBegin = mayBegin
         return MailTarget.outcome(await engine.send(mail), places)
+    }
+
+    /// The mail behind its signatures; `nil` if a key does not sign.
+    private func signed(_ mail: [UInt8]) -> [UInt8]? {
+        guard let signer else { return mail }
+        guard let header = try? signer.header(for: mail, now: Int64(time(nil))) else { return nil }
+        return header + mail
     }
 
     /// The recipients that are still to get it, by their places in the email's list.

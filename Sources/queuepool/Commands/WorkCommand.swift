@@ -16,6 +16,10 @@ struct WorkCommand: AsyncParsableCommand {
               queuepool work --pool emails.fifo --deliver smtp://127.0.0.1:2525?tls=off
             Groups are worked on side by side, the messages of a group one after another. Stop it with Ctrl-C or \
             SIGTERM: deliveries under way are finished or released.
+            Options of a mail server are at the end of its URL, & between them: tls=off (STARTTLS is required \
+            otherwise); password-file=PATH or password-env=NAME for USER's password; dkim-domain=DOMAIN, \
+            dkim-selector=NAME and dkim-key-file=PATH (PEM, RSA or Ed25519) to sign mails by DKIM. The last two may be \
+            given again for a second key, and each key signs. A mail is signed whether its From is of the domain or not.
             """)
 
     @OptionGroup(title: "Source and targets") var main: WorkMainOptions

@@ -65,7 +65,8 @@ func makeWorkerService(
     do {
         return try Worker(options, source: source, logger: logger, clock: SystemClock())
     } catch let error as DeliveryURLError {
-        throw CommandFailure(error.description, status: ExitStatus.usage)
+        throw CommandFailure(
+            error.description, status: error.concernsFile ? ExitStatus.configuration : ExitStatus.usage)
     }
 }
 
