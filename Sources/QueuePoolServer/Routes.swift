@@ -46,6 +46,7 @@ struct Routes: Sendable {
         addPools(router)
         addLeases(router)
         addMessages(router)
+        addDeadLetters(router)
         for path in ["/", "/:queue", "/:queue/:name"] as [RouterPath] {
             router.post(path) { request, context in try await sqs(request, context) }
         }
@@ -235,7 +236,7 @@ struct Routes: Sendable {
 
     // MARK: - Parts
 
-    private func pool(_ context: Context) throws -> Pool {
+    func pool(_ context: Context) throws -> Pool {
         let name = context.parameters.get("pool") ?? ""
         guard let pool = service.registry.pool(name) else { throw service.registry.absence(of: name) }
         return pool

@@ -20,7 +20,10 @@ struct Queuepool: AsyncParsableCommand {
               queuepool work --pool emails.fifo --deliver stdout:
             """,
         version: version,
-        subcommands: [ServeCommand.self, WorkCommand.self, SendCommand.self, PoolCommand.self, BenchCommand.self])
+        subcommands: [
+            ServeCommand.self, WorkCommand.self, SendCommand.self, PoolCommand.self, DeadLettersCommand.self,
+            BenchCommand.self,
+        ])
 
     /// A reader that goes away must show as an error of the write, which can be handled, and not end the process.
     /// The same for a file that reached its largest size.

@@ -107,7 +107,7 @@ def test_every_documented_example_is_answered_as_documented(document, server):
         if method == "delete":
             # The others need theirs.
             pool = "documented-delete.fifo"
-            assert server.post("/v1/pools", json={"name": pool, "shards": 1}).status_code == 201
+            assert server.post("/v1/pools", json={"name": pool, "shards": 1}).status_code in (200, 201)
         url = server.url + path.replace("{pool}", pool)
         bodies = resolve(document, operation.get("requestBody", {})).get("content", {None: {}})
         for kind, body in bodies.items():
@@ -146,7 +146,7 @@ def test_documented_failures_are_answered_as_documented(document, server):
 
 def test_every_route_is_documented(document, server):
     """The routes are read from the source; each must be in the document, and the other way round."""
-    source = (ROOT / "Sources/QueuePoolServer/Routes.swift").read_text()
+    source = "".join(path.read_text() for path in (ROOT / "Sources/QueuePoolServer").rglob("*Routes.swift"))
     routes = {(method, re.sub(r":(\w+)", r"{\1}", path)) for method, path in ROUTES.findall(source)}
     documented = {(method, path) for path, method, _ in operations(document)}
     assert routes, "no route was found in the source"

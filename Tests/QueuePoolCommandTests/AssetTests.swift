@@ -19,6 +19,8 @@ struct AssetTests {
             "/v1/pools/{pool}": ["get", "delete"], "/v1/pools/{pool}/purge": ["post"], "/healthz": ["get"],
             "/v1/pools/{pool}/leases": ["get"], "/v1/pools/{pool}/leases/{shard}": ["put"],
             "/v1/pools/{pool}/workers/{worker}": ["put", "delete"],
+            "/v1/pools/{pool}/dead-letters": ["get"], "/v1/pools/{pool}/dead-letters/{id}": ["get", "delete"],
+            "/v1/pools/{pool}/dead-letters/redrive": ["get", "post", "delete"],
             "/readyz": ["get"], "/metrics": ["get"], "/openapi.json": ["get"], "/": ["get", "post"],
         ]
         #expect(Set(paths.keys) == Set(expected.keys))

@@ -39,4 +39,12 @@ package enum DeadLetterMark {
         let pool = text[text.index(after: slash)...]
         return pool.isEmpty ? nil : String(pool)
     }
+
+    /// The id that such a deduplication id names: the message's in the pool that it came from; `nil` if it is another.
+    package static func messageID(ofDeduplicationID id: some Collection<UInt8>) -> String? {
+        let text = String(decoding: id, as: UTF8.self)
+        guard pool(ofDeduplicationID: id) != nil, let slash = text.lastIndex(of: "/") else { return nil }
+        let name = text[..<slash].dropFirst(prefix.count)
+        return name.isEmpty ? nil : String(name)
+    }
 }

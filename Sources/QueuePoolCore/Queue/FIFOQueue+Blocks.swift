@@ -153,7 +153,7 @@ extension FIFOQueue {
         return handles
     }
 
-    private func isInFlight(_ place: UInt32) -> Bool {
+    func isInFlight(_ place: UInt32) -> Bool {
         let delivery = entries[place].delivery
         return delivery != noPlace && (deliveries[delivery].heapIndex != noPlace || deliveries[delivery].isHeld)
     }

@@ -128,7 +128,7 @@ extension FIFOQueue {
         return count
     }
 
-    private mutating func deliver(_ place: UInt32, _ visibility: Int64, _ now: Timestamp) {
+    mutating func deliver(_ place: UInt32, _ visibility: Int64, _ now: Timestamp) {
         var delivery = entries[place].delivery
         if delivery == noPlace {
             delivery = deliveries.insert(

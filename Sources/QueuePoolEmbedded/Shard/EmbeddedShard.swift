@@ -45,7 +45,7 @@ package final class EmbeddedShard: Shard {
     }
 
     /// Answers what was not taken; never within the call.
-    private func later(_ answer: @escaping @Sendable () -> Void) {
+    func later(_ answer: @escaping @Sendable () -> Void) {
         clock.wall.schedule(afterMilliseconds: 0, answer)
     }
 

@@ -16,6 +16,10 @@ enum ShardOperation: Sendable {
     /// Delete what a receive found to be older than the retention period.
     case expire([ReceiptHandle])
     case purge(@Sendable (Result<Int, ShardError>) -> Void)
+    /// Read messages for people; nothing about them changes.
+    case browse(after: SequenceNumber?, limit: Int, @Sendable (Result<BrowsedPage, ShardError>) -> Void)
+    /// Hand out the messages of these numbers, wherever in their groups they stand.
+    case claim([SequenceNumber], seconds: Int, heldGroups: Set<UInt64>, @Sendable (Result<Claims, ShardError>) -> Void)
 }
 
 /// The writer's inbox.

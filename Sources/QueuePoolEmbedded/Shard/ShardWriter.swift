@@ -101,6 +101,9 @@ final class ShardWriter: @unchecked Sendable {
             case .expire(let handles): turn.expired.append(contentsOf: handles)
             case .load(let decision, let command, let completion):
                 take(decision, of: WaitingReceives.Receive(command, since: store.pool.tickCount, completion))
+            case .browse(let start, let limit, let completion): completion(browse(after: start, limit: limit))
+            case .claim(let sequences, let seconds, let heldGroups, let completion):
+                completion(claim(sequences, seconds: seconds, heldGroups: heldGroups))
             case .purge(let completion):
                 // A purge divides what came before it from what comes after.
                 commit(turn)

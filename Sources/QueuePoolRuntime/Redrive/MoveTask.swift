@@ -17,6 +17,8 @@ package final class MoveTask: Sendable {
     /// 1...500, or `nil` for as fast as it goes.
     package let perSecondMax: Int?
     package let startedAt: Timestamp
+    /// The messages that are to move; `nil`: all.
+    package let selection: Selection?
     /// Until it has run: a task is kept long after its end, and the pools are not to be kept with it.
     private let pools: Mutex<(shards: [PoolShard], destination: Pool?)?>
     private let machine: Mutex<MoveMachine>
@@ -45,10 +47,13 @@ package final class MoveTask: Sendable {
     ///   - handle: its name.
     ///   - destination: `nil`: each message goes where it came from.
     ///   - perSecondMax: 1...500, or `nil` for as fast as it goes.
+    ///   - selection: the messages that are to move, all of `source`; `nil`: all that there are.
     package init(
-        handle: String, source: Pool, destination: Pool?, perSecondMax: Int?, clock: any Clock, homes: Homes
+        handle: String, source: Pool, destination: Pool?, perSecondMax: Int?, clock: any Clock, homes: Homes,
+        selection: Selection? = nil
     ) {
         self.handle = handle
+        self.selection = selection
         self.source = source.name
         self.destination = destination?.name
         self.perSecondMax = perSecondMax
@@ -60,7 +65,8 @@ package final class MoveTask: Sendable {
         machine = Mutex(
             MoveMachine(
                 source: source.name, shardCount: shards.count, destination: destination?.name,
-                perSecondMax: perSecondMax, toMove: shards.reduce(0) { $0 + $1.shard.counts().backlog }))
+                perSecondMax: perSecondMax,
+                toMove: selection?.count ?? shards.reduce(0) { $0 + $1.shard.counts().backlog }))
     }
 
     /// Where it stands.
@@ -84,7 +90,11 @@ package final class MoveTask: Sendable {
         while let effect = machine.withLock({ $0.handle(event, now: clock.now()) }).first {
             switch effect {
             case .receive(let command, let shard):
-                let result = await shards[shard].shard.receive(command)
+                let source = shards[shard].shard
+                let result =
+                    if let selection { await selection.receive(command, from: source) } else {
+                        await source.receive(command)
+                    }
                 // Pools as they are now: one may have come, or gone, since the last receive.
                 targets = [:]
                 event = .received(

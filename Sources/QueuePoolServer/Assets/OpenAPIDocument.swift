@@ -36,6 +36,9 @@ package enum OpenAPIDocument {
               "name": "pools"
             },
             {
+              "name": "dead letters"
+            },
+            {
               "name": "leases"
             },
             {
@@ -671,6 +674,364 @@ package enum OpenAPIDocument {
                   },
                   "500": {
                     "$ref": "#/components/responses/Failed"
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
+              }
+            },
+            "/v1/pools/{pool}/dead-letters": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
+                }
+              ],
+              "get": {
+                "operationId": "listDeadLetters",
+                "tags": [
+                  "dead letters"
+                ],
+                "summary": "List dead letters without their bodies",
+                "description": "Of the pool's dead-letter queue; {pool} may also be that queue itself. Shard after shard, the oldest first. Listing receives nothing: no receive count changes and no message is hidden. A page may have fewer than limit, because they are large; there are more as long as next is there.",
+                "parameters": [
+                  {
+                    "name": "limit",
+                    "in": "query",
+                    "required": false,
+                    "description": "Dead letters of one answer. Another value is refused with 400.",
+                    "schema": {
+                      "type": "integer",
+                      "minimum": 1,
+                      "maximum": 500,
+                      "default": 50
+                    }
+                  },
+                  {
+                    "name": "after",
+                    "in": "query",
+                    "required": false,
+                    "description": "The next of the answer before.",
+                    "schema": {
+                      "type": "string",
+                      "format": "uuid"
+                    }
+                  }
+                ],
+                "responses": {
+                  "200": {
+                    "description": "A page of dead letters.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/DeadLetters"
+                        }
+                      }
+                    }
+                  },
+                  "404": {
+                    "description": "There is no such pool, no dead-letter queue, or no such dead letter.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "501": {
+                    "description": "not-browsable: the queue is in SQS, where looking is receiving; the detail names what to do instead.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  },
+                  "default": {
+                    "description": "Another failure.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  }
+                }
+              }
+            },
+            "/v1/pools/{pool}/dead-letters/redrive": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
+                }
+              ],
+              "get": {
+                "operationId": "redriveProgress",
+                "tags": [
+                  "dead letters"
+                ],
+                "summary": "Tell how far the latest redrive is",
+                "responses": {
+                  "200": {
+                    "description": "Where it stands.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Redrive"
+                        }
+                      }
+                    }
+                  },
+                  "404": {
+                    "description": "There is no such pool, no dead-letter queue, or no redrive was started since the server was.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  }
+                }
+              },
+              "post": {
+                "operationId": "startRedrive",
+                "tags": [
+                  "dead letters"
+                ],
+                "summary": "Send dead letters back to the pools that they came from",
+                "description": "All of the dead-letter queue, or those that ids names. They enter at the end of their group, in their order; ten at most are sent together, and what others send to the group meanwhile may come between two such tens. A message that is not named stays, and holds up none that is, also where it lies before it in their group. A named message that is gone or that a receiver has is skipped, and so are the named ones behind it in its group. Once a message could not be stored, none behind it is sent, and the redrive fails. Redriven messages are new ones: they have new ids, and the reason stays with the dead letter that they were. After a crash the redrive does not go on by itself; started again within five minutes it doubles nothing.",
+                "requestBody": {
+                  "required": true,
+                  "content": {
+                    "application/json": {
+                      "schema": {
+                        "$ref": "#/components/schemas/RedriveRequest"
+                      },
+                      "examples": {
+                        "all": {
+                          "value": {
+                            "ratePerSecond": 50
+                          }
+                        }
+                      }
+                    }
+                  }
+                },
+                "responses": {
+                  "202": {
+                    "description": "The redrive is under way.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Redrive"
+                        }
+                      }
+                    }
+                  },
+                  "400": {
+                    "$ref": "#/components/responses/BadRequest"
+                  },
+                  "404": {
+                    "description": "There is no such pool, no dead-letter queue, or no such dead letter.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "409": {
+                    "description": "redrive-runs: a redrive of this queue is under way.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "413": {
+                    "$ref": "#/components/responses/TooLarge"
+                  },
+                  "415": {
+                    "$ref": "#/components/responses/UnsupportedMediaType"
+                  },
+                  "501": {
+                    "description": "not-browsable: the queue is in SQS, where looking is receiving; the detail names what to do instead.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
+              },
+              "delete": {
+                "operationId": "cancelRedrive",
+                "tags": [
+                  "dead letters"
+                ],
+                "summary": "End the redrive after what is under way",
+                "description": "What was moved stays moved.",
+                "responses": {
+                  "202": {
+                    "description": "Where it stands.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Redrive"
+                        }
+                      }
+                    }
+                  },
+                  "404": {
+                    "description": "There is no such pool, no dead-letter queue, or no redrive was started since the server was.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  }
+                }
+              }
+            },
+            "/v1/pools/{pool}/dead-letters/{id}": {
+              "parameters": [
+                {
+                  "$ref": "#/components/parameters/pool"
+                },
+                {
+                  "name": "id",
+                  "in": "path",
+                  "required": true,
+                  "description": "The id of a dead letter.",
+                  "schema": {
+                    "type": "string",
+                    "format": "uuid"
+                  }
+                }
+              ],
+              "get": {
+                "operationId": "showDeadLetter",
+                "tags": [
+                  "dead letters"
+                ],
+                "summary": "Show a dead letter",
+                "description": "Its body and the values of its attributes only with body=true. A body in a body store is shown as the pointer that the queue holds.",
+                "parameters": [
+                  {
+                    "name": "body",
+                    "in": "query",
+                    "required": false,
+                    "description": "Whether the body is wanted.",
+                    "schema": {
+                      "type": "boolean",
+                      "default": false
+                    }
+                  }
+                ],
+                "responses": {
+                  "200": {
+                    "description": "The dead letter.",
+                    "content": {
+                      "application/json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/DeadLetter"
+                        }
+                      }
+                    }
+                  },
+                  "400": {
+                    "$ref": "#/components/responses/BadRequest"
+                  },
+                  "404": {
+                    "description": "There is no such pool, no dead-letter queue, or no such dead letter.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "501": {
+                    "description": "not-browsable: the queue is in SQS, where looking is receiving; the detail names what to do instead.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "503": {
+                    "$ref": "#/components/responses/Unavailable"
+                  }
+                }
+              },
+              "delete": {
+                "operationId": "deleteDeadLetter",
+                "tags": [
+                  "dead letters"
+                ],
+                "summary": "Delete a dead letter",
+                "responses": {
+                  "204": {
+                    "description": "It is deleted."
+                  },
+                  "400": {
+                    "$ref": "#/components/responses/BadRequest"
+                  },
+                  "404": {
+                    "description": "There is no such pool, no dead-letter queue, or no such dead letter.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "409": {
+                    "description": "dead-letter-held: a receiver has it.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
+                  },
+                  "429": {
+                    "$ref": "#/components/responses/Throttled"
+                  },
+                  "500": {
+                    "$ref": "#/components/responses/Failed"
+                  },
+                  "501": {
+                    "description": "not-browsable: the queue is in SQS, where looking is receiving; the detail names what to do instead.",
+                    "content": {
+                      "application/problem+json": {
+                        "schema": {
+                          "$ref": "#/components/schemas/Problem"
+                        }
+                      }
+                    }
                   },
                   "503": {
                     "$ref": "#/components/responses/Unavailable"
@@ -1780,6 +2141,220 @@ package enum OpenAPIDocument {
                     "items": {
                       "$ref": "#/components/schemas/Lease"
                     }
+                  }
+                }
+              },
+              "DeadLetter": {
+                "type": "object",
+                "required": [
+                  "id",
+                  "group",
+                  "shard",
+                  "deadAt",
+                  "reason",
+                  "errorClass",
+                  "pool",
+                  "originalId",
+                  "attempts",
+                  "sizeBytes",
+                  "inFlight"
+                ],
+                "properties": {
+                  "id": {
+                    "type": "string",
+                    "format": "uuid"
+                  },
+                  "group": {
+                    "type": "string"
+                  },
+                  "shard": {
+                    "type": "string",
+                    "description": "Of the dead-letter queue."
+                  },
+                  "deadAt": {
+                    "type": "string",
+                    "description": "RFC 3339: when it was given up."
+                  },
+                  "reason": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "description": "attempts-exhausted, body-missing, permanent-failure or recipients-refused by a worker; received-too-often by a redrive policy; null if somebody else put it there."
+                  },
+                  "errorClass": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "description": "What the last attempt failed with."
+                  },
+                  "pool": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "description": "Where it came from, and where a redrive takes it."
+                  },
+                  "originalId": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "description": "Its id in that pool."
+                  },
+                  "attempts": {
+                    "type": [
+                      "integer",
+                      "null"
+                    ],
+                    "description": "Attempts, or receives, before it was given up."
+                  },
+                  "sizeBytes": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "Of the body."
+                  },
+                  "inFlight": {
+                    "type": "boolean",
+                    "description": "A receiver has it now."
+                  },
+                  "attributes": {
+                    "type": "array",
+                    "description": "Where one is shown.",
+                    "items": {
+                      "type": "object",
+                      "required": [
+                        "name",
+                        "type",
+                        "sizeBytes"
+                      ],
+                      "properties": {
+                        "name": {
+                          "type": "string"
+                        },
+                        "type": {
+                          "type": "string"
+                        },
+                        "sizeBytes": {
+                          "type": "integer"
+                        },
+                        "value": {
+                          "type": "string",
+                          "description": "With body=true, if it is text."
+                        }
+                      }
+                    }
+                  },
+                  "body": {
+                    "type": "string",
+                    "description": "With body=true."
+                  }
+                }
+              },
+              "DeadLetters": {
+                "type": "object",
+                "required": [
+                  "queue",
+                  "deadLetters"
+                ],
+                "properties": {
+                  "queue": {
+                    "type": "string"
+                  },
+                  "deadLetters": {
+                    "type": "array",
+                    "items": {
+                      "$ref": "#/components/schemas/DeadLetter"
+                    }
+                  },
+                  "next": {
+                    "type": "string",
+                    "format": "uuid",
+                    "description": "What after is to be for the next page; not there on the last one."
+                  }
+                }
+              },
+              "RedriveRequest": {
+                "type": "object",
+                "properties": {
+                  "ids": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 1000,
+                    "description": "Which; all unless set.",
+                    "items": {
+                      "type": "string",
+                      "format": "uuid"
+                    }
+                  },
+                  "ratePerSecond": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 500,
+                    "description": "Messages a second, in steps of ten; as fast as it goes unless set."
+                  }
+                }
+              },
+              "Redrive": {
+                "type": "object",
+                "required": [
+                  "handle",
+                  "queue",
+                  "status",
+                  "moved",
+                  "toMove",
+                  "skipped",
+                  "ratePerSecond",
+                  "startedAt",
+                  "failureReason"
+                ],
+                "properties": {
+                  "handle": {
+                    "type": "string",
+                    "format": "uuid",
+                    "description": "As ListMessageMoveTasks names it."
+                  },
+                  "queue": {
+                    "type": "string"
+                  },
+                  "status": {
+                    "type": "string",
+                    "enum": [
+                      "RUNNING",
+                      "COMPLETED",
+                      "CANCELLING",
+                      "CANCELLED",
+                      "FAILED"
+                    ]
+                  },
+                  "moved": {
+                    "type": "integer"
+                  },
+                  "toMove": {
+                    "type": "integer",
+                    "description": "When it began."
+                  },
+                  "skipped": {
+                    "type": "integer",
+                    "description": "Named ones that were gone or that a receiver had, and those behind them in their groups."
+                  },
+                  "ratePerSecond": {
+                    "type": [
+                      "integer",
+                      "null"
+                    ],
+                    "description": "As asked for."
+                  },
+                  "startedAt": {
+                    "type": "string"
+                  },
+                  "failureReason": {
+                    "type": [
+                      "string",
+                      "null"
+                    ],
+                    "description": "Counts and codes only."
                   }
                 }
               },

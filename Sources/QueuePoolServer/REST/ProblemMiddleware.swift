@@ -63,6 +63,10 @@ enum RouteTable {
         case (4, "v1", "leases") where parts[1] == "pools": return ["GET"]
         case (5, "v1", _) where parts[1] == "pools" && parts[3] == "leases": return ["PUT"]
         case (5, "v1", _) where parts[1] == "pools" && parts[3] == "workers": return ["PUT", "DELETE"]
+        case (4, "v1", "dead-letters") where parts[1] == "pools": return ["GET"]
+        case (5, "v1", "redrive") where parts[1] == "pools" && parts[3] == "dead-letters":
+            return ["GET", "POST", "DELETE"]
+        case (5, "v1", _) where parts[1] == "pools" && parts[3] == "dead-letters": return ["GET", "DELETE"]
         default: return []
         }
     }

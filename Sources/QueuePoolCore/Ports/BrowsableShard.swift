@@ -1,0 +1,78 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// What people need of a shard, and receivers do not. A queue of Amazon's cannot do it: there, looking is receiving.
+
+/// A message that nobody received by its being read.
+package struct BrowsedMessage: Sendable {
+    /// Its handle was given to nobody, and deletes nothing.
+    package let message: ReceivedMessage
+    /// A receiver has it now.
+    package let isInFlight: Bool
+
+    package init(message: ReceivedMessage, isInFlight: Bool) {
+        self.message = message
+        self.isInFlight = isInFlight
+    }
+}
+
+/// A part of a walk over a shard.
+package struct BrowsedPage: Sendable {
+    package var messages: [BrowsedMessage] = []
+    /// Nothing comes behind these.
+    package var isLast = true
+
+    package init() {}
+}
+
+/// What became of messages that were asked for by their numbers.
+package struct Claims: Sendable {
+    /// In the order of their numbers.
+    package var messages: [ReceivedMessage] = []
+    /// Asked for, and not there any more.
+    package var gone = 0
+    /// Asked for, and a receiver has it, or one of its group that was asked for before it.
+    package var held = 0
+    /// Hashes of groups of which one was held, for the next call.
+    package var heldGroups: Set<UInt64> = []
+
+    package init() {}
+}
+
+/// A shard that can be read without receiving. Calls are answered once, on any thread, never within the call.
+package protocol BrowsableShard: Shard {
+    /// Undeleted messages in the order of their numbers; this counts as no receive, and hides nothing.
+    /// - Parameters:
+    ///   - start: those behind this number; `nil`: all.
+    ///   - limit: a page may have fewer, because they are large.
+    func browse(
+        after start: SequenceNumber?, limit: Int,
+        completion: @escaping @Sendable (Result<BrowsedPage, ShardError>) -> Void
+    )
+
+    /// Receives messages by their numbers, ascending, wherever in their groups they stand.
+    /// - Parameter heldGroups: what the last call answered.
+    func claim(
+        _ sequences: [SequenceNumber], seconds: Int, heldGroups: Set<UInt64>,
+        completion: @escaping @Sendable (Result<Claims, ShardError>) -> Void
+    )
+}
+
+extension BrowsableShard {
+    /// For who waits for the answer.
+    package func browse(after start: SequenceNumber?, limit: Int) async -> Result<BrowsedPage, ShardError> {
+        await withCheckedContinuation { continuation in
+            browse(after: start, limit: limit) { continuation.resume(returning: $0) }
+        }
+    }
+
+    /// For who waits for the answer.
+    package func claim(
+        _ sequences: [SequenceNumber], seconds: Int, heldGroups: Set<UInt64> = []
+    ) async -> Result<Claims, ShardError> {
+        await withCheckedContinuation { continuation in
+            claim(sequences, seconds: seconds, heldGroups: heldGroups) { continuation.resume(returning: $0) }
+        }
+    }
+}
