@@ -107,6 +107,8 @@ package enum ControlAddress: Hashable, Sendable {
 package func isDeliverTarget(_ text: String) -> Bool {
     if text == "stdout:" { return true }
     if text.hasPrefix("exec:") { return text.count > 5 }
+    // What follows is read by the target.
+    if ["ses:", "sendgrid:", "mailgun:", "postmark:", "resend:"].contains(where: text.hasPrefix) { return true }
     return ["smtp://", "smtps://", "http://", "https://"].contains { text.hasPrefix($0) && text.count > $0.count }
 }
 

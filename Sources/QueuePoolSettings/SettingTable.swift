@@ -219,7 +219,8 @@ extension Setting {
 
     package static let deliverAllowed =
         "smtp://[USER@]HOST:PORT[?OPTIONS], smtps://[USER@]HOST:PORT[?OPTIONS], http://..., https://..., exec:CMD, "
-        + "stdout:"
+        + "stdout:, ses:REGION, sendgrid:?key-file=PATH, mailgun:DOMAIN?key-file=PATH, postmark:?key-file=PATH, "
+        + "resend:?key-file=PATH"
 
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [

@@ -40,9 +40,11 @@ public struct Worker: Service {
     /// - Parameters:
     ///   - source: where messages come from; `nil`: the server of the options.
     ///   - clock: of every wait and timeout of the worker's own.
+    ///   - signer: of requests to services of AWS.
     /// - Throws: `DeliveryURLError` for a target that is none.
     package init(
-        _ options: WorkerOptions, source: WorkerSource? = nil, logger: Logger, clock: any Clock
+        _ options: WorkerOptions, source: WorkerSource? = nil, logger: Logger, clock: any Clock,
+        signer: RequestSigner? = nil
     ) throws {
         let engine = CurlEngine(deliveriesMax: options.concurrency, now: { clock.now().milliseconds })
         self.options = options
@@ -50,7 +52,8 @@ public struct Worker: Service {
         self.logger = logger
         self.source = source ?? WorkerSource(endpoint: options.endpoint, engine: engine, clock: clock)
         targets = try options.deliver.map { url in
-            try DeliveryURL.target(url, engine: engine, concurrency: options.concurrency, clock: clock)
+            try DeliveryURL.target(
+                url, engine: engine, concurrency: options.concurrency, clock: clock, signer: signer)
         }
         labels = options.deliver.map(DeliveryURL.label)
         handler = nil

@@ -43,7 +43,8 @@ public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertib
                 + "; allowed are stdout:, exec:CMD, http(s)://..., lambda+http(s)://..., and "
                 + "smtp(s)://[USER@]HOST:PORT[?OPTION[&OPTION]] with the options tls=off (smtp only), "
                 + "password-file=PATH or password-env=NAME, and dkim-domain=DOMAIN with dkim-selector=NAME and "
-                + "dkim-key-file=PATH for each key",
+                + "dkim-key-file=PATH for each key, and the email services ses:REGION, sendgrid:, mailgun:DOMAIN, "
+                + "postmark: and resend: with ?key-file=PATH or ?key-env=NAME (not ses:) and their options",
             concernsFile: false)
     }
 }
@@ -54,8 +55,10 @@ package enum DeliveryURL {
     /// - Parameters:
     ///   - concurrency: deliveries under way at one time, at most.
     ///   - clock: by which a command's and a mail server's time is over, and a webhook's requests are dated.
+    ///   - signer: of requests to services of AWS.
     package static func target(
-        _ text: String, engine: CurlEngine, concurrency: Int = 64, clock: any Clock = SystemClock()
+        _ text: String, engine: CurlEngine, concurrency: Int = 64, clock: any Clock = SystemClock(),
+        signer: RequestSigner? = nil
     ) throws(DeliveryURLError) -> any DeliveryTarget {
         guard let colon = text.firstIndex(of: ":") else { throw .refused("A delivery target needs a scheme") }
         let scheme = text[..<colon].lowercased()
@@ -81,7 +84,12 @@ package enum DeliveryURL {
                 url: "\(scheme)://\(url.authority)", user: url.user, password: try url.readPassword(),
                 requiresTLS: url.requiresTLS, signer: try url.readSigner(),
                 engine: MailEngine(threadsMax: concurrency, now: { clock.now().milliseconds }))
-        default: throw .refused("The scheme of a delivery target is not known")
+        case let scheme:
+            guard let provider = EmailProvider.of(scheme) else {
+                throw .refused("The scheme of a delivery target is not known")
+            }
+            return try ProviderTarget(
+                provider, url: ProviderURL(provider, rest), signer: signer, engine: engine, clock: clock)
         }
     }
 }

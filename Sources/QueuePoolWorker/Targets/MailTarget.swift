@@ -88,7 +88,7 @@ struct MailTarget: DeliveryTarget {
         }
     }
 
-    private static func email(_ message: WorkMessage) -> EmailMessage? {
+    static func email(_ message: WorkMessage) -> EmailMessage? {
         let type = message.attributes.first { $0.name == "Content-Type" }
         guard type.map({ String(decoding: $0.value, as: UTF8.self) }) == EmailMessage.contentType else { return nil }
         return message.body.withUnsafeBytes { bytes in try? EmailMessage.read(bytes).email }
@@ -108,7 +108,7 @@ struct MailTarget: DeliveryTarget {
     }
 
     /// RFC 5322's date-time, in UTC.
-    private static func date() -> String {
+    static func date() -> String {
         var moment = time(nil)
         var parts = tm()
         gmtime_r(&moment, &parts)

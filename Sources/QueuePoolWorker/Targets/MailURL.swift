@@ -97,7 +97,7 @@ struct MailURL: Hashable {
     }
 
     /// Percent-decoding.
-    private static func decoded(_ text: Substring) -> String {
+    static func decoded(_ text: Substring) -> String {
         var bytes: [UInt8] = []
         var rest = Array(text.utf8)[...]
         while let byte = rest.popFirst() {
@@ -127,7 +127,7 @@ extension MailURL {
         }
     }
 
-    private static let passwordBytesMax = 4_096
+    static let passwordBytesMax = 4_096
 
     /// The file without the end of its line.
     private static func passwordOfFile(_ path: String) throws(DeliveryURLError) -> String {
@@ -140,7 +140,7 @@ extension MailURL {
     }
 
     /// The first bytes of a file; `nil` if it cannot be read.
-    private static func contents(of path: String, bytesMax: Int) -> [UInt8]? {
+    static func contents(of path: String, bytesMax: Int) -> [UInt8]? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }
         defer { close(file) }
@@ -158,7 +158,7 @@ extension MailURL {
         return Array(bytes[..<count])
     }
 
-    private static func checked(_ password: String, _ place: String) throws(DeliveryURLError) -> String {
+    static func checked(_ password: String, _ place: String) throws(DeliveryURLError) -> String {
         guard !password.isEmpty else { throw .refused("\(place) is empty") }
         guard password.utf8.count <= passwordBytesMax else { throw .refused("\(place) is too long for a password") }
         guard !password.utf8.contains(0) else { throw .refused("\(place) has a NUL") }

@@ -63,7 +63,8 @@ func makeWorkerService(
     options.budget = WorkerBudget(maxAttempts: tuning.maxAttempts, retrySeconds: tuning.retrySeconds)
     options.graceSeconds = tuning.graceSeconds
     do {
-        return try Worker(options, source: source, logger: logger, clock: SystemClock())
+        return try Worker(
+            options, source: source, logger: logger, clock: SystemClock(), signer: providerSigner(for: options.deliver))
     } catch let error as DeliveryURLError {
         throw CommandFailure(
             error.description, status: error.concernsFile ? ExitStatus.configuration : ExitStatus.usage)
