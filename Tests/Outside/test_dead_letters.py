@@ -229,3 +229,15 @@ def test_the_command_line(full):
     assert run("dead-letters", "redrive", POOL, "--endpoint", full.url).returncode == 64
     assert run("dead-letters", "redrive", POOL, "--all", "--id", ids["1"], "--endpoint", full.url).returncode == 64
     assert command("show", POOL, "--id", ids["0"], check=None).returncode != 0
+
+
+def test_queues_in_sqs_say_what_to_do_instead(servers, moto, tmp_path):
+    control = ("--control", f"sqlite:{tmp_path}/control.sqlite", "--endpoint-url", moto, "--region", "us-east-1")
+    run("pool", "create", "letters.fifo", "--backend", "sqs", "--shards", "1", *control, check=0)
+    server = servers(*control, pools=())
+    for method, path in (("get", ""), ("get", "/5a8b1c0e-5d0f-8a52-9d70-6f0a3f6f0f11"),
+                         ("delete", "/5a8b1c0e-5d0f-8a52-9d70-6f0a3f6f0f11")):
+        answer = requests.request(method, f"{server.url}/v1/pools/letters.fifo/dead-letters{path}", timeout=20)
+        assert answer.status_code == 501 and answer.json()["type"] == "urn:queuepool:problem:not-browsable", answer.text
+        assert "AWS console" in answer.json()["detail"] and "queuepool work" in answer.json()["detail"]
+    assert server.post("/v1/pools/letters.fifo/dead-letters/redrive", json={}).status_code == 202
