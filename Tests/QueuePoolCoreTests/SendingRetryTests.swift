@@ -256,6 +256,38 @@ private struct RetryingSenders {
         #expect(stage.underWay.values.first?.map(\.number) == [first])
     }
 
+    @Test func `is not tried any more a minute later, and keeps its place all the same`() throws {
+        var (stage, _) = try doubtful()
+        var lastTry = stage.now
+        for _ in 0..<10_000 where stage.sender.heldEntries > 0 {
+            if let request = stage.underWay.keys.first {
+                lastTry = stage.now
+                stage.answer(request, .failed(.retryable))
+            }
+            if stage.underWay.isEmpty, !stage.wake() { break }
+        }
+        #expect(stage.sender.heldEntries == 0)
+        #expect(lastTry - sendingStart >= 50_000 && lastTry - sendingStart <= 60_000)
+        #expect(stage.now - sendingStart >= 240_000)
+    }
+
+    @Test func `is taken over by its sender's next try`() throws {
+        var (stage, first) = try doubtful()
+        while stage.now - sendingStart < 100_000 {
+            if let request = stage.underWay.keys.first { stage.answer(request, .failed(.retryable)) }
+            if stage.underWay.isEmpty, !stage.wake() { break }
+        }
+        #expect(stage.underWay.isEmpty && stage.sender.heldEntries == 1)
+        let follower = stage.accept([1])[0]
+        let again = stage.acceptAgain(first, group: 1)
+        while stage.underWay.isEmpty, stage.wake() {}
+        stage.answerStored(try #require(stage.underWay.keys.first))
+        while stage.underWay.isEmpty, stage.wake() {}
+        stage.answerStored(try #require(stage.underWay.keys.first))
+        #expect(try stage.told[again]?.result.get() != nil)
+        #expect(stage.queue.order[1] == [first, follower] && stage.sender.heldEntries == 0)
+    }
+
     @Test func `is given up when no request from before can arrive any more`() throws {
         var (stage, first) = try doubtful()
         for _ in 0..<10_000 where stage.sender.heldEntries > 0 {

@@ -41,7 +41,7 @@ private struct Simulation {
         limits.requestEntriesMax = 1 + random.below(10)
         limits.requestsInFlightMax = 1 + random.below(4)
         limits.heldEntriesMax = 5 + random.below(60)
-        limits.requestBytesMax = 100
+        limits.requestBytesMax = 300
         limits.deadlineMilliseconds = [300, 2_000, 30_000][random.below(3)]
         faultRate = [0, 10, 40, 80][random.below(4)]
         let quota: AdaptiveQuota.Limits? =

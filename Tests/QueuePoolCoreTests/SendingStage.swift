@@ -32,14 +32,16 @@ struct EntryQueue {
 }
 
 extension OutgoingMessage {
-    /// A message that is nothing but its number and padding.
+    /// A message whose number is its deduplication id, with so many bytes of body.
     init(number: Int, group: UInt64, bytes: Int = 8) {
-        let digits = (0..<8).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
-        let padding = [UInt8](repeating: 0, count: max(0, bytes - 8))
-        self.init(record: MessageRecord(bytes: digits + padding), groupHash: group)
+        let body = [UInt8](repeating: 0, count: bytes)
+        let record = body.withUnsafeBytes {
+            MessageRecord(group: "\(group)".utf8, deduplicationID: "\(number)".utf8, body: $0)
+        }
+        self.init(record: record, groupHash: group)
     }
 
-    var number: Int { record.bytes.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) } }
+    var number: Int { record.withView { Int(String(decoding: $0.deduplicationID, as: UTF8.self)) ?? -1 } }
 }
 
 struct SendStage {
@@ -59,6 +61,8 @@ struct SendStage {
     private(set) var timers: [Timestamp] = []
     private(set) var faults: [String] = []
     private var nextNumber = 0
+    /// The messages that tickets of later tries stand for.
+    private var tries: [Int: Int] = [:]
 
     init(limits: RequestLimits, quota: AdaptiveQuota.Limits? = nil, seed: UInt64 = 1) {
         sender = RequestSender(
@@ -76,6 +80,16 @@ struct SendStage {
                     BatcherEntry(message: OutgoingMessage(number: $0, group: $1, bytes: bytes), ticket: $0)
                 }))
         return numbers
+    }
+
+    /// The sender of a message tries it again; the ticket of that.
+    mutating func acceptAgain(_ number: Int, group: UInt64) -> Int {
+        let ticket = nextNumber
+        nextNumber += 1
+        accepted.append((number, group, now))
+        tries[ticket] = number
+        handle(.accept([BatcherEntry(message: OutgoingMessage(number: number, group: group), ticket: ticket)]))
+        return ticket
     }
 
     mutating func answer(_ id: RequestID, _ answers: EntryAnswers) {
@@ -133,7 +147,7 @@ struct SendStage {
         check(now - since <= sender.limits.deadlineMilliseconds, "a ticket was told after its deadline")
         switch result {
         case .success(let receipt):
-            check(queue.receipts[number] == receipt, "I1: success, but not stored")
+            check(queue.receipts[tries[number] ?? number] == receipt, "I1: success, but not stored")
         case .failure(.unknownOutcome): break
         case .failure: check(queue.receipts[number] == nil, "a stored message was called not stored")
         }

@@ -16,6 +16,15 @@ package struct OutgoingMessage: Sendable {
     }
 
     package var byteCount: Int { record.bytes.count }
+
+    /// Whether a queue takes the other for the same message: group and deduplication id are the same.
+    package func hasSameDeduplicationID(as other: OutgoingMessage) -> Bool {
+        record.withView { mine in
+            other.record.withView { theirs in
+                mine.deduplicationID.elementsEqual(theirs.deduplicationID) && mine.group.elementsEqual(theirs.group)
+            }
+        }
+    }
 }
 
 /// What became of a message that was accepted.

@@ -28,7 +28,7 @@ extension RequestSender {
     /// Sends what may leave, and arranges to be woken when more may.
     mutating func dispatch(_ now: Timestamp, _ effects: inout [Effect]) {
         while let first = resting.min, first.until <= now { retries.append(resting.removeMin().group) }
-        var wake = resting.min?.until
+        var wake: Timestamp?
         while requests.count < limits.requestsInFlightMax, let head = nextHead(now, &effects) {
             guard pausedUntil <= now else {
                 wake = min(wake ?? pausedUntil, pausedUntil)
@@ -49,6 +49,7 @@ extension RequestSender {
             let request = gather(now, &effects)
             effects.append(request)
         }
+        if let rested = resting.min?.until { wake = min(wake ?? rested, rested) }
         if let wake, wake < sendWakesAt ?? .distantFuture {
             sendWakesAt = wake
             effects.append(.wake(at: wake))
@@ -91,8 +92,13 @@ extension RequestSender {
     /// The entry that leaves next; on the way, lines that were emptied by deadlines are forgotten, and heads that must not
     /// leave any more are told so.
     private mutating func nextHead(_ now: Timestamp, _ effects: inout [Effect]) -> Int? {
-        while let group = retries.first ?? turns.first {
+        next: while let group = retries.first ?? turns.first {
             while let id = lines[group]?.first, let entry = held[id] {
+                if let until = keepsPlace(entry, now) {
+                    if retries.popFirst() == nil { turns.removeFirst() }
+                    resting.insert(Resting(until: until, group: group))
+                    continue next
+                }
                 guard mayLeave(id, entry, now, &effects) else {
                     forget(id)
                     lines[group]?.removeFirst()
@@ -104,6 +110,14 @@ extension RequestSender {
             if retries.popFirst() == nil { turns.removeFirst() }
         }
         return nil
+    }
+
+    /// When a head is to be looked at again that is in doubt, and not tried any more, and that no sender waits for.
+    private func keepsPlace(_ entry: Held, _ now: Timestamp) -> Timestamp? {
+        guard entry.ticket == nil, let doubtedAt = entry.doubtedAt, !Mutation.doubtTooShort.isOn,
+            now - doubtedAt >= limits.doubtTriesMilliseconds, now - doubtedAt < limits.doubtMilliseconds
+        else { return nil }
+        return min(now + limits.doubtLookMilliseconds, doubtedAt + limits.doubtMilliseconds)
     }
 
     private mutating func mayLeave(_ id: Int, _ entry: Held, _ now: Timestamp, _ effects: inout [Effect]) -> Bool {

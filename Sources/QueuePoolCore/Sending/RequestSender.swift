@@ -33,7 +33,8 @@ import HeapModule
 // - One request without any answer is enough for that, if it was waited for long and nothing else was answered meanwhile:
 //   a shard that accepts and never answers would otherwise have three time limits to be found out.
 // - Tickets are told at the deadline even if the shard never answers; the group is not: what may yet be stored must not
-//   be overtaken.
+//   be overtaken. For a minute it is tried on; then it only keeps its place, since its sender has made later tries of its
+//   own perhaps, and the five minutes count from the first. A sender who tries it again takes it over.
 
 /// How large requests are, how many may be under way, how much may be held and for how long.
 package struct RequestLimits: Hashable, Sendable {
@@ -59,6 +60,10 @@ package struct RequestLimits: Hashable, Sendable {
     /// How long after it was sent a request whose answer is missing may still arrive. Inside of the five minutes, so that
     /// every try until then is recognized as the same message.
     package var doubtMilliseconds: Int64 = 240_000
+    /// How long after that an entry in doubt is tried again although nobody waits for it.
+    package var doubtTriesMilliseconds: Int64 = 60_000
+    /// How often one that only keeps its place is looked at.
+    package var doubtLookMilliseconds: Int64 = 500
 
     package init() {}
 }
@@ -72,10 +77,10 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
         let message: OutgoingMessage
         /// `nil` once told.
         var ticket: Ticket?
-        let deadline: Timestamp
+        var deadline: Timestamp
         var isPaid: Bool
-        let order: RequestOrder?
-        let position: Int
+        var order: RequestOrder?
+        var position: Int
         var failures = 0
         var isInFlight = false
         /// It may be stored already, or yet, by a request whose answer is missing.
@@ -193,6 +198,7 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
         }
         heldBytes += bytes
         for entry in entries {
+            if takeOver(entry, now) { continue }
             let id = nextEntry
             nextEntry += 1
             held[id] = Held(
@@ -203,6 +209,25 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
             if lines[group] == nil { turns.append(group) }
             lines[group, default: []].append(id)
         }
+    }
+
+    /// The sender of a head in doubt that nobody waits for any more tries it again: it is told what becomes of the head.
+    private mutating func takeOver(_ entry: BatcherEntry<Ticket>, _ now: Timestamp) -> Bool {
+        guard let line = lines[entry.message.groupHash], let id = line.first, let head = held[id], head.isInDoubt,
+            head.ticket == nil, head.message.hasSameDeduplicationID(as: entry.message), entry.earlierFailure == nil
+        else { return false }
+        // An earlier entry of the same request waits behind the head: this one must not be told before it.
+        if let order = entry.order, line.contains(where: { held[$0]?.order === order }) { return false }
+        heldBytes -= entry.message.byteCount
+        held[id]?.ticket = entry.ticket
+        held[id]?.deadline = now + limits.deadlineMilliseconds
+        held[id]?.isPaid = entry.isPaid
+        held[id]?.order = entry.order
+        held[id]?.position = entry.position
+        // It is still there if it was told before its deadline.
+        deadlines.removeAll { $0 == id }
+        deadlines.append(id)
+        return true
     }
 
     private func refuse(_ entries: [BatcherEntry<Ticket>], _ error: ShardError, _ effects: inout [Effect]) {

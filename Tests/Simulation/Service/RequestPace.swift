@@ -26,8 +26,9 @@ struct RequestPace {
     mutating func left(_ action: SQSAction, now: Timestamp) -> String? {
         // Changes of visibility that a router makes on its own account are not counted by it.
         guard let quota, action != .changeMessageVisibilityBatch else { return nil }
-        // A process finds the quota by going over it, and no further than to half as much again: the queue throttles then.
-        let rate = Int64(quota) * 3 / 2 + 1
+        // A process finds the quota by going over it, and not far: the queue throttles then. Small ones in steps that are
+        // large for them.
+        let rate = Int64(quota) * 3 / 2 + 3
         // The clocks of processes may run faster than this one, and show whole milliseconds.
         let most = rate * 1_050 + 1_000
         let (left, at) = tokens[action] ?? (most, now)
