@@ -133,7 +133,7 @@ def test_documented_failures_are_answered_as_documented(document, server):
         trials = [(path.replace("{pool}", "absent.fifo"), {"Content-Type": "application/json"}, "{}", 404)]
         good = path.replace("{pool}", "emails.fifo")
         trials += [(good, {"Content-Type": "application/json"}, "{", 400),
-                   (good, {"Content-Type": "application/json"}, " " * 3_000_000, 413),
+                   (good, {"Content-Type": "application/json"}, " " * 60_000_000, 413),
                    (good, {"Content-Type": "text/csv"}, "a,b", 415)]
         for url, headers, data, status in trials:
             if str(status) in operation["responses"]:

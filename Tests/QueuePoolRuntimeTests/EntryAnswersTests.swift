@@ -90,7 +90,8 @@ private func poolShard(_ shard: FaultyEntryShard, _ clock: ManualClock, quota: I
         #expect(prompt.all.allSatisfy { $0.at - start <= 20 * 6 })
         #expect(late.numbers.count == 50)
         #expect(late.successes.isEmpty)
-        #expect(late.all.allSatisfy { $0.at - start == 30_000 })
+        // A time limit in which nothing was answered, and two seconds.
+        #expect(late.all.allSatisfy { $0.at - start <= 15_000 })
         // Eight at first, then one at a time: nobody storms a dead shard.
         #expect(dead.requests <= 8 + 4)
     }
