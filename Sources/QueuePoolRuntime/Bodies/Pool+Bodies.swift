@@ -20,9 +20,8 @@ extension Pool {
 
     var bodySending: BodySending? {
         guard let options = bodyOptions else { return nil }
-        let snapshot = self.snapshot
-        guard let store = snapshot.bodyStore, snapshot.attributes.maximumMessageSize >= QueueLimits.messageBytesMax
-        else { return nil }
+        let place = bodyPlace
+        guard let store = place.store, place.messageBytesMax >= QueueLimits.messageBytesMax else { return nil }
         let isEmbedded = store.bucket == BodyPointer.embeddedBucket
         let usual = isEmbedded ? QueueLimits.messageBytesMax : BodyOptions.sqsThresholdBytes
         let rules = BodyRules(
@@ -35,7 +34,11 @@ extension Pool {
     /// - Parameter passedOn: called once the shards have been handed everything: a request whose messages come after these
     ///   may be sent then. Within this call if nothing had to be stored.
     package func send(_ request: SendRequest, passedOn: @escaping @Sendable () -> Void = {}) {
-        if let sending = bodySending, request.entries.contains(where: { sending.takes($0.message) }) {
+        // Nearly all are small: no more is looked at then.
+        let smallest = min(bodyOptions?.thresholdBytes ?? .max, BodyOptions.sqsThresholdBytes)
+        if request.entries.contains(where: { $0.message.byteCount > smallest }), let sending = bodySending,
+            request.entries.contains(where: { sending.takes($0.message) })
+        {
             sending.prepare(request, router) { [router] request in
                 if !request.isEmpty { router.send(request) }
                 passedOn()

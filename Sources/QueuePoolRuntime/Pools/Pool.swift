@@ -102,6 +102,11 @@ package final class Pool: Sendable {
 
     package var attributes: QueueAttributes { state.withLock { $0.attributes } }
 
+    /// Where large bodies go, and the largest message of the pool's queues in bytes; asked for at each send.
+    var bodyPlace: (store: (any BodyStore)?, messageBytesMax: Int) {
+        state.withLock { ($0.bodyStore, $0.attributes.maximumMessageSize) }
+    }
+
     /// Whether requests over the quota are refused at once, as one SQS queue refuses them, instead of waiting.
     package var isThrottledAtOnce: Bool { state.withLock { $0.quota != nil && $0.isSingle } }
 
