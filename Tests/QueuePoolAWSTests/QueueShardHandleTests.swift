@@ -114,12 +114,18 @@ private final class SlowCaller: AWSCaller {
         #expect(decisions == [.unavailable])
     }
 
-    @Test func `are not told to be lost when the service failed`() async {
-        let shard = shard(ScriptedCaller { _, _ in refusal("RequestThrottled") })
+    @Test func `are asked for again when the service throttles, and not told to be lost when it goes on`() {
+        let clock = ManualClock()
+        let caller = ScriptedCaller { _, _ in refusal("RequestThrottled") }
+        let shard = shard(caller, clock: clock)
         let handle = ReceiptHandle(
             shard: shard.tag, sequence: SequenceNumber(rawValue: 0), receiveCount: 1, place: 0, remote: RemoteText("h"))
-        let decisions = await shard.changeVisibility([(handle, 30)])
-        #expect(decisions == [.failed(.quotaExceeded(retryAfterMilliseconds: 1_000))])
+        let told = Mutex<[VisibilityDecision]>([])
+        let known = shard.changeVisibility([(handle, 30)]) { decisions in told.withLock { $0 = decisions } }
+        clock.advance(milliseconds: 4_000)
+        #expect(known == nil && told.withLock { $0 }.isEmpty && caller.requests.withLock { $0.count } > 1)
+        clock.advance(milliseconds: 2_000)
+        #expect(told.withLock { $0 } == [.failed(.quotaExceeded(retryAfterMilliseconds: 1_000))])
     }
 
     @Test func `go into requests of ten, and are answered for in their order`() async {

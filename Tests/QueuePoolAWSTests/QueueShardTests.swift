@@ -115,6 +115,7 @@ struct QueueShardTests {
         let first = try #require(got.first)
         #expect(first.withView { String(decoding: $0.body, as: UTF8.self) } == "hi \u{1F600}")
         #expect(first.receiveCount == 3 && first.remote?.sequence == "18849496460467696128")
+        #expect(shard.counts().oldestAgeMilliseconds != nil)
         let text = first.handle.text
         let again = try #require(ReceiptHandle(Array(text.utf8)))
         #expect(again.shard == shard.tag && again.remote?.text == "opaque+/=")

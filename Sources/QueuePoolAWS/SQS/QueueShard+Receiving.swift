@@ -122,9 +122,14 @@ extension QueueShard {
             guard let received = try? ReceivedMessages(body, tag: tag) else {
                 return .failure(.unavailable(retryAfterMilliseconds: 1_000))
             }
+            let (now, wall) = (clock.now(), clock.wallTime())
             client.counts.received(received.messages.count + received.damaged.count)
             let new = state.withLock { state in
                 state.counts.received += received.messages.count
+                for entry in received.messages {
+                    guard let sentAt = entry.message.remote?.sentAt else { continue }
+                    state.ages.received(sentAt: sentAt, wall: wall, now: now)
+                }
                 state.counts.damaged = (state.counts.damaged ?? 0) + received.damaged.count
                 return state.damaged.note(received.damaged)
             }

@@ -14,7 +14,8 @@ import Synchronization
 // What is not as with a shard of our own: SQS does not say whether a send was a duplicate, so `isDuplicate` is always
 // false; a long poll whose connection dies may have taken messages, which come back when their visibility timeout ends;
 // counts are the service's approximate ones, asked for at most every five seconds; messages go to the dead-letter queue
-// by the queue's own redrive policy; and ages, duplicates, expiry and dead-lettering are counted by nobody here.
+// by the queue's own redrive policy; duplicates, expiry and dead-lettering are counted by nobody here; and the oldest age
+// is that of what was received here in the last minute, when it was.
 
 /// A remote FIFO queue.
 package final class QueueShard: Shard {
@@ -26,6 +27,7 @@ package final class QueueShard: Shard {
         var attributes: QueueAttributes
         var counts = ShardCounts.ofRemoteQueue
         var damaged = DamagedMessages()
+        var ages = ReceivedAges()
         var countsAskedAt: Timestamp?
         var underWay = 0
         var isClosed = false
@@ -109,7 +111,9 @@ package final class QueueShard: Shard {
         var (counts, mustAsk) = state.withLock { state in
             let isOld = state.countsAskedAt.map { now - $0 >= QueueShard.countsMilliseconds } ?? true
             if isOld, !state.isClosed { state.countsAskedAt = now }
-            return (state.counts, isOld && !state.isClosed)
+            var counts = state.counts
+            counts.oldestAgeMilliseconds = state.ages.oldest(now: now)
+            return (counts, isOld && !state.isClosed)
         }
         counts.requests = client.counts.value
         if mustAsk { askCounts() }

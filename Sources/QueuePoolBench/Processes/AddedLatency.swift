@@ -16,6 +16,10 @@ package struct AddedLatency: Hashable, Sendable {
     /// Sends that were not accepted; no latency counts them.
     package let failures: Int
 
+    /// Messages a second that one group can send through the router: it has one entry under way, and the next leaves when
+    /// that is answered.
+    package var groupPerSecond: Double? { router.p50 > 0 ? 1_000_000 / router.p50 : nil }
+
     /// The difference of the medians in milliseconds.
     package var addedMilliseconds: Double? {
         guard let straight, straight.requests > 0, router.requests > 0 else { return nil }

@@ -22,8 +22,9 @@ extension ProcessScaleReport {
         ]
         for step in steps { lines += step.loads.map { loadRow(step, $0) } }
         lines += [
-            "", "single sends, one at a time, to the router and straight to a shard (us)",
-            row("shards", "", "router p50", "shard p50", "added ms", "failures"),
+            "",
+            "single sends, one at a time, to the router and straight to a shard (us); so fast is one group, at most",
+            row("shards", "", "router p50", "shard p50", "added ms", "failures", "group/s"),
         ]
         lines += steps.map(latencyRow)
         lines.append("")
@@ -58,7 +59,8 @@ extension ProcessScaleReport {
         let latency = step.latency
         return row(
             String(step.shards), "", decimal(latency.router.p50, places: 0), optional(latency.straight?.p50, places: 0),
-            optional(latency.addedMilliseconds, places: 3), String(latency.failures))
+            optional(latency.addedMilliseconds, places: 3), String(latency.failures),
+            optional(latency.groupPerSecond, places: 0))
     }
 
     private func checkLine(_ step: ProcessScaleStep) -> String {

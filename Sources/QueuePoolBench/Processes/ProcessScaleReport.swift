@@ -127,7 +127,8 @@ extension AddedLatency {
     var value: JSONValue {
         .object([
             ("router", router.value), ("straight", straight.map(\.value) ?? .null),
-            ("addedMilliseconds", .optional(addedMilliseconds)), ("failures", .integer(failures)),
+            ("addedMilliseconds", .optional(addedMilliseconds)), ("groupPerSecond", .optional(groupPerSecond)),
+            ("failures", .integer(failures)),
         ])
     }
 }

@@ -1820,7 +1820,7 @@ package enum OpenAPIDocument {
                       "null"
                     ],
                     "minimum": 0,
-                    "description": "Age of the oldest undeleted message; 0 when there is none, null when nobody knows, as with queues of SQS."
+                    "description": "Age of the oldest undeleted message; 0 when there is none. Of queues of SQS the greatest age of what was received through this server in the last minute, null when nothing was."
                   },
                   "deadLetterQueue": {
                     "type": [
@@ -1884,7 +1884,7 @@ package enum OpenAPIDocument {
                       "null"
                     ],
                     "minimum": 0,
-                    "description": "Age of the oldest undeleted message; 0 when there is none, null when nobody knows, as with queues of SQS."
+                    "description": "Age of the oldest undeleted message; 0 when there is none. Of queues of SQS the greatest age of what was received through this server in the last minute, null when nothing was."
                   },
                   "quota": {
                     "type": [
@@ -1952,7 +1952,7 @@ package enum OpenAPIDocument {
                       "null"
                     ],
                     "minimum": 0,
-                    "description": "Age of the oldest undeleted message; 0 when there is none, null when nobody knows, as with queues of SQS."
+                    "description": "Age of the oldest undeleted message; 0 when there is none. Of queues of SQS the greatest age of what was received through this server in the last minute, null when nothing was."
                   },
                   "owner": {
                     "type": [
