@@ -89,7 +89,7 @@ def sqs(server, heard):
     odd = {"DataType": "String", "StringValue": VALUE + "\0"}
     number = {"DataType": "Number", "StringValue": VALUE}
     bad = [{"MessageBody": BODY + "\0"}, {"MessageAttributes": {"name": odd}}, {"MessageAttributes": {"n": number}},
-           {"MessageBody": BODY * 200_000}, {"MessageAttributes": {"n": {"DataType": VALUE, "StringValue": VALUE}}},
+           {"MessageBody": BODY * (42_000_000 // len(BODY) + 1)}, {"MessageAttributes": {"n": {"DataType": VALUE, "StringValue": VALUE}}},
            {"DelaySeconds": 5}, {"MessageSystemAttributes": {"AWSTraceHeader": odd}}]
     for change in bad:
         with pytest.raises(ClientError) as caught:

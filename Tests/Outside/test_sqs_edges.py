@@ -124,78 +124,18 @@ class CountingProxy(PassingProxy):
 
 
 def test_a_table_that_is_there_is_looked_at_once(account):
-    account.create(1)
     targets = []
     handler = type("Handler", (CountingProxy,), {"target": account.url, "targets": targets})
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    account.flags[3] = f"http://127.0.0.1:{proxy.server_port}"
+    account.create(1)
+    targets.clear()
     flags = ["--control", "dynamodb:" + account.table, *REGION]
     run("pool", "create", account.pool, "--backend", "sqs", "--shards", 1, *flags, "--endpoint-url",
         f"http://127.0.0.1:{proxy.server_port}", check=0)
     proxy.shutdown()
     assert targets.count("DynamoDB_20120810.DescribeTable") == 1
-
-
-def permissions(targets):
-    """What the calls need, as policies name it: a batch is one of its kind, a transaction what it is made of."""
-    found = set()
-    for service, action in targets:
-        if action == "TransactWriteItems":
-            found |= {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
-        else:
-            found.add(f"{service}:{action.removesuffix('Batch')}")
-    return found
-
-
-def listed(text):
-    """Permissions in a text of the README: `sqs:A`, `B`, ... where a word without a service has the last one."""
-    found, service = set(), None
-    for word in re.findall(r"`([A-Za-z:]+)`", text):
-        service = word.split(":")[0] if ":" in word else service
-        if service and word[-1:].isalpha() and word.split(":")[-1][0].isupper():
-            found.add(f"{service}:{word.split(':')[-1]}")
-    return found
-
-
-def test_the_readme_names_the_permissions_of_the_calls_that_are_made(account, servers):
-    names = {"AmazonSQS": "sqs", "DynamoDB_20120810": "dynamodb"}
-    targets = []
-    handler = type("Handler", (CountingProxy,), {"target": account.url, "targets": targets})
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-
-    def seen():
-        got = {(names[target.split(".")[0]], target.split(".")[1]) for target in targets if target}
-        targets.clear()
-        return permissions(got)
-
-    account.flags[3] = f"http://127.0.0.1:{proxy.server_port}"
-    account.create(2)
-    account.create(2)
-    account.command("verify")
-    other = Account(account.url, account.stem + "x")
-    other.flags = account.flags
-    adopt(other, queue(other, "a"))
-    setting_up = seen()
-    server = servers(*account.flags, name="front", pools=())
-    server.send(account.pool, "g", "b")
-    ask = {"QueueUrl": account.pool, "WaitTimeSeconds": 5}
-    handle = server.answer("ReceiveMessage", ask)["Messages"][0]["ReceiptHandle"]
-    server.answer("ChangeMessageVisibility", {
-        "QueueUrl": account.pool, "ReceiptHandle": handle, "VisibilityTimeout": 60})
-    server.answer("DeleteMessage", {"QueueUrl": account.pool, "ReceiptHandle": handle})
-    server.answer("SetQueueAttributes", {"QueueUrl": account.pool, "Attributes": {"VisibilityTimeout": "31"}})
-    assert server.post(f"/v1/pools/{account.pool}/purge").status_code == 200
-    assert server.session.delete(f"{server.url}/v1/pools/{other.pool}", timeout=30).status_code < 300
-    server.stop()
-    routing = seen()
-    proxy.shutdown()
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    text = readme[readme.index("A router needs `sqs:"):].split("\n\n")[0]
-    router, _, rest = text.partition("`pool create` and")
-    setup, _, _ = rest.partition("Queues of another account")
-    assert routing == listed(router)
-    assert setting_up - listed(router) == listed(setup)
 
 
 # What nobody knows

@@ -160,7 +160,7 @@ def test_the_largest_message_may_be_escaped_whole(server, queue):
     assert Answered(server.post("/", data=form, headers=headers)).status == 200
     assert post(server, "ReceiveMessage", QueueUrl=queue)("Body") == "&" * (1 << 20)
     # Chunked, and more than is taken.
-    answer = Answered(server.post("/", data=iter([form.encode()] * 2), headers=headers))
+    answer = Answered(server.post("/", data=iter([form.encode()] * 40), headers=headers))
     assert_error(answer, "RequestEntityTooLarge", 413)
 
 
