@@ -150,7 +150,7 @@ def test_one_pool_over_two_endpoints_keeps_order_and_deletes(servers, name, cont
     server.stop()
 
 
-def test_dead_letters_of_each_place_come_out_of_one_pool_and_go_back(servers, name, control):
+def test_dead_letters_of_each_place_come_out_of_one_pool(servers, name, control):
     pool, grave = name + ".fifo", name + "-dlq.fifo"
     backs = [servers(name=f"back{i}", pools=()) for i in range(2)]
     access = [*control, "--endpoint-url", backs[0].url, "--region", EAST]
