@@ -2,8 +2,8 @@
 # Licensed under the Apache License, Version 2.0
 # SPDX-License-Identifier: Apache-2.0
 
-"""A mail server dies under load and comes back, then a worker dies: nothing is lost, what may have arrived is tried at no
-other server, and each group keeps its order over both servers."""
+"""A mail server dies under load and comes back, then a worker dies: nothing is lost, what may have arrived is tried at
+no other server, and each group keeps its order over both servers."""
 
 import collections
 import contextlib
@@ -189,7 +189,8 @@ def test_a_mail_server_that_dies_under_load_and_then_a_worker_lose_and_repeat_an
 def arrivals(*words):
     """Words such as `A0 g/1`: server, client, subject; an `x` before says the server's life that ended, and its death
     cut the connection. One comes a second."""
-    return [Arrival(at, word[-6], 1 if word[0] == "x" else 2, int(word[-5]), at, word[-3:]) for at, word in enumerate(words)]
+    return [Arrival(at, word[-6], 1 if word[0] == "x" else 2, int(word[-5]), at, word[-3:])
+            for at, word in enumerate(words)]
 
 
 @pytest.mark.parametrize("words, worker_at, faults", [
