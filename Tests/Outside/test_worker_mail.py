@@ -160,6 +160,24 @@ def test_one_bad_recipient_does_not_keep_the_mail_from_the_others(server, work):
     assert "example.com" not in worker.text()
 
 
+def test_a_mail_that_is_larger_than_a_server_takes_is_given_up_before_its_bytes_are_sent(server, work):
+    """MAIL says how large it is (RFC 1870). Another server is not asked, since the refusal is for good; what follows in
+    the group goes out."""
+    with provider(data_size_limit=1_000) as mail, provider() as second:
+        post(server, group="g", to="first@example.com")
+        post(server, group="g", to="large@example.com", text="line\n" * 1_000)
+        post(server, group="g", to="last@example.com")
+        worker = work(mail.url, second.url)
+        wait_until(lambda: is_empty(server), 60, "an empty pool")
+        worker.stop()
+    assert mail.received == ["first@example.com", "last@example.com"] and second.sessions == 0
+    assert mail.sessions <= 2, "libcurl leaves a connection only when a mail was refused"
+    assert "large@example.com" not in mail.tries, "no recipient was named, so that no mail followed"
+    [reason] = given_up(server)
+    assert (reason["reason"], reason["error-class"]) == ("permanent-failure", "smtp-552")
+    assert reason["attempts"] == "1"
+
+
 @pytest.mark.parametrize("answers, reason", [
     (["550 no", "551 no"], ("permanent-failure", "smtp-550")),
     (["550 no", "451 not now"], ("attempts-exhausted", "smtp-451")),
