@@ -49,6 +49,7 @@ let package = Package(
             providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "CQueuePoolEpoll"),
         .target(name: "CQueuePoolCommand"),
+        .target(name: "CQueuePoolAssets"),
         .target(name: "QueuePoolCore", dependencies: [deque, heap], swiftSettings: settings),
         // 2. The wire, the disk, the network.
         .target(name: "QueuePoolJSON", swiftSettings: settings),
@@ -75,20 +76,20 @@ let package = Package(
             name: "QueuePoolServer",
             dependencies: [
                 "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCore", crypto, deque,
-                lifecycle,
-                logging, nioCore, nioPosix,
+                "CQueuePoolAssets", lifecycle, logging, nioCore, nioPosix,
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
             ],
+            exclude: ["Assets/console.html", "Assets/openapi.json"],
             swiftSettings: settings),
         .target(
             name: "QueuePoolWorker",
             dependencies: [
                 "QueuePoolCore", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCurl",
-                "QueuePoolRuntime", "CQueuePoolCommand", lifecycle, logging, deque,
+                "QueuePoolRuntime", "CQueuePoolCommand", "CQueuePoolCurl", crypto, deque, lifecycle, logging,
             ],
             swiftSettings: settings),
         .target(
