@@ -48,9 +48,11 @@ struct BenchSession {
         loop = try LoadLoop(plan: plan)
     }
 
+    /// The phases; when the run is interrupted, those that ran.
     func run(_ progress: (String) -> Void) throws -> [PhaseReport] {
         var reports: [PhaseReport] = []
         func add(_ phase: LoadPhase) throws {
+            guard reports.last?.isInterrupted != true else { return }
             progress(phase.name)
             reports.append(PhaseReport(phase.name, try loop.run(phase)))
             if phase.name == options.mode.rawValue { measuredShards.value = loop.outcome.statistics.shards }
@@ -78,7 +80,8 @@ struct BenchSession {
     }
 
     func report(_ phases: [PhaseReport], version: String, exitCode: Int32?) -> BenchReport {
-        let isDrained = options.verify || options.mode == .drain
+        let isInterrupted = phases.contains(where: \.isInterrupted)
+        let isDrained = (options.verify || options.mode == .drain) && !isInterrupted
         let counts = measuredShards.value
         let names = plan.shardNames.isEmpty ? counts.indices.map { "shard \($0)" } : plan.shardNames
         return BenchReport(

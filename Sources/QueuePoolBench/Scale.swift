@@ -79,6 +79,8 @@ package struct ScaleReport: Sendable {
     package let options: ScaleOptions
     package let steps: [ScaleStep]
 
+    /// Whether a signal ended the run; the last step is then cut short.
+    package var isInterrupted: Bool { steps.contains(where: \.report.isInterrupted) }
     package var reachesRatio: Bool { steps.allSatisfy { $0.ratio >= ScaleReport.ratioMin } }
 
     /// The run as a table for people.
@@ -92,6 +94,7 @@ package struct ScaleReport: Sendable {
                     decimal(step.messagesPerSecond, places: 0), decimal(step.ratio, places: 3),
                     decimal(send?.p50 ?? 0, places: 0), decimal(send?.p99 ?? 0, places: 0)))
         }
+        if isInterrupted { lines.append("interrupted: the last line is of what ran until then") }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -99,7 +102,7 @@ package struct ScaleReport: Sendable {
     package var json: String {
         let value = JSONValue.object([
             ("kind", .text("scale")), ("quota", .integer(options.quota)),
-            ("reachesRatio", .boolean(reachesRatio)),
+            ("reachesRatio", .boolean(reachesRatio)), ("interrupted", .boolean(isInterrupted)),
             (
                 "steps",
                 .list(
@@ -122,12 +125,13 @@ package func runScale(
     _ options: ScaleOptions, version: String = "unknown", progress: (String) -> Void = { _ in }
 ) throws -> ScaleReport {
     let options = try options.validated()
-    let steps = try options.shardCounts.map { shards in
+    var steps: [ScaleStep] = []
+    for shards in options.shardCounts where steps.last?.report.isInterrupted != true {
         let report = try runBench(options.bench(shards: shards), version: version) { phase in
             progress("\(shards) shards: \(phase)")
         }
-        return ScaleStep(
-            shards: shards, allowedPerSecond: Double(shards * options.quota * 10), report: report)
+        steps.append(
+            ScaleStep(shards: shards, allowedPerSecond: Double(shards * options.quota * 10), report: report))
     }
     return ScaleReport(options: options, steps: steps)
 }

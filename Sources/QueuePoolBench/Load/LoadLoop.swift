@@ -36,6 +36,8 @@ final class LoadLoop {
     var lastProgressAt: UInt64 = 0
     var lastDelivered = 0
     var reconnectsLeft = 10_000
+    /// When the loop saw that the run was interrupted.
+    private var interruptedAt: UInt64?
     private var windowStart: UInt64 = 0
     private var windowEnd = UInt64.max
     private var clientCPUAtStart: UInt64 = 0
@@ -47,6 +49,8 @@ final class LoadLoop {
     private var timerSetFor = UInt64.max
     private let events = UnsafeMutablePointer<qp_ready>.allocate(capacity: LoadLoop.eventsMax)
     private static let eventsMax = 256
+    /// How long an interrupted run waits for the answers of its sends.
+    private static let interruptedNanosecondsMax: UInt64 = 2_000_000_000
     private static let timerTag = UInt64.max
 
     init(plan: LoadPlan) throws {
@@ -69,7 +73,7 @@ final class LoadLoop {
         close(epoll)
     }
 
-    /// Runs one phase to its end.
+    /// Runs one phase to its end, or until the run is interrupted.
     /// - Throws: `BenchFailure` when the server cannot be reached any more.
     func run(_ next: LoadPhase) throws -> PhaseOutcome {
         phase = next
@@ -80,12 +84,33 @@ final class LoadLoop {
             try poll()
             let now = monotonicNanoseconds()
             tick(now)
+            if Interruption.isRequested, interruptedAt == nil { interrupt(now) }
             try wakeDue(now)
         }
         closeWindow(monotonicNanoseconds())
+        guard interruptedAt == nil else {
+            outcome.isInterrupted = true
+            return outcome
+        }
         outcome.isDrained = phase.receives && checker.outstanding <= 0
         try collectReceives()
         return outcome
+    }
+
+    /// As `run`, for a phase that says nothing when it is cut short.
+    /// - Throws: `BenchInterrupted` too.
+    func runWhole(_ next: LoadPhase) throws -> PhaseOutcome {
+        let outcome = try run(next)
+        if outcome.isInterrupted { throw BenchInterrupted() }
+        return outcome
+    }
+
+    /// Starts nothing more. Sends under way are waited for, so that what was acknowledged is counted; long polls are not.
+    private func interrupt(_ now: UInt64) {
+        interruptedAt = now
+        closeWindow(now)
+        mayStart = false
+        for connection in connections { connection.wakeAt = .max }
     }
 
     /// Waits for the long polls that found nothing more. A poll left behind could take another run's messages and hold
@@ -125,6 +150,9 @@ final class LoadLoop {
     }
 
     private var isFinished: Bool {
+        if let interruptedAt {
+            return busySenders == 0 || monotonicNanoseconds() - interruptedAt > LoadLoop.interruptedNanosecondsMax
+        }
         if phase.sends != nil {
             if mayStart { return false }
             return busySenders == 0 && busyReceivers == 0 && busyDeleters == 0
@@ -196,7 +224,6 @@ final class LoadLoop {
     }
 
     private func poll() throws {
-        try Interruption.check()
         let count = qp_epoll_wait(epoll, events, Int32(LoadLoop.eventsMax), 1_000)
         guard count > 0 else { return }
         for index in 0..<Int(count) {

@@ -58,4 +58,6 @@ struct PhaseOutcome {
     var lateArrivals = 0
     /// Whether receivers went on until nothing was outstanding.
     var isDrained = false
+    /// Whether a signal ended it before its time.
+    var isInterrupted = false
 }

@@ -126,13 +126,13 @@ struct ScaleMeasurement {
         tell("as much as goes through")
         let full = try measure(load: nil)
         tell("drain")
-        _ = try loop.run(LoadPhase(name: "drain", receives: true))
+        _ = try loop.runWhole(LoadPhase(name: "drain", receives: true))
         let loads = try options.loads.map { load in
             tell("\(decimal(load * 100, places: 0)) % of the quota")
             return try measure(load: load)
         }
         tell("verify")
-        _ = try loop.run(LoadPhase(name: "verify", receives: true))
+        _ = try loop.runWhole(LoadPhase(name: "verify", receives: true))
         let checks = loop.checker.finished(drained: true)
         tell("single sends")
         return ScaleFigures(
@@ -145,7 +145,7 @@ struct ScaleMeasurement {
         let before = try RouterTraffic.read(target.router, pool: bench.pool)
         let acknowledged = loop.checker.report.acknowledged
         let delivered = loop.checker.report.delivered
-        let outcome = try loop.run(
+        let outcome = try loop.runWhole(
             LoadPhase(
                 name: load.map { "load \(decimal($0 * 100, places: 0)) %" } ?? "full",
                 sends: .seconds(bench.seconds), receives: true,

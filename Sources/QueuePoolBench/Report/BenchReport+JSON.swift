@@ -16,7 +16,7 @@ extension BenchReport {
             ("run", .text(String(run, radix: 16))),
             ("machine", machine.value),
             ("parameters", options.value),
-            ("phases", .list(phases.map(\.value))),
+            ("interrupted", .boolean(isInterrupted)), ("phases", .list(phases.map(\.value))),
             ("checks", checks.value),
             (
                 "shards",

@@ -30,6 +30,12 @@ extension BenchReport {
 
     private var findings: [String] {
         var lines: [String] = []
+        if isInterrupted {
+            let left = options.endpoint == nil ? 0 : max(0, checks.acknowledged - checks.delivered)
+            lines.append(
+                "interrupted: the figures are of what ran until then"
+                    + (left > 0 ? "; \(left) acknowledged messages were left in the pool" : ""))
+        }
         for phase in phases where !phase.errors.isEmpty {
             let errors = phase.errors.sorted { $0.key < $1.key }.map { "\($0.key) x \($0.value)" }
             lines.append("\(phase.name): errors " + errors.joined(separator: ", "))

@@ -62,6 +62,8 @@ package struct PhaseReport: Hashable, Sendable {
     package let machineCores: Double?
     /// The server's memory at the end of the window.
     package let residentBytes: Int?
+    /// Whether a signal ended it before its time.
+    package let isInterrupted: Bool
 
     init(_ name: String, _ outcome: PhaseOutcome) {
         self.name = name
@@ -85,6 +87,7 @@ package struct PhaseReport: Hashable, Sendable {
         clientCores = Double(outcome.clientCPUNanoseconds) / nanoseconds
         machineCores = outcome.machineCPUNanoseconds.map { Double($0) / nanoseconds }
         residentBytes = outcome.residentBytes
+        isInterrupted = outcome.isInterrupted
     }
 }
 
@@ -105,6 +108,9 @@ package struct BenchReport: Sendable {
     package let shardsFromAnswers: Bool
     /// Exit code of an own server; `nil` without one or when a signal ended it.
     package let serverExitCode: Int32?
+
+    /// Whether a signal ended the run: its figures are of what ran until then.
+    package var isInterrupted: Bool { phases.contains(where: \.isInterrupted) }
 
     /// The phase the figures of the run are taken from.
     package var measured: PhaseReport? { phases.first { $0.name == options.mode.rawValue } }

@@ -107,6 +107,13 @@ final class ChildProcess {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        // A process group of its own: a terminal sends Ctrl-C to the whole foreground group, and a server that leaves
+        // before the load has stopped would make failures of the run's last requests.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        posix_spawnattr_setpgroup(&attributes, 0)
         var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
         words.append(nil)
         var variables: [UnsafeMutablePointer<CChar>?] = (environment ?? []).map { strdup($0) }
@@ -116,8 +123,8 @@ final class ChildProcess {
         let program = resolved(executable)
         let result =
             environment == nil
-            ? posix_spawn(&pid, program, &actions, nil, words, environ)
-            : posix_spawn(&pid, program, &actions, nil, words, variables)
+            ? posix_spawn(&pid, program, &actions, &attributes, words, environ)
+            : posix_spawn(&pid, program, &actions, &attributes, words, variables)
         guard result == 0 else { throw SocketError(call: "start \(executable)", code: result) }
         return Int(pid)
     }

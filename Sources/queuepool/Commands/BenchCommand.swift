@@ -18,7 +18,9 @@ struct BenchCommand: AsyncParsableCommand {
               queuepool bench scale --shards 1,2,4,8 --quota 300
               queuepool bench scale --processes --shards 8 --quota 300
             Without --endpoint a server of its own is started in a directory of its own, and both are removed \
-            afterwards. The exit code is 1 when a check fails.
+            afterwards. Ctrl-C or SIGTERM ends the load, prints the figures of what ran and cleans up.
+            Exit codes: 0, 1 when a check fails, 64 for a wrong flag, 69 when the server cannot be reached, 130 or 143 \
+            after Ctrl-C or SIGTERM.
             """,
         subcommands: [BenchRunCommand.self, BenchScaleCommand.self], defaultSubcommand: BenchRunCommand.self)
 }
@@ -46,6 +48,7 @@ struct BenchRunCommand: AsyncParsableCommand {
                 try runBench(options, version: Queuepool.version, progress: reportPhase)
             }
             try show(report.text, json: report.json, file: json)
+            if report.isInterrupted { throw interrupted() }
             if !report.checks.holds { throw CommandFailure("the checks found violations") }
         }
     }
@@ -129,13 +132,16 @@ func measuring<Report: Sendable>(_ body: @escaping @Sendable () throws -> Report
         }
     } catch let error where Interruption.isRequested || error is BenchInterrupted {
         // Servers that got the same Ctrl-C may have left before the run noticed it.
-        throw CommandFailure("interrupted", status: ExitStatus.interrupted)
+        throw interrupted()
     } catch let invalid as InvalidBenchOption {
         throw CommandFailure("\(invalid)", status: ExitStatus.usage)
     } catch let failure as BenchFailure {
         throw CommandFailure("\(failure)", status: ExitStatus.unavailable)
     }
 }
+
+/// The end of a run that a signal ended, with the exit code that a shell reports for it.
+func interrupted() -> CommandFailure { CommandFailure("interrupted", status: Interruption.exitStatus) }
 
 /// Prints a report, and writes its JSON where asked for. JSON on standard output goes alone.
 func show(_ text: String, json: String, file: String?) throws {

@@ -61,6 +61,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
             try runScale(options, version: Queuepool.version, progress: reportPhase)
         }
         try show(report.text, json: report.json, file: json)
+        if report.isInterrupted { throw interrupted() }
         if !report.reachesRatio { throw BenchScaleCommand.belowRatio }
     }
 

@@ -1,0 +1,68 @@
+# This source file is part of the queuepool project
+# Licensed under the Apache License, Version 2.0
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the bench says when things go badly: it is interrupted, its server dies, or more is asked than goes through."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import BIN, Process, wait_until
+
+
+def servers_under(directory):
+    """Processes `serve` that have the directory in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"serve" in words and any(str(directory).encode() in word for word in words):
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.fixture
+def parent(tmp_path):
+    directory = tmp_path / "parent"
+    directory.mkdir()
+    return directory
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_prints_its_figures_and_leaves_nothing_behind(number, code, parent, tmp_path):
+    report = tmp_path / "report.json"
+    bench = Process(["bench", "--seconds", 600, "--warm-up-seconds", 0, "--connections", 8, "--data-dir-parent", parent,
+                     "--json", report], tmp_path / "bench.log")
+    wait_until(lambda: "send ..." in bench.text(), what="the first phase")
+    (server,) = servers_under(parent)
+    wait_until(lambda: sum(path.stat().st_size for path in parent.rglob("*.sqlite-wal")) > 1_000_000,
+               what="stored messages")
+    bench.popen.send_signal(number)
+    assert bench.popen.wait(40) == code, bench.text()
+    assert servers_under(parent) == [] and not Path(f"/proc/{server}").exists()
+    assert list(parent.iterdir()) == []
+    assert "interrupted" in bench.text() and "not drained" in bench.text()
+    found = json.loads(report.read_text())
+    assert found["interrupted"] is True
+    assert found["phases"][0]["send"]["messages"] > 0 and found["phases"][0]["seconds"] < 600
+    assert found["checks"]["acknowledged"] >= found["phases"][0]["send"]["messages"] and found["checks"]["lost"] is None
+
+
+def test_a_terminal_s_ctrl_c_does_not_reach_the_own_server_first(parent, tmp_path):
+    """A terminal sends Ctrl-C to every process of the foreground group."""
+    bench = subprocess.Popen(
+        [BIN, "bench", "--seconds", "600", "--warm-up-seconds", "0", "--data-dir-parent",
+         parent], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until(lambda: servers_under(parent), what="the server")
+    assert "send" in bench.stderr.readline()
+    os.killpg(bench.pid, signal.SIGINT)
+    output, errors = bench.communicate(timeout=40)
+    assert bench.returncode == 130, errors
+    assert "interrupted" in output and "errors" not in output
+    assert servers_under(parent) == [] and list(parent.iterdir()) == []
