@@ -66,7 +66,9 @@ let package = Package(
         .target(
             name: "QueuePoolEmail", dependencies: ["QueuePoolJSON", crypto, cryptoExtras], swiftSettings: settings),
         // 3. Core's machines on clocks, threads and ports.
-        .target(name: "QueuePoolRuntime", dependencies: ["QueuePoolCore", "QueuePoolSQS"], swiftSettings: settings),
+        .target(
+            name: "QueuePoolRuntime", dependencies: ["QueuePoolCore", "QueuePoolJSON", "QueuePoolSQS"],
+            swiftSettings: settings),
         .target(
             name: "QueuePoolSettings",
             dependencies: ["QueuePoolCore", .product(name: "Configuration", package: "swift-configuration")],

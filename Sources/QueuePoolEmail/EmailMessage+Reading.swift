@@ -9,6 +9,8 @@ extension EmailMessage {
     package struct Request: Sendable {
         package var email: EmailMessage
         package var deduplicationID: String?
+        /// As `TagsText` keeps them; they are no part of the email.
+        package var tags: [UInt8]?
     }
 
     /// What a text came to.
@@ -30,7 +32,7 @@ extension EmailMessage {
     }
 
     /// Reads and checks `{from, to, cc, bcc, replyTo, subject, text, html, headers, attachments, group?,
-    /// deduplicationId?}`.
+    /// deduplicationId?, tags?}`.
     package static func parse(_ bytes: UnsafeRawBufferPointer) -> Reading {
         var reader = EmailReader()
         do throws(JSONFault) { try reader.read(bytes) } catch {
@@ -53,6 +55,7 @@ private struct EmailReader {
     private var counts: [String: Int] = [:]
     private var headers: [EmailMessage.HeaderPair] = []
     private var attachments: [EmailAttachment] = []
+    private var tags: [UInt8]?
 
     /// The group is of the wrong kind, so that nobody knows which was meant.
     private var isGroupUnknown = false
@@ -61,7 +64,7 @@ private struct EmailReader {
     private static let listMembers: [StaticString] = ["to", "cc", "bcc", "replyTo"]
     private static let attachmentMembers: [StaticString] = ["filename", "contentType", "content", "contentId"]
     private static let members =
-        "from, to, cc, bcc, replyTo, subject, text, html, headers, attachments, group, deduplicationId"
+        "from, to, cc, bcc, replyTo, subject, text, html, headers, attachments, group, deduplicationId, tags"
 
     mutating func read(_ bytes: UnsafeRawBufferPointer) throws(JSONFault) {
         var json = JSONReader(bytes)
@@ -82,6 +85,11 @@ private struct EmailReader {
                 try readHeaders(&json)
             } else if key.equals("attachments") {
                 try readAttachments(&json)
+            } else if key.equals("tags") {
+                switch try TagsText.read(&json) {
+                case .success(let text): tags = text
+                case .failure(let refusal): fail("tags", "It \(refusal.text)")
+                }
             } else {
                 fail(
                     "email",
@@ -253,7 +261,7 @@ private struct EmailReader {
         }
         email.headerPairs = headers
         email.attachments = attachments
-        return EmailMessage.Request(email: email, deduplicationID: texts["deduplicationId"])
+        return EmailMessage.Request(email: email, deduplicationID: texts["deduplicationId"], tags: tags)
     }
 
     var givenGroup: String? { texts["group"] }

@@ -78,7 +78,7 @@ struct ExpiredTests {
     /// Waits for events that tell of so many expired messages.
     private func told(_ shard: any Shard, _ count: Int, _ act: () async throws -> Void) async throws {
         let (events, told) = AsyncStream<Int>.makeStream()
-        shard.onEvent { event in if case .expired(let count) = event { told.yield(count) } }
+        shard.onEvent { event in if case .expired(let ids) = event { told.yield(ids.count) } }
         try await act()
         var missing = count
         for await count in events {

@@ -124,7 +124,7 @@ struct UpkeepTests {
         let shard = try bench.open(attributes)
         let expired = Mutex(0)
         let (events, told) = AsyncStream<Int>.makeStream()
-        shard.onEvent { event in if case .expired(let count) = event { told.yield(count) } }
+        shard.onEvent { event in if case .expired(let ids) = event { told.yield(ids.count) } }
         for number in 0..<35 {
             let record = Array("b".utf8).withUnsafeBytes { body in
                 (0..<100).map { place in
@@ -161,7 +161,7 @@ struct UpkeepTests {
         // No second passes for the upkeep, but the retention period does for the messages.
         bench.clock.pass(milliseconds: 60_001)
         let (events, told) = AsyncStream<Int>.makeStream()
-        shard.onEvent { event in if case .expired(let count) = event { told.yield(count) } }
+        shard.onEvent { event in if case .expired(let ids) = event { told.yield(ids.count) } }
         #expect(try await shard.fetch().isEmpty)
         var dropped = 0
         for await count in events {

@@ -181,7 +181,8 @@ package enum ShardEvent: Hashable, Sendable {
     case movedToDeadLetter([MessageID])
     /// The dead-letter queue did not take them; they are visible again.
     case deadLetterFailed([MessageID])
-    case expired(Int)
+    /// They were in the shard for longer than it keeps messages.
+    case expired([MessageID])
     /// A message was received that its digest does not fit. It was not handed on, and is told of once.
     case damaged(MessageID)
 }

@@ -80,7 +80,8 @@ package struct TrackingRecord: Hashable, Sendable {
     /// This one, told later than `earlier` or at the same time, in its place; what only the earlier one knows is kept.
     /// - Returns: `nil` if the earlier one stays.
     package func replacing(_ earlier: TrackingRecord) -> TrackingRecord? {
-        guard state.rank > earlier.state.rank || state.rank == earlier.state.rank && at >= earlier.at else { return nil }
+        guard state.rank > earlier.state.rank || state.rank == earlier.state.rank && at >= earlier.at
+        else { return nil }
         var record = self
         record.acceptedAt = acceptedAt ?? earlier.acceptedAt
         record.tags = tags ?? earlier.tags

@@ -100,7 +100,7 @@ struct ShardTurn {
     func events(isDurable: Bool) -> [ShardEvent] {
         var events: [ShardEvent] = []
         if isDurable, !moves.isEmpty { events.append(.movedToDeadLetter(moves.map(ShardTurn.messageID))) }
-        if isDurable, !expired.isEmpty { events.append(.expired(expired.count)) }
+        if isDurable, !expired.isEmpty { events.append(.expired(expired.map(ShardTurn.messageID))) }
         return events
     }
 

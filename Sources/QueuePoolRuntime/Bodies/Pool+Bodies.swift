@@ -34,6 +34,12 @@ extension Pool {
     /// - Parameter passedOn: called once the shards have been handed everything: a request whose messages come after these
     ///   may be sent then. Within this call if nothing had to be stored.
     package func send(_ request: SendRequest, passedOn: @escaping @Sendable () -> Void = {}) {
+        var request = request
+        if let tracking, isRemote.load(ordering: .relaxed) {
+            request = request.noting { [tracking, name] message, receipt in
+                tracking.queued(message, receipt, ofPool: name)
+            }
+        }
         // Nearly all are small: no more is looked at then.
         let smallest = min(bodyOptions?.thresholdBytes ?? .max, BodyOptions.sqsThresholdBytes)
         if request.entries.contains(where: { $0.message.byteCount > smallest }), let sending = bodySending,

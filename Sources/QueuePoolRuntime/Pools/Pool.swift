@@ -57,6 +57,9 @@ package final class Pool: Sendable {
     /// The way of every send.
     package let router: Router
     let bodyOptions: BodyOptions?
+    let tracking: MessageTracking?
+    /// Its shards are queues that cannot be asked for a message.
+    let isRemote = Atomic(false)
     private let state: Mutex<Snapshot>
     let turn = Atomic(0)
     let clock: any Clock
@@ -73,11 +76,14 @@ package final class Pool: Sendable {
     /// - Parameters:
     ///   - shards: all those that the topology names.
     ///   - bodies: `nil`: messages are as large as a queue takes them.
+    ///   - tracking: `nil`: nobody keeps what became of messages.
     package init(
         definition: PoolDefinition, attributes: QueueAttributes, quota: Int? = nil, shards: [PoolShard],
-        clock: any Clock, bodies: BodyOptions? = nil
+        clock: any Clock, bodies: BodyOptions? = nil, tracking: MessageTracking? = nil
     ) {
         name = definition.name
+        self.tracking = tracking
+        isRemote.store(definition.backend == .sqs, ordering: .relaxed)
         router = Router(topology: definition.topology, shards: shards)
         state = Mutex(Snapshot(definition, attributes, quota, shards, bodies))
         bodyOptions = bodies
@@ -161,6 +167,7 @@ package final class Pool: Sendable {
 
     private func take(_ definition: PoolDefinition, _ state: inout Snapshot) {
         if state.definition.bodies != definition.bodies { state.bodyStore = bodyOptions?.store(definition) }
+        isRemote.store(definition.backend == .sqs, ordering: .relaxed)
         state.definition = definition
     }
 

@@ -16,7 +16,7 @@ extension PoolRegistry {
         let shards = try openShards(of: definition, attributes, except: [:])
         let pool = Pool(
             definition: definition, attributes: attributes, quota: definition.quota ?? options.quota, shards: shards,
-            clock: clock, bodies: options.bodies)
+            clock: clock, bodies: options.bodies, tracking: options.tracking)
         for shard in shards { connect(shard, to: pool) }
         return pool
     }
@@ -36,8 +36,9 @@ extension PoolRegistry {
     func connect(_ shard: PoolShard, to pool: Pool) {
         shard.shard.setDeadLetterSink(sink(for: pool))
         // By name: a shard that held its own PoolShard would never be freed.
-        shard.shard.onEvent { [report, weak pool, name = shard.name] event in
+        shard.shard.onEvent { [report, weak pool, name = shard.name, tracking = options.tracking] event in
             guard let pool else { return }
+            tracking?.note(event, ofPool: pool.name)
             report(
                 PoolEvent(
                     pool: pool.name.text, epoch: pool.snapshot.topology.epoch, kind: .shard(name: name, event)))

@@ -60,6 +60,8 @@ package struct PoolOptions: Sendable {
     package var only: Set<String>?
     /// `nil`: pools take no bodies that are larger than a queue takes them.
     package var bodies: BodyOptions?
+    /// `nil`: nobody keeps what became of messages.
+    package var tracking: MessageTracking?
 
     package init() {}
 }
@@ -113,6 +115,9 @@ package final class PoolRegistry: Sendable {
 
     /// How pools treat bodies that are too large for a queue.
     package var bodies: BodyOptions? { options.bodies }
+
+    /// Where what became of messages is kept, if it is.
+    package var tracking: MessageTracking? { options.tracking }
 
     // MARK: - Reading
 

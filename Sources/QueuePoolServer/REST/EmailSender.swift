@@ -4,6 +4,7 @@
 
 import QueuePoolCore
 import QueuePoolEmail
+import QueuePoolJSON
 import QueuePoolRuntime
 
 /// `POST /v1/pools/{pool}/emails` with one email.
@@ -75,11 +76,15 @@ struct EmailSender: Sendable {
         if let ownID { try MessageReader.checkID("deduplicationId", ownID) }
         let id = ownID ?? keyID ?? ids.next()
         let body = request.email.encoded()
-        let type = MessageAttribute(name: "Content-Type", text: EmailMessage.contentType)
+        var attributes = [MessageAttribute(name: "Content-Type", text: EmailMessage.contentType)]
+        if let tags = request.tags {
+            attributes.append(MessageAttribute(name: TagsText.attribute, dataType: "String", value: tags))
+        }
         try MessageReader.checkSize(
-            "email", body.count, attributes: type.countedBytes, count: 1, queue, bodies)
+            "email", body.count, attributes: attributes.reduce(0) { $0 + $1.countedBytes }, count: attributes.count,
+            queue, bodies)
         return body.withUnsafeBytes {
-            MessageRecord(group: group, deduplicationID: id, body: $0, attributes: [type])
+            MessageRecord(group: group, deduplicationID: id, body: $0, attributes: attributes)
         }
     }
 }

@@ -7,7 +7,7 @@ import QueuePoolJSON
 import QueuePoolSQS
 import Synchronization
 
-// One message as REST takes it: `{group, body, deduplicationId?, attributes?, delaySeconds?}`. The rules for ids, bodies
+// One message as REST takes it: `{group, body, deduplicationId?, attributes?, tags?, delaySeconds?}`. The rules for ids, bodies
 // and attributes are those of the SQS door; only their wording is ours. An unknown member is refused: a typo in
 // `deduplicationId` would otherwise cost somebody a duplicate.
 
@@ -18,6 +18,8 @@ struct MessageReader {
     private var attributes: [MessageAttribute] = []
     /// Those that are not kept too.
     private var attributeCount = 0
+    /// They become an attribute.
+    private var tags: [UInt8]?
 
     /// Why a message is not valid.
     struct Refusal: Error {
@@ -60,6 +62,16 @@ struct MessageReader {
 
     private var problem: Problem?
 
+    /// - Important: call it when all members are read: an attribute of the name may come after them.
+    private mutating func takeTags() {
+        guard let tags else { return }
+        guard !attributes.contains(where: { $0.name == TagsText.attribute }) else {
+            return fail("tags", "is there as a member and as an attribute; allowed is one of them")
+        }
+        attributes.append(MessageAttribute(name: TagsText.attribute, dataType: "String", value: tags))
+        attributeCount += 1
+    }
+
     private mutating func read(_ bytes: UnsafeRawBufferPointer) throws(JSONFault) {
         var json = JSONReader(bytes)
         guard json.peekKind() == .object else {
@@ -76,6 +88,7 @@ struct MessageReader {
             try readMember(key, position, &json)
         }
         try json.finish()
+        takeTags()
     }
 
     /// - Parameter position: of the member, from 1: an unknown one is told by it, for its name may be anything.
@@ -88,6 +101,11 @@ struct MessageReader {
             deduplicationID = try string("deduplicationId", &json)?.array
         } else if key.equals("attributes") {
             try readAttributes(&json)
+        } else if key.equals("tags") {
+            switch try TagsText.read(&json) {
+            case .success(let text): tags = text
+            case .failure(let refusal): fail("tags", String(refusal.text.dropLast()))
+            }
         } else if key.equals("delaySeconds") {
             guard json.peekKind() == .number else { return try refuse("delaySeconds", "a whole number", &json) }
             if !(try json.readNumberText()).elementsEqual("0".utf8) {
@@ -99,7 +117,7 @@ struct MessageReader {
             tell(
                 "message",
                 "Member \(position) has a name of \(key.count) bytes that is not known; allowed are group, body, "
-                    + "deduplicationId, attributes, delaySeconds.")
+                    + "deduplicationId, attributes, tags, delaySeconds.")
             try json.skipValue()
         }
     }

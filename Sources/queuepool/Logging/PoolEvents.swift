@@ -67,8 +67,8 @@ private func log(_ event: ShardEvent, _ metadata: Logger.Metadata, to logger: Lo
             metadata["message.id"] = "\(id)"
             logger.warning("The dead-letter queue did not take the message", metadata: metadata)
         }
-    case .expired(let count):
-        metadata["messages"] = "\(count)"
+    case .expired(let ids):
+        metadata["messages"] = "\(ids.count)"
         logger.notice("Dropped by retention", metadata: metadata)
     case .damaged(let id):
         metadata["message.id"] = "\(id)"
