@@ -15,12 +15,21 @@ import QueuePoolCore
 ///   - progress: told the name of each phase as it begins.
 /// - Throws: `InvalidBenchOption`, `BenchFailure` when the server cannot be started or reached.
 package func runBench(
-    _ options: BenchOptions, version: String = "unknown", progress: (String) -> Void = { _ in }
+    _ options: BenchOptions, version: String = "unknown", progress: @escaping (String) -> Void = { _ in }
 ) throws -> BenchReport {
-    let options = try options.validated()
+    do {
+        return try runBench(validated: options.validated(), version: version, progress: progress)
+    } catch let error as SocketError {
+        throw BenchFailure(error.description)
+    }
+}
+
+private func runBench(
+    validated options: BenchOptions, version: String, progress: @escaping (String) -> Void
+) throws -> BenchReport {
     let server = options.endpoint == nil ? try ServerProcess(options) : nil
-    let session = try BenchSession(options, server: server)
-    let phases = try session.run(progress)
+    let session = try BenchSession(options, server: server, tell: progress)
+    let phases = session.run(progress)
     return session.report(phases, version: version, exitCode: server?.stop())
 }
 
@@ -31,7 +40,7 @@ struct BenchSession {
     private let loop: LoadLoop
     private let machine = Machine.current()
 
-    init(_ given: BenchOptions, server: ServerProcess?) throws {
+    init(_ given: BenchOptions, server: ServerProcess?, tell: @escaping (String) -> Void) throws {
         var options = given
         let endpoint = try server?.endpoint ?? Endpoint(given.endpoint ?? "")
         let facts = try BenchSession.pool(options, endpoint)
@@ -41,52 +50,56 @@ struct BenchSession {
         var runs = SplitMix64(seed: seed ^ monotonicNanoseconds())
         let pid = server?.pid ?? options.serverPID
         self.options = options
-        plan = LoadPlan(
+        var plan = LoadPlan(
             options: options, endpoint: endpoint, seed: seed, run: runs.next(), shardNames: facts.shardNames,
             placement: BenchSession.placement(options, facts),
             serverUsage: { pid.flatMap { ProcessUsage(pid: $0) } })
+        plan.tell = tell
+        if server == nil { plan.outageSecondsMax = options.outageSecondsMax }
+        self.plan = plan
         loop = try LoadLoop(plan: plan)
     }
 
-    /// The phases; when the run is interrupted, those that ran.
-    func run(_ progress: (String) -> Void) throws -> [PhaseReport] {
+    /// The phases; when the run is interrupted or the server stays away, those that ran.
+    func run(_ progress: (String) -> Void) -> [PhaseReport] {
         var reports: [PhaseReport] = []
-        func add(_ phase: LoadPhase) throws {
-            guard reports.last?.isInterrupted != true else { return }
+        func add(_ phase: LoadPhase) {
+            guard reports.last?.isInterrupted != true, !loop.outages.isAway else { return }
             progress(phase.name)
-            reports.append(PhaseReport(phase.name, try loop.run(phase)))
+            reports.append(PhaseReport(phase.name, loop.run(phase)))
             if phase.name == options.mode.rawValue { measuredShards.value = loop.outcome.statistics.shards }
         }
         switch options.mode {
         case .drain:
             let messages = options.messages ?? 100_000
-            try add(LoadPhase(name: "fill", sends: .requests(requests(messages))))
+            add(LoadPhase(name: "fill", sends: .requests(requests(messages))))
             measuredShards.value = loop.outcome.statistics.shards
-            try add(LoadPhase(name: "drain", receives: true))
+            add(LoadPhase(name: "drain", receives: true))
             return reports
         case .send, .both:
             let isBoth = options.mode == .both
             if options.messages != nil, options.warmUpSeconds > 0 {
-                try add(LoadPhase(name: "warm-up", sends: .seconds(options.warmUpSeconds), receives: isBoth))
+                add(LoadPhase(name: "warm-up", sends: .seconds(options.warmUpSeconds), receives: isBoth))
             }
             let sends: LoadPhase.Sends = options.messages.map { .requests(requests($0)) } ?? .seconds(options.seconds)
-            try add(
+            add(
                 LoadPhase(
                     name: options.mode.rawValue, sends: sends, receives: isBoth,
                     warmUpSeconds: options.messages == nil ? options.warmUpSeconds : 0, rate: options.rate))
         }
-        if options.verify { try add(LoadPhase(name: "verify", receives: true)) }
+        if options.verify { add(LoadPhase(name: "verify", receives: true)) }
         return reports
     }
 
     func report(_ phases: [PhaseReport], version: String, exitCode: Int32?) -> BenchReport {
         let isInterrupted = phases.contains(where: \.isInterrupted)
-        let isDrained = (options.verify || options.mode == .drain) && !isInterrupted
+        let isDrained = (options.verify || options.mode == .drain) && !isInterrupted && !loop.outages.isAway
         let counts = measuredShards.value
         let names = plan.shardNames.isEmpty ? counts.indices.map { "shard \($0)" } : plan.shardNames
         return BenchReport(
             options: options, machine: machine, version: version, seed: plan.seed, run: plan.run, phases: phases,
             checks: loop.checker.finished(drained: isDrained),
+            outages: OutageReport(loop.outages, now: monotonicNanoseconds()),
             shards: names.enumerated().map { ($1, $0 < counts.count ? counts[$0] : 0) },
             shardsFromAnswers: options.api != .sqs, serverExitCode: exitCode)
     }

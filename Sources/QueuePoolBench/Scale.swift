@@ -122,7 +122,7 @@ package struct ScaleReport: Sendable {
 /// Measures every number of shards, one after the other. Blocks the calling thread.
 /// - Throws: `InvalidBenchOption`, `BenchFailure`.
 package func runScale(
-    _ options: ScaleOptions, version: String = "unknown", progress: (String) -> Void = { _ in }
+    _ options: ScaleOptions, version: String = "unknown", progress: @escaping (String) -> Void = { _ in }
 ) throws -> ScaleReport {
     let options = try options.validated()
     var steps: [ScaleStep] = []

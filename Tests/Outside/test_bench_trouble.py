@@ -8,10 +8,11 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, Process, wait_until
+from conftest import BIN, Process, free_port, run, wait_until
 
 
 def servers_under(directory):
@@ -66,3 +67,45 @@ def test_a_terminal_s_ctrl_c_does_not_reach_the_own_server_first(parent, tmp_pat
     assert bench.returncode == 130, errors
     assert "interrupted" in output and "errors" not in output
     assert servers_under(parent) == [] and list(parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["send", "both"])
+def test_a_server_killed_under_load_has_kept_all_that_it_acknowledged(mode, servers, tmp_path):
+    server, report = servers(pools=()), tmp_path / "report.json"
+    bench = Process(["bench", "--endpoint", server.url, "--mode", mode, "--seconds", 6, "--warm-up-seconds", 0,
+                     "--connections", 8, "--groups", 64, "--json", report], tmp_path / "bench.log")
+    wait_until(lambda: sum(path.stat().st_size for path in server.data.rglob("*.sqlite-wal")) > 1_000_000,
+               what="stored messages")
+    server.kill9()
+    killed = time.monotonic()
+    wait_until(lambda: "the server is away" in bench.text(), what="the outage")
+    down = time.monotonic() - killed
+    again = servers(pools=(), port=server.port)
+    assert bench.popen.wait(120) == 0, bench.text()
+    found = json.loads(report.read_text())
+    checks, outages = found["checks"], found["outages"]
+    assert checks["holds"] and checks["lost"] == 0 and checks["reordered"] == 0 and checks["duplicated"] == 0
+    assert checks["acknowledged"] == checks["delivered"] > 0
+    assert outages["count"] == 1 and outages["isAway"] is False
+    assert down / 2 < outages["seconds"] < time.monotonic() - killed
+    assert outages["unansweredRequests"] > 0 and outages["failedConnects"] > 0
+    assert "outages: 1, " in bench.text() and "lost 0" in bench.text()
+    again.stop()
+
+
+def test_a_server_that_stays_away_ends_the_run_with_its_figures(servers, tmp_path):
+    server, report = servers(pools=()), tmp_path / "report.json"
+    bench = Process(["bench", "--endpoint", server.url, "--seconds", 600, "--warm-up-seconds", 0, "--connections", 8,
+                     "--outage-seconds", 1, "--json", report], tmp_path / "bench.log")
+    wait_until(lambda: sum(path.stat().st_size for path in server.data.rglob("*.sqlite-wal")) > 1_000_000,
+               what="stored messages")
+    server.kill9()
+    assert bench.popen.wait(60) == 69, bench.text()
+    found = json.loads(report.read_text())
+    assert found["outages"]["isAway"] is True and found["outages"]["seconds"] >= 1
+    assert found["checks"]["acknowledged"] > 0 and found["checks"]["lost"] is None, "nothing could be verified"
+
+
+def test_a_server_that_is_not_there_is_an_error_of_its_own():
+    done = run("bench", "--endpoint", f"http://127.0.0.1:{free_port()}", check=69)
+    assert "connect" in done.stderr

@@ -41,6 +41,12 @@ final class Connection {
     var isRetry = false
     var written = 0
     var awaitsWritable = false
+    /// False while it is being made, and when it is broken.
+    var isConnected = false
+    /// Requests and attempts to connect that failed since the last answer.
+    var failures = 0
+    /// When the first of them failed.
+    var brokenAt: UInt64 = 0
     var entries: [Entry] = []
     // Sender
     var template: SendTemplate?

@@ -31,26 +31,30 @@ extension LoadLoop {
     }
 
     /// Starts what is next for a connection without a request outstanding.
-    func proceed(_ connection: Connection, now: UInt64) throws {
+    func proceed(_ connection: Connection, now: UInt64) {
+        guard connection.isConnected else {
+            if connection.descriptor < 0 { reopen(connection) }
+            return
+        }
         if connection.isRetry {
             connection.isRetry = false
-            return try write(connection)
+            return write(connection)
         }
         guard connection.step == .idle, mayStart else { return }
         switch connection.role {
-        case .sender: try startSend(connection, now: now)
-        case .receiver: try startReceive(connection, now: now)
+        case .sender: startSend(connection, now: now)
+        case .receiver: startReceive(connection, now: now)
         }
     }
 
     /// Sends the current request from its first byte.
-    func write(_ connection: Connection) throws {
+    func write(_ connection: Connection) {
         connection.written = 0
-        try flush(connection)
+        flush(connection)
     }
 
     /// The answer of the outstanding request is complete.
-    func answered(_ connection: Connection, _ response: Response, now: UInt64) throws {
+    func answered(_ connection: Connection, _ response: Response, now: UInt64) {
         defer { noteProgress(now) }
         let step = connection.step
         guard step != .idle else { return connection.reader.consume() }
@@ -61,6 +65,8 @@ extension LoadLoop {
             connection.wakeAt = now + backOff()
             return
         }
+        connection.failures = 0
+        if outages.since != nil { endOutage(connection, now) }
         switch step {
         case .idle: break
         case .sending: sendAnswered(connection, response, now: now)
@@ -69,29 +75,10 @@ extension LoadLoop {
         }
         connection.reader.consume()
         if connection.step == .deleting {
-            try write(connection)
+            write(connection)
         } else if connection.wakeAt == .max {
-            try proceed(connection, now: now)
+            proceed(connection, now: now)
         }
-    }
-
-    /// The connection ended; what it had outstanding has no known outcome. Opens a new one and goes on.
-    func broken(_ connection: Connection) throws {
-        close(connection.descriptor)
-        connection.descriptor = -1
-        connection.reader.reset()
-        reconnectsLeft -= 1
-        guard reconnectsLeft > 0 else { throw BenchFailure("the server closed connections over and over") }
-        if windowIsOpen { outcome.statistics.reconnects += 1 }
-        let isUnanswered = connection.step != .idle && !connection.isRetry
-        try open(connection)
-        guard isUnanswered else { return }
-        if connection.step == .sending {
-            for entry in connection.entries { checker.outcomeUnknown(group: entry.group, sequence: entry.sequence) }
-            count(error: "connection closed", connection.entries.count)
-        }
-        finish(connection)
-        connection.wakeAt = monotonicNanoseconds() + backOff()
     }
 
     /// A drain that delivers is not stalled.

@@ -6,7 +6,7 @@ import QueuePoolChecking
 
 extension LoadLoop {
     /// Fills the connection's template with the next messages and sends it, or waits for its next arrival.
-    func startSend(_ connection: Connection, now: UInt64) throws {
+    func startSend(_ connection: Connection, now: UInt64) {
         guard phase.sends != nil, requestsLeft > 0, let chooser = connection.chooser else { return }
         connection.startedAt = now
         if let schedule {
@@ -28,7 +28,7 @@ extension LoadLoop {
         }
         connection.step = .sending
         busySenders += 1
-        try write(connection)
+        write(connection)
     }
 
     func sendAnswered(_ connection: Connection, _ response: Response, now: UInt64) {

@@ -35,7 +35,7 @@ final class LoadLoop {
     var busyReceivers = 0
     var lastProgressAt: UInt64 = 0
     var lastDelivered = 0
-    var reconnectsLeft = 10_000
+    var outages = Outages()
     /// When the loop saw that the run was interrupted.
     private var interruptedAt: UInt64?
     private var windowStart: UInt64 = 0
@@ -73,34 +73,35 @@ final class LoadLoop {
         close(epoll)
     }
 
-    /// Runs one phase to its end, or until the run is interrupted.
-    /// - Throws: `BenchFailure` when the server cannot be reached any more.
-    func run(_ next: LoadPhase) throws -> PhaseOutcome {
+    /// Runs one phase to its end, or until the run is interrupted or the server stays away.
+    func run(_ next: LoadPhase) -> PhaseOutcome {
         phase = next
         outcome = PhaseOutcome()
         begin(now: monotonicNanoseconds())
         while !isFinished {
             armTimer()
-            try poll()
+            poll()
             let now = monotonicNanoseconds()
             tick(now)
             if Interruption.isRequested, interruptedAt == nil { interrupt(now) }
-            try wakeDue(now)
+            wakeDue(now)
         }
         closeWindow(monotonicNanoseconds())
         guard interruptedAt == nil else {
             outcome.isInterrupted = true
             return outcome
         }
+        guard !outages.isAway else { return outcome }
         outcome.isDrained = phase.receives && checker.outstanding <= 0
-        try collectReceives()
+        collectReceives()
         return outcome
     }
 
     /// As `run`, for a phase that says nothing when it is cut short.
-    /// - Throws: `BenchInterrupted` too.
+    /// - Throws: `BenchInterrupted`, `BenchFailure` when the server cannot be reached any more.
     func runWhole(_ next: LoadPhase) throws -> PhaseOutcome {
-        let outcome = try run(next)
+        let outcome = run(next)
+        if outages.isAway { throw BenchFailure("the server cannot be reached any more") }
         if outcome.isInterrupted { throw BenchInterrupted() }
         return outcome
     }
@@ -115,13 +116,13 @@ final class LoadLoop {
 
     /// Waits for the long polls that found nothing more. A poll left behind could take another run's messages and hold
     /// their groups until the visibility timeout.
-    private func collectReceives() throws {
+    private func collectReceives() {
         mayStart = false
         let patience = UInt64(plan.options.waitSeconds + 5) * 1_000_000_000
         let deadline = monotonicNanoseconds() + patience
         while busyReceivers > 0 || busyDeleters > 0, monotonicNanoseconds() < deadline {
-            try poll()
-            try wakeDue(monotonicNanoseconds())
+            poll()
+            wakeDue(monotonicNanoseconds())
         }
     }
 
@@ -150,6 +151,7 @@ final class LoadLoop {
     }
 
     private var isFinished: Bool {
+        if outages.isAway { return true }
         if let interruptedAt {
             return busySenders == 0 || monotonicNanoseconds() - interruptedAt > LoadLoop.interruptedNanosecondsMax
         }
@@ -158,6 +160,7 @@ final class LoadLoop {
             return busySenders == 0 && busyReceivers == 0 && busyDeleters == 0
         }
         if checker.outstanding <= 0, busyDeleters == 0 { return true }
+        if outages.since != nil { return false }
         let silence = monotonicNanoseconds() - lastProgressAt
         return silence > UInt64(plan.options.drainTimeoutSeconds * 1e9)
     }
@@ -223,7 +226,7 @@ final class LoadLoop {
             && startedAt < windowStart + outcome.nanoseconds
     }
 
-    private func poll() throws {
+    private func poll() {
         let count = qp_epoll_wait(epoll, events, Int32(LoadLoop.eventsMax), 1_000)
         guard count > 0 else { return }
         for index in 0..<Int(count) {
@@ -235,12 +238,18 @@ final class LoadLoop {
                 continue
             }
             let connection = connections[Int(event.tag)]
-            if event.writable != 0 { try flush(connection) }
-            if event.readable != 0 { try readable(connection) }
+            if event.writable != 0 { connection.isConnected ? flush(connection) : connected(connection) }
+            if event.readable != 0 {
+                if connection.isConnected {
+                    readable(connection)
+                } else if connection.descriptor >= 0, event.writable == 0 {
+                    connected(connection)
+                }
+            }
         }
     }
 
-    private func readable(_ connection: Connection) throws {
+    private func readable(_ connection: Connection) {
         do {
             while true {
                 let space = try connection.reader.space()
@@ -252,21 +261,21 @@ final class LoadLoop {
                 }
                 if count < 0, errno == EAGAIN { return }
                 if count < 0, errno == EINTR { continue }
-                return try broken(connection)
+                return broken(connection)
             }
             guard let response = try connection.reader.next() else { return }
             let closes = response.closes
-            try answered(connection, response, now: monotonicNanoseconds())
-            if closes { try broken(connection) }
-        } catch is ResponseReader.Malformed {
-            try broken(connection)
+            answered(connection, response, now: monotonicNanoseconds())
+            if closes, connection.isConnected { broken(connection) }
+        } catch {
+            broken(connection)
         }
     }
 
-    private func wakeDue(_ now: UInt64) throws {
+    private func wakeDue(_ now: UInt64) {
         for connection in connections where connection.wakeAt <= now {
             connection.wakeAt = .max
-            try proceed(connection, now: now)
+            proceed(connection, now: now)
         }
     }
 
@@ -280,16 +289,25 @@ final class LoadLoop {
     }
 
     /// Writes on; asks for writability only while the socket is full.
-    func flush(_ connection: Connection) throws {
-        guard let isDone = connection.flush() else { return try broken(connection) }
+    func flush(_ connection: Connection) {
+        guard let isDone = connection.flush() else { return broken(connection) }
         guard connection.awaitsWritable == isDone else { return }
-        connection.awaitsWritable = !isDone
-        qp_epoll_change(epoll, connection.descriptor, UInt64(connection.index), isDone ? 0 : 1)
+        setAwaitsWritable(connection, !isDone)
     }
 
+    func setAwaitsWritable(_ connection: Connection, _ awaitsWritable: Bool) {
+        connection.awaitsWritable = awaitsWritable
+        qp_epoll_change(epoll, connection.descriptor, UInt64(connection.index), awaitsWritable ? 1 : 0)
+    }
+
+    /// Connects before the load begins.
     func open(_ connection: Connection) throws {
         connection.descriptor = try Sockets.connect(to: connection.endpoint, isBlocking: false)
-        connection.awaitsWritable = false
-        qp_epoll_add(epoll, connection.descriptor, UInt64(connection.index), 0)
+        connection.isConnected = true
+        register(connection, awaitsWritable: false)
+    }
+
+    func register(_ connection: Connection, awaitsWritable: Bool) {
+        qp_epoll_add(epoll, connection.descriptor, UInt64(connection.index), awaitsWritable ? 1 : 0)
     }
 }

@@ -25,6 +25,13 @@ struct LoadPlan {
     var shardUsage: () -> ProcessUsage? = { nil }
     /// Receiver i takes from target i modulo their number; empty = from `endpoint`, as the options say.
     var receiveTargets: [ReceiveTarget] = []
+    /// An outage of the server that is longer ends the load.
+    var outageSecondsMax = LoadPlan.ownServerOutageSecondsMax
+    /// Told of outages while they go on.
+    var tell: (String) -> Void = { _ in }
+
+    /// Nobody starts a server of the run's own again.
+    static let ownServerOutageSecondsMax = 2.0
 
     /// Where receiver `number` takes its messages.
     func receiveTarget(_ number: Int) -> ReceiveTarget {

@@ -15,26 +15,52 @@ struct SocketError: Error, CustomStringConvertible {
 enum Sockets {
     /// A connected TCP socket without Nagle's delay.
     static func connect(to endpoint: Endpoint, isBlocking: Bool) throws(SocketError) -> Int32 {
+        let descriptor = try make()
+        guard start(descriptor, endpoint) == 0 else { throw failure(descriptor, endpoint, errno) }
+        if !isBlocking { _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK) }
+        return descriptor
+    }
+
+    /// A non-blocking socket that connects; it is writable once that came to an end, which `error(of:)` then tells.
+    static func beginConnecting(to endpoint: Endpoint) throws(SocketError) -> Int32 {
+        let descriptor = try make()
+        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+        guard start(descriptor, endpoint) == 0 || errno == EINPROGRESS else {
+            throw failure(descriptor, endpoint, errno)
+        }
+        return descriptor
+    }
+
+    /// The pending error of a socket, which this takes away; 0 for none.
+    static func error(of descriptor: Int32) -> Int32 {
+        var code: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size) == 0 ? code : errno
+    }
+
+    private static func make() throws(SocketError) -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw SocketError(call: "socket", code: errno) }
+        var on: Int32 = 1
+        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+        return descriptor
+    }
+
+    private static func start(_ descriptor: Int32, _ endpoint: Endpoint) -> Int32 {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = endpoint.port.bigEndian
         inet_pton(AF_INET, endpoint.host, &address.sin_addr)
-        let result = withUnsafePointer(to: &address) {
+        return withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard result == 0 else {
-            let code = errno
-            close(descriptor)
-            throw SocketError(call: "connect to port \(endpoint.port)", code: code)
-        }
-        var on: Int32 = 1
-        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
-        if !isBlocking { _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK) }
-        return descriptor
+    }
+
+    private static func failure(_ descriptor: Int32, _ endpoint: Endpoint, _ code: Int32) -> SocketError {
+        close(descriptor)
+        return SocketError(call: "connect to port \(endpoint.port)", code: code)
     }
 
     /// A loopback port that nobody listens on at the moment.

@@ -73,6 +73,8 @@ package struct BenchOptions: Hashable, Sendable {
     package var verify = true
     /// A drain gives up after so many seconds without a message.
     package var drainTimeoutSeconds = 45.0
+    /// An outage of a given server that is longer ends the run, 0.1...86,400.
+    package var outageSecondsMax = 120.0
     /// Whether a throttled request is sent again after a back-off; `nil` = when there is a quota.
     package var retryThrottled: Bool?
     /// Where an own server's data directory is made; `nil` = `TMPDIR` or `/tmp`.

@@ -17,7 +17,7 @@ extension BenchReport {
             ("machine", machine.value),
             ("parameters", options.value),
             ("interrupted", .boolean(isInterrupted)), ("phases", .list(phases.map(\.value))),
-            ("checks", checks.value),
+            ("checks", checks.value), ("outages", outages.value),
             (
                 "shards",
                 .list(shards.map { .object([("name", .text($0.name)), ("messages", .integer($0.messages))]) })
@@ -65,6 +65,16 @@ extension ActionReport {
                     ("max", .number(max)),
                 ])
             ),
+        ])
+    }
+}
+
+extension OutageReport {
+    var value: JSONValue {
+        .object([
+            ("count", .integer(count)), ("seconds", .number(seconds)), ("longestSeconds", .number(longestSeconds)),
+            ("unansweredRequests", .integer(unansweredRequests)), ("failedConnects", .integer(failedConnects)),
+            ("isAway", .boolean(isAway)),
         ])
     }
 }

@@ -36,6 +36,13 @@ extension BenchReport {
                 "interrupted: the figures are of what ran until then"
                     + (left > 0 ? "; \(left) acknowledged messages were left in the pool" : ""))
         }
+        if outages.count > 0 {
+            lines.append(
+                "outages: \(outages.count), \(decimal(outages.seconds, places: 2)) s in all, longest "
+                    + "\(decimal(outages.longestSeconds, places: 2)) s; \(outages.unansweredRequests) requests without an "
+                    + "answer, \(outages.failedConnects) attempts to connect failed"
+                    + (outages.isAway ? "; the server stayed away, nothing is verified" : ""))
+        }
         for phase in phases where !phase.errors.isEmpty {
             let errors = phase.errors.sorted { $0.key < $1.key }.map { "\($0.key) x \($0.value)" }
             lines.append("\(phase.name): errors " + errors.joined(separator: ", "))

@@ -91,6 +91,29 @@ package struct PhaseReport: Hashable, Sendable {
     }
 }
 
+/// The times during which the server could not be reached, over all phases.
+package struct OutageReport: Hashable, Sendable {
+    package let count: Int
+    package let seconds: Double
+    package let longestSeconds: Double
+    /// Sends, receives and deletes whose connection ended before their answer.
+    package let unansweredRequests: Int
+    package let failedConnects: Int
+    /// Whether the last one ended the run, so that nothing could be verified.
+    package let isAway: Bool
+
+    init(_ outages: Outages, now: UInt64) {
+        var ended = outages
+        ended.end(now)
+        count = ended.count
+        seconds = Double(ended.nanoseconds) / 1e9
+        longestSeconds = Double(ended.longest) / 1e9
+        unansweredRequests = ended.unansweredRequests
+        failedConnects = ended.failedConnects
+        isAway = ended.isAway
+    }
+}
+
 /// Everything one run found.
 package struct BenchReport: Sendable {
     package let options: BenchOptions
@@ -102,6 +125,7 @@ package struct BenchReport: Sendable {
     /// Measured and other phases in their order; the measured one has the mode's name.
     package let phases: [PhaseReport]
     package let checks: CheckReport
+    package let outages: OutageReport
     /// Accepted messages of the measured phase by shard name.
     package let shards: [(name: String, messages: Int)]
     /// Whether shards were read from answers (REST, NDJSON) or computed by the ring (SQS answers name none).

@@ -49,6 +49,9 @@ struct BenchRunCommand: AsyncParsableCommand {
             }
             try show(report.text, json: report.json, file: json)
             if report.isInterrupted { throw interrupted() }
+            if report.outages.isAway {
+                throw CommandFailure("the server stayed away", status: ExitStatus.unavailable)
+            }
             if !report.checks.holds { throw CommandFailure("the checks found violations") }
         }
     }
@@ -59,6 +62,8 @@ struct BenchTargetOptions: ParsableArguments {
     @Option(help: "How messages are sent.") var api = BenchOptions.API.rest
     @Option(help: "Sends, a drain of a backlog, or both at once.") var mode = BenchOptions.Mode.send
     @Option(help: "A running server, http://HOST:PORT; an own one unless set.") var endpoint: String?
+    @Option(help: "A given server that is away for longer ends the run; otherwise its load goes on when it is back.")
+    var outageSeconds = 120.0
     @Option(help: "Process of that server, whose CPU and memory are read.") var serverPID: Int?
     @Option(help: "The pool, made when it does not exist.") var pool = "bench.fifo"
     @Option(help: "Shards of the pool when it is made, 1...256.") var shards = 8
@@ -72,6 +77,7 @@ struct BenchTargetOptions: ParsableArguments {
         options.api = api
         options.mode = mode
         options.endpoint = endpoint
+        options.outageSecondsMax = outageSeconds
         options.serverPID = serverPID
         options.pool = pool
         options.shards = shards
