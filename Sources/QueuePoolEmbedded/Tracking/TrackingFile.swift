@@ -1,0 +1,286 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import CQueuePoolSQLite
+import QueuePoolCore
+
+// The file of tracking records. WAL and synchronous=NORMAL: a commit is not flushed, so a loss of power may take the
+// latest seconds, but the log is flushed before it is copied into the file, so it damages nothing. That copy is made here
+// and not by SQLite within a commit, which would not say that its flush failed.
+//
+// A pool has a number that is never given again. A pool is forgotten by its number: its rows are then nobody's, and go
+// when their time is over.
+
+/// The file of tracking records, used by one thread at a time.
+final class TrackingFile {
+    /// Tells the file from those of other programs.
+    private static let applicationID: Int64 = 0x7170_7472
+    private static let formatVersion: Int64 = 1
+    private static let pageBytes: Int64 = 16_384
+    /// Pages in the log from which on it is copied into the file.
+    private static let checkpointPages: Int32 = 1_024
+    /// Rows that go with one commit beside four for each that comes.
+    private static let removedMin = 256
+    private static let columns = """
+        state, at, accepted_at, attempt, next_attempt_at, target, reason, error_class, recipients, tags, expires_at
+        """
+
+    private let database: Database
+    private let begin: Statement
+    private let commitStatement: Statement
+    private let select: Statement
+    private let insert: Statement
+    private let update: Statement
+    private let remove: Statement
+    private let usedPages: Statement
+    private let bytesMax: Int64
+    /// Numbers of pools that have rows.
+    private var pools: [String: Int64] = [:]
+    /// Why the file takes no more writes: after a failed flush nobody knows what is on the disk.
+    private var brokenBy: DatabaseError?
+    /// Pages in the log, told by SQLite after each commit.
+    private let logPages: UnsafeMutablePointer<Int32>
+    private var isOpen = true
+
+    /// Opens the file, or makes it.
+    init(path: String, bytesMax: Int, vfs: String?) throws(DatabaseError) {
+        self.bytesMax = Int64(bytesMax)
+        database = try Database(path: path, vfs: vfs)
+        try TrackingFile.checkFormat(database)
+        try TrackingFile.prepare(database)
+        guard SystemFile.flushDirectory(path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ".") else {
+            throw DatabaseError(code: SQLITE_IOERR | (5 << 8), operation: "flush the directory")
+        }
+        begin = try database.prepare("BEGIN IMMEDIATE")
+        commitStatement = try database.prepare("COMMIT")
+        select = try database.prepare("SELECT \(TrackingFile.columns) FROM records WHERE pool = ? AND id = ?")
+        insert = try database.prepare(
+            "INSERT INTO records (\(TrackingFile.columns), pool, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        update = try database.prepare(
+            """
+            UPDATE records SET (\(TrackingFile.columns)) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE pool = ? AND id = ?
+            """)
+        remove = try database.prepare(
+            """
+            DELETE FROM records WHERE (pool, id) IN
+                (SELECT pool, id FROM records WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+            """)
+        usedPages = try database.prepare(
+            "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)")
+        let known = try database.prepare("SELECT name, number FROM pools")
+        defer { known.finalize() }
+        while try known.next("read the pools") { pools[known.text(0)] = known.integer(1) }
+        logPages = .allocate(capacity: 1)
+        logPages.initialize(to: 0)
+        sqlite3_wal_hook(
+            database.handle,
+            { context, _, _, pages in
+                context?.assumingMemoryBound(to: Int32.self).pointee = pages
+                return SQLITE_OK
+            }, logPages)
+    }
+
+    deinit {
+        close()
+        logPages.deallocate()
+    }
+
+    /// Closes the file now.
+    func close() {
+        guard isOpen else { return }
+        isOpen = false
+        sqlite3_wal_hook(database.handle, nil, nil)
+        for statement in [begin, commitStatement, select, insert, update, remove, usedPages] { statement.finalize() }
+        if brokenBy != nil { database.closeWithoutCheckpoint() }
+        database.close()
+    }
+
+    /// Looks before anything is written, so that a file of somebody else's stays as it is.
+    private static func checkFormat(_ database: Database) throws(DatabaseError) {
+        let application = try database.integer("PRAGMA application_id")
+        let version = try database.integer("PRAGMA user_version")
+        let tables = try database.integer("SELECT count(*) FROM sqlite_schema")
+        let isNew = application == 0 && version == 0 && tables == 0
+        guard isNew || application == applicationID else {
+            throw DatabaseError(code: SQLITE_NOTADB, operation: "read a file that is none of tracking records")
+        }
+        guard version <= formatVersion else {
+            throw DatabaseError(code: SQLITE_NOTADB, operation: "read tracking records of version \(version)")
+        }
+    }
+
+    private static func prepare(_ database: Database) throws(DatabaseError) {
+        try database.execute(
+            """
+            PRAGMA page_size = \(pageBytes); PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
+            PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
+            PRAGMA journal_size_limit = \(2 * Int64(checkpointPages) * pageBytes); PRAGMA cache_size = -8192;
+            PRAGMA temp_store = MEMORY;
+            BEGIN IMMEDIATE;
+            CREATE TABLE IF NOT EXISTS pools (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
+            CREATE TABLE IF NOT EXISTS records (pool INTEGER NOT NULL, id BLOB NOT NULL, state INTEGER NOT NULL,
+                at INTEGER NOT NULL, accepted_at INTEGER, attempt INTEGER, next_attempt_at INTEGER, target BLOB,
+                reason BLOB, error_class BLOB, recipients BLOB, tags BLOB, expires_at INTEGER NOT NULL,
+                PRIMARY KEY (pool, id)) WITHOUT ROWID;
+            CREATE INDEX IF NOT EXISTS records_by_end ON records (expires_at);
+            PRAGMA application_id = \(applicationID); PRAGMA user_version = \(formatVersion);
+            COMMIT
+            """)
+    }
+
+    // MARK: - Transactions
+
+    /// Writes what was given, and removes some of what is over or finds no room.
+    /// - Parameter now: what ends before or then may go.
+    /// - Returns: how many rows went although their time was not over.
+    func write(_ saves: [TrackingSave], now: Timestamp) throws(DatabaseError) -> Int {
+        let limit = TrackingFile.removedMin + 4 * saves.reduce(0) { $0 + $1.records.count }
+        return try commit { () throws(DatabaseError) in
+            let removed = try removeRows(endedAt: now, limit: limit)
+            // Before the new ones come, so that these stay.
+            var dropped = 0
+            if removed < limit, try isOverBytesMax() {
+                dropped = try removeRows(endedAt: Timestamp(milliseconds: .max), limit: limit - removed)
+            }
+            for save in saves {
+                let pool = try number(ofPool: save.pool)
+                for record in save.records { try write(record, pool, save.expiresAt) }
+            }
+            return dropped
+        }
+    }
+
+    /// Removes rows whose time is over.
+    /// - Returns: how many were removed; fewer than `limit` when none are left.
+    func removeExpired(now: Timestamp, limit: Int) throws(DatabaseError) -> Int {
+        try commit { () throws(DatabaseError) in try removeRows(endedAt: now, limit: limit) }
+    }
+
+    /// Forgets a pool's rows.
+    func forget(pool: String) throws(DatabaseError) {
+        guard let number = pools[pool] else { return }
+        let delete = try database.prepare("DELETE FROM pools WHERE number = ?")
+        defer { delete.finalize() }
+        try commit { () throws(DatabaseError) in
+            delete.bind(1, number)
+            try delete.run("forget a pool")
+            pools[pool] = nil
+        }
+    }
+
+    /// Runs `body` in a transaction that left nothing when this throws.
+    private func commit<R>(_ body: () throws(DatabaseError) -> R) throws(DatabaseError) -> R {
+        if let brokenBy { throw brokenBy }
+        let poolsBefore = pools
+        var isCommitting = false
+        do throws(DatabaseError) {
+            try begin.run("begin")
+            let result = try body()
+            isCommitting = true
+            try commitStatement.run("commit")
+            return result
+        } catch {
+            pools = poolsBefore
+            if error.isFatal || isCommitting && !error.leavesCommitUndone { brokenBy = error }
+            // Some errors have rolled back already; then there is nothing left to undo.
+            if database.isInTransaction { try? database.execute("ROLLBACK") }
+            if database.isInTransaction { brokenBy = error }
+            throw error
+        }
+    }
+
+    /// Copies a long log into the file. A failed write costs nothing but another try later; after a failed flush the file
+    /// takes no more writes, because a second flush may succeed without what the first one lost.
+    func checkpoint() {
+        guard brokenBy == nil, logPages.pointee >= TrackingFile.checkpointPages else { return }
+        do throws(DatabaseError) {
+            if try BodyFile.checkpoint(database, SQLITE_CHECKPOINT_PASSIVE) { logPages.pointee = 0 }
+        } catch {
+            if error.isFatal { brokenBy = error }
+        }
+    }
+
+    // MARK: - Rows
+
+    /// What is known of a message whose time is not over.
+    func record(_ id: String, ofPool pool: String, now: Timestamp) throws(DatabaseError) -> TrackingRecord? {
+        guard let number = pools[pool], let row = try row(id, number, TrackingKey.bytes(of: id)) else { return nil }
+        return row.expiresAt > now ? row.record : nil
+    }
+
+    private func row(
+        _ id: String, _ pool: Int64, _ key: [UInt8]
+    ) throws(DatabaseError) -> (record: TrackingRecord?, expiresAt: Timestamp)? {
+        select.bind(1, pool)
+        select.bind(2, copying: key)
+        guard try select.next("find a record") else { return nil }
+        defer { select.reset() }
+        let expiresAt = Timestamp(milliseconds: select.integer(10))
+        // A row without a state that is known says nothing, and anything may replace it.
+        guard let state = TrackingState(code: select.integer(0)) else { return (nil, expiresAt) }
+        func time(_ column: Int32) -> Timestamp? {
+            select.optionalInteger(column).map { Timestamp(milliseconds: $0) }
+        }
+        var record = TrackingRecord(id: id, state: state, at: Timestamp(milliseconds: select.integer(1)))
+        record.acceptedAt = time(2)
+        record.attempt = select.optionalInteger(3).map { Int($0) }
+        record.nextAttemptAt = time(4)
+        record.target = select.optionalText(5)
+        record.reason = select.optionalText(6)
+        record.errorClass = select.optionalText(7)
+        record.recipients = select.optionalNumbers(8)
+        record.tags = select.optionalText(9)
+        return (record, expiresAt)
+    }
+
+    private func write(_ record: TrackingRecord, _ pool: Int64, _ expiresAt: Timestamp) throws(DatabaseError) {
+        let key = TrackingKey.bytes(of: record.id)
+        let found = try row(record.id, pool, key)
+        var next = record
+        if let earlier = found?.record {
+            guard let merged = record.replacing(earlier) else { return }
+            next = merged
+        }
+        let statement = found == nil ? insert : update
+        statement.bind(1, next.state.code)
+        statement.bind(2, next.at.milliseconds)
+        statement.bind(3, optional: next.acceptedAt?.milliseconds)
+        statement.bind(4, optional: next.attempt.map { Int64($0) })
+        statement.bind(5, optional: next.nextAttemptAt?.milliseconds)
+        statement.bind(6, optional: next.target)
+        statement.bind(7, optional: next.reason)
+        statement.bind(8, optional: next.errorClass)
+        statement.bind(9, optional: next.recipients)
+        statement.bind(10, optional: next.tags)
+        statement.bind(11, expiresAt.milliseconds)
+        statement.bind(12, pool)
+        statement.bind(13, copying: key)
+        try statement.run("write a record")
+    }
+
+    private func number(ofPool pool: String) throws(DatabaseError) -> Int64 {
+        if let number = pools[pool] { return number }
+        let add = try database.prepare("INSERT INTO pools (name) VALUES (?)")
+        defer { add.finalize() }
+        add.bind(1, pool)
+        try add.run("add a pool")
+        let number = sqlite3_last_insert_rowid(database.handle)
+        pools[pool] = number
+        return number
+    }
+
+    /// Removes those that end first.
+    private func removeRows(endedAt time: Timestamp, limit: Int) throws(DatabaseError) -> Int {
+        remove.bind(1, time.milliseconds)
+        remove.bind(2, Int64(limit))
+        try remove.run("remove records")
+        return Int(sqlite3_changes(database.handle))
+    }
+
+    private func isOverBytesMax() throws(DatabaseError) -> Bool {
+        guard try usedPages.next("count the pages") else { return false }
+        defer { usedPages.reset() }
+        return usedPages.integer(0) * TrackingFile.pageBytes > bytesMax
+    }
+}
