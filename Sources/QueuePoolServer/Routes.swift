@@ -47,6 +47,7 @@ struct Routes: Sendable {
         addLeases(router)
         addMessages(router)
         addDeadLetters(router)
+        addTracking(router)
         for path in ["/", "/:queue", "/:queue/:name"] as [RouterPath] {
             router.post(path) { request, context in try await sqs(request, context) }
         }

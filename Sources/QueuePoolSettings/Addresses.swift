@@ -109,7 +109,8 @@ package func isDeliverTarget(_ text: String) -> Bool {
     if text.hasPrefix("exec:") { return text.count > 5 }
     // What follows is read by the target.
     if ["ses:", "sendgrid:", "mailgun:", "postmark:", "resend:"].contains(where: text.hasPrefix) { return true }
-    return ["smtp://", "smtps://", "http://", "https://"].contains { text.hasPrefix($0) && text.count > $0.count }
+    let schemes = ["smtp://", "smtps://", "http://", "https://", "lambda+http://", "lambda+https://"]
+    return schemes.contains { text.hasPrefix($0) && text.count > $0.count }
 }
 
 /// Whether a text is shard numbers and ranges, such as `0-3` or `0,2,4-7`, each 0...255 and the ranges rising.
@@ -124,11 +125,11 @@ package func isShardSelection(_ text: String) -> Bool {
 
 /// Whether a delivery target that is a URL has a password in it.
 package func hasPassword(_ target: String) -> Bool {
-    let schemes = ["smtp://", "smtps://", "http://", "https://"]
+    let schemes = ["smtp://", "smtps://", "http://", "https://", "lambda+http://", "lambda+https://"]
     guard let scheme = schemes.first(where: target.hasPrefix) else { return false }
     let rest = target.dropFirst(scheme.count)
     // A mail server's URL has no path, so that what follows is the credentials' whatever is in it.
-    let ends: Set<Character> = scheme.hasPrefix("http") ? ["/", "?", "#"] : ["?"]
+    let ends: Set<Character> = scheme.hasSuffix("http://") || scheme.hasSuffix("https://") ? ["/", "?", "#"] : ["?"]
     let authority = rest.prefix { !ends.contains($0) }
     return authority.lastIndex(of: "@").map { authority[..<$0].contains(":") } ?? false
 }

@@ -136,6 +136,7 @@ package struct ServeSettings: Hashable, Sendable {
     package var shard: ShardLimits
     package var storage: StorageLimits
     package var bodies: BodySettings
+    package var tracking: TrackingSettings
     package var injection: FaultInjection
     package var log: LogSettings
 
@@ -160,12 +161,13 @@ package struct ServeSettings: Hashable, Sendable {
         let shard = reader.shardLimits()
         let storage = reader.storageLimits()
         let bodies = reader.bodySettings()
+        let tracking = reader.trackingSettings()
         let injection = reader.faultInjection()
         let log = reader.logSettings()
         reader.refuseTLS()
         try reader.finish()
         guard let listen, let directory, let control, let createQueueShards, let worker, let limits, let shard,
-            let storage, let bodies, let injection, let log
+            let storage, let bodies, let tracking, let injection, let log
         else { throw SettingErrors([]) }
         self.listen = listen
         self.allowedHosts = allowedHosts
@@ -180,6 +182,7 @@ package struct ServeSettings: Hashable, Sendable {
         self.shard = shard
         self.storage = storage
         self.bodies = bodies
+        self.tracking = tracking
         self.injection = injection
         self.log = log
     }
@@ -304,22 +307,6 @@ extension SettingsReader {
             guard let found = text(setting) else { continue }
             refuse(found.value, of: setting, from: found.source, "is set, but TLS is not available in this version")
         }
-    }
-
-    package mutating func deliverTargets(_ setting: Setting) -> [String] {
-        guard let found = list(setting) else { return [] }
-        for target in found.value {
-            if !isDeliverTarget(target) {
-                refuse(target, of: setting, from: found.source, "is not a delivery target")
-            } else if found.source == .flag, hasPassword(target) {
-                refuse(
-                    target, of: setting, from: found.source,
-                    "has a password, which would be in the list of processes: give it by ?password-file=PATH or "
-                        + "?password-env=NAME of a mail server, or the whole target by \(setting.environment) or in the "
-                        + "configuration file")
-            }
-        }
-        return found.value
     }
 
     package mutating func workerTuning() -> WorkerTuning? {

@@ -73,7 +73,7 @@ extension Setting {
         text: "Bytes of memory for idempotency keys, about 400 each; beyond that the oldest are dropped early.")
     package static let serverDeliver = Setting(
         "server.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed, isSecret: true,
-        text: "Deliver in this process as well, to this target; several are a fallback order.")
+        text: "Deliver in this process as well, to this target; several are a fallback order. " + Setting.deliverOptions)
     package static let tlsCertificate = Setting(
         "tls.certificate", flag: "tls-certificate", .text, allowed: "nothing yet", text: "Not available yet.")
     package static let tlsKey = Setting(
@@ -172,11 +172,12 @@ extension Setting {
         "worker.pool", flag: "pool", .text, allowed: "the name of a pool, ending in .fifo", commands: [.work],
         text: "The pool to receive from.")
     package static let workerDeliver = Setting(
-        "worker.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed + ", lambda+http(s)://...",
-        commands: [.work], isSecret: true, text: "Where messages are delivered; several are a fallback order.")
+        "worker.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed, commands: [.work], isSecret: true,
+        text: "Where messages are delivered; several are a fallback order. " + Setting.deliverOptions)
     package static let webhookSecretFile = Setting(
         "worker.webhook-secret-file", flag: "webhook-secret-file", .list,
-        allowed: "paths of at most two files, each with whsec_ and 24 to 64 bytes in Base64", commands: [.work],
+        allowed: "paths of at most two files, each with whsec_ and 24 to 64 bytes in Base64",
+        commands: [.serve, .work],
         text:
             "File of the secret that requests to webhooks are signed with (Standard Webhooks); a second one for as long as "
             + "receivers change over.")
@@ -220,7 +221,12 @@ extension Setting {
     package static let deliverAllowed =
         "smtp://[USER@]HOST:PORT[?OPTIONS], smtps://[USER@]HOST:PORT[?OPTIONS], http://..., https://..., exec:CMD, "
         + "stdout:, ses:REGION, sendgrid:?key-file=PATH, mailgun:DOMAIN?key-file=PATH, postmark:?key-file=PATH, "
-        + "resend:?key-file=PATH"
+        + "resend:?key-file=PATH, lambda+http(s)://..."
+    /// What may stand behind a target, in words.
+    static let deliverOptions =
+        "Options of a target stand behind it, #OPTION[&OPTION], each once: concurrency=1...10000 deliveries at one time, "
+        + "rate=0.001...1000000 messages a second, timeout=1...3600 seconds of one delivery. exec: and stdout: have "
+        + "none: what follows is the command."
 
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [
@@ -232,7 +238,7 @@ extension Setting {
         .pools, .maxPools, .maxShards, .waitingBytesTotalMax, .cacheBytesTotalMax,
         .deduplicationEntriesMax,
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .bodies, .bodiesThreshold,
-        .bodiesLimit, .injectLatency, .injectErrorRate,
+        .bodiesLimit, .trackingHours, .trackingBytesMax, .outcomesPool, .injectLatency, .injectErrorRate,
         .endpoint,
         .workerPool, .workerDeliver, .webhookSecretFile, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts,
         .retrySeconds,

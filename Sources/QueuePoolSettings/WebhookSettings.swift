@@ -4,24 +4,20 @@
 
 import Glibc
 
-// Targets of `work`. A secret of a webhook is never on the command line, but a path is: the file is looked at here, so that
+// Targets of `serve` and `work`. A secret of a webhook is never on the command line, but a path is: the file is looked at here, so that
 // a start with a wrong one ends at once and says which setting is wrong, and is read by the target that signs with it.
 
 extension SettingsReader {
-    private static let lambdaPrefix = "lambda+"
     private static let secretsMax = 2
 
     /// The targets in fallback order. Webhooks have the paths of their secrets in their fragments:
     /// `URL#webhook-secret-file=PATH`.
-    mutating func workTargets() -> [String] {
-        let setting = Setting.workerDeliver
+    mutating func deliverTargets(_ setting: Setting) -> [String] {
         let found = list(setting)
         for target in found?.value ?? [] {
-            let isLambda = target.hasPrefix(Self.lambdaPrefix + "http")
-            let plain = isLambda ? String(target.dropFirst(Self.lambdaPrefix.count)) : target
-            if !isDeliverTarget(plain) {
+            if !isDeliverTarget(target) {
                 refuse(target, of: setting, from: found?.source, "is not a delivery target")
-            } else if found?.source == .flag, hasPassword(plain) {
+            } else if found?.source == .flag, hasPassword(target) {
                 refuse(
                     target, of: setting, from: found?.source,
                     "has a password, which would be in the list of processes: give it by ?password-file=PATH or "
@@ -41,6 +37,7 @@ extension SettingsReader {
         if !targets.isEmpty, !targets.contains(where: isHTTPAddress) {
             refuseSecret("is given, and no target is a webhook, http://... or https://...")
         }
+        // Behind what options a target has already.
         let fragment = paths.map { "#webhook-secret-file=\($0)" }.joined()
         return targets.map { isHTTPAddress($0) ? $0 + fragment : $0 }
     }

@@ -25,6 +25,8 @@ package struct WorkSettings: Hashable, Sendable {
     package var worker: WorkerTuning
     /// Where the worker's metrics are served; `nil`: nowhere.
     package var metricsListen: ListenAddress?
+    /// Hours for which it is kept what became of each message; 0: the worker tells nobody.
+    package var trackingHours: Int
     package var log: LogSettings
 
     /// Reads and checks all settings of `work`.
@@ -44,22 +46,24 @@ package struct WorkSettings: Hashable, Sendable {
         if pool == nil, !reader.errors.contains(where: { $0.name == Setting.workerPool.key }) {
             reader.refuse(.missing(.workerPool))
         }
-        let deliver = reader.workTargets()
+        let deliver = reader.deliverTargets(.workerDeliver)
         if deliver.isEmpty, !reader.errors.contains(where: { $0.name == Setting.workerDeliver.key }) {
             reader.refuse(.missing(.workerDeliver))
         }
         let shards = reader.parsed(.workerShards, or: "names no shards") { isShardSelection($0) ? $0 : nil }
         let worker = reader.workerTuning()
         let metricsListen = reader.metricsAddress()
+        let trackingHours = reader.integer(.trackingHours)
         let log = reader.logSettings()
         try reader.finish()
-        guard let way, let name, let worker, let log else { throw SettingErrors([]) }
+        guard let way, let name, let worker, let trackingHours, let log else { throw SettingErrors([]) }
         self.way = way
         self.pool = name
         self.deliver = deliver
         self.shards = shards
         self.worker = worker
         self.metricsListen = metricsListen
+        self.trackingHours = trackingHours
         self.log = log
     }
 }

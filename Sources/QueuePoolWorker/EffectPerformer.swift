@@ -21,6 +21,8 @@ struct EffectPerformer: Sendable {
     let ownership: ShardOwnership?
     let health: ShardHealth
     let metrics: WorkerMetrics
+    /// `nil`: nobody is told what becomes of messages.
+    let telling: OutcomeTelling?
     let logger: Logger
     let clock: any Clock
 
@@ -95,6 +97,7 @@ struct EffectPerformer: Sendable {
             }
         }
         metrics.deliveryBegan(target: target, attempt: attempt)
+        telling?.begins(message, attempt: attempt, target: labels[target])
         let began = clock.now()
         let outcome = await targets[target].deliverWhole(
             message, attempt: attempt, mayBegin: { [ownership] in ownership?.mayDeliver(message.shard) != false })
@@ -109,6 +112,9 @@ struct EffectPerformer: Sendable {
                 ])
         }
         desk.handle { $0.attempted(message, target: target, outcome, now: clock.now()) }
+        telling?.ended(
+            message, outcome, attempt: attempt, target: labels[target],
+            next: outcome == .delivered ? nil : desk.nextAttempt(at: message))
     }
 
     private func move(_ message: WorkMessage, _ reason: DeadLetterReason) async {
@@ -120,6 +126,7 @@ struct EffectPerformer: Sendable {
                 to: DeadLetterAttributes.queue(ofPool: options.pool))
             isStored = true
             metrics.deadLettered(reason: reason.reason)
+            telling?.dead(message, reason)
         } catch { isStored = false }
         logger.warning(
             isStored

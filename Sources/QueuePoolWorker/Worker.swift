@@ -28,6 +28,7 @@ public struct Worker: Service {
     private let options: WorkerOptions
     private let source: WorkerSource
     private let targets: [any DeliveryTarget]
+    private let targetLimits: [TargetLimits]
     /// Of the targets, for logs.
     private let labels: [String]
     /// The target of the program that uses this as a library, whose deliveries are cancelled with their shard's lease.
@@ -55,6 +56,7 @@ public struct Worker: Service {
             try DeliveryURL.target(
                 url, engine: engine, concurrency: options.concurrency, clock: clock, signer: signer)
         }
+        targetLimits = try options.deliver.map(DeliveryURL.limits)
         labels = options.deliver.map(DeliveryURL.label)
         handler = nil
         metrics = WorkerMetrics(pool: options.pool, targets: labels)
@@ -69,6 +71,7 @@ public struct Worker: Service {
         self.options = options
         self.source = source
         targets = [handler]
+        targetLimits = []
         labels = ["handler:"]
         self.handler = handler
         self.engine = engine
@@ -119,8 +122,8 @@ public struct Worker: Service {
         let mailbox = EffectMailbox()
         let desk = WorkerDesk(
             GroupScheduler(
-                shardCount: shards.count, ownsAll: leases == nil, targetCount: targets.count, limits: limits,
-                seed: .random(in: .min ... .max)), mailbox)
+                shardCount: shards.count, ownsAll: leases == nil, targetCount: targets.count,
+                targetLimits: targetLimits, limits: limits, seed: .random(in: .min ... .max)), mailbox)
         let ownership = leases.flatMap { store in
             PoolName(options.pool).flatMap { pool in
                 ShardOwnership(
@@ -130,14 +133,22 @@ public struct Worker: Service {
         }
         let health = ShardHealth(count: shards.count)
         metrics.begin(shards: found.map(\.name), desk: desk, health: health, ownership: ownership)
+        let telling = telling()
         let performer = EffectPerformer(
             options: options, source: source, targets: targets, labels: labels, shards: shards, desk: desk,
-            ownership: ownership, health: health, metrics: metrics, logger: logger, clock: clock)
+            ownership: ownership, health: health, metrics: metrics, telling: telling, logger: logger, clock: clock)
         ownership?.start()
         let endedTarget = await perform(mailbox, performer, desk, stopping)
         ownership?.stop()
         await source.settle(milliseconds: Worker.releaseMilliseconds, clock)
+        await telling?.tracker.finish(deadline: clock.now() + Worker.releaseMilliseconds)
         try report(desk.totals, endedTarget)
+    }
+
+    /// `nil` if nobody is told what becomes of messages.
+    private func telling() -> OutcomeTelling? {
+        guard options.isTracking, let outcomes = source.outcomes else { return nil }
+        return OutcomeTelling(clock: clock) { [pool = options.pool] in await outcomes($0, pool) }
     }
 
     /// Performs effects until the scheduler has finished.

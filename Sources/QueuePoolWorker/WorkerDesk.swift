@@ -20,6 +20,8 @@ final class WorkerDesk: Sendable {
         scheduler.withLock { mailbox.post(event(&$0)) }
     }
 
+    func nextAttempt(at message: WorkMessage) -> Timestamp? { scheduler.withLock { $0.nextAttempt(at: message) } }
+
     var figures: SchedulerFigures { scheduler.withLock { $0.figures } }
 
     var totals: WorkerTotals {

@@ -66,6 +66,30 @@ extension WorkerMetrics {
                 now.counts.targets.indices.map { targetRow(now, $0, now.isTargetUp($0) ? 1 : 0) }
             },
             Series(
+                name: "target_breaker_state", kind: "gauge",
+                help: "1 for the state that the target's breaker is in, 0 for the others; half-open while a probe is out."
+            ) { now in
+                breakerRows(now)
+            },
+            Series(
+                name: "target_breaker_opened_total", kind: "counter",
+                help: "How often the target's breaker opened after it was closed."
+            ) { now in
+                now.counts.targets.indices.map { targetRow(now, $0, now.scheduler?.targets[$0].opened ?? 0) }
+            },
+            Series(
+                name: "target_limited_total", kind: "counter",
+                help: "Times a message had to wait for its target's own concurrency or rate."
+            ) { now in
+                limitedRows(now)
+            },
+            Series(
+                name: "target_waiting_groups", kind: "gauge",
+                help: "Groups that wait for their target's own concurrency or rate."
+            ) { now in
+                now.counts.targets.indices.map { targetRow(now, $0, now.scheduler?.targets[$0].waitingGroups ?? 0) }
+            },
+            Series(
                 name: "shard_up", kind: "gauge", help: "0 if the last receive from the shard failed, otherwise 1."
             ) { now in
                 shardRows(now) { now.isShardUp[$0] ? 1 : 0 }
@@ -118,6 +142,30 @@ extension WorkerMetrics {
 
     private static func shardRows(_ now: Snapshot, _ value: (Int) -> Int) -> [Row] {
         now.counts.shards.enumerated().map { Row(labels: [("shard", $1.name)], value: "\(value($0))") }
+    }
+
+    private static func breakerRows(_ now: Snapshot) -> [Row] {
+        let states: [(TargetFigures.State, String)] = [(.closed, "closed"), (.open, "open"), (.halfOpen, "half-open")]
+        return now.counts.targets.indices.flatMap { target in
+            let current = now.scheduler?.targets[target].state ?? .closed
+            return states.map { state, name in
+                Row(
+                    labels: [("target", now.counts.targets[target].label), ("state", name)],
+                    value: state == current ? "1" : "0")
+            }
+        }
+    }
+
+    private static func limitedRows(_ now: Snapshot) -> [Row] {
+        now.counts.targets.indices.flatMap { target in
+            let figures = now.scheduler?.targets[target]
+            let limits = [
+                ("concurrency", figures?.limitedByConcurrency ?? 0), ("rate", figures?.limitedByRate ?? 0),
+            ]
+            return limits.map { name, count in
+                Row(labels: [("target", now.counts.targets[target].label), ("limit", name)], value: "\(count)")
+            }
+        }
     }
 
     private static func targetRow(_ now: Snapshot, _ target: Int, _ value: Int) -> Row {

@@ -121,7 +121,7 @@ package final class WorkerMetrics: Sendable {
         let isStandBy: Bool
 
         func isTargetUp(_ target: Int) -> Bool {
-            !counts.targets[target].isGone && scheduler?.isTargetUp[target] != false
+            !counts.targets[target].isGone && (scheduler?.targets[target].state ?? .closed) == .closed
         }
     }
 

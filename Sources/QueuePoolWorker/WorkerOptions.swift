@@ -13,6 +13,8 @@ package struct WorkerOptions: Hashable, Sendable {
     package var pool: String
     /// Targets in fallback order, at least one.
     package var deliver: [String]
+    /// Whether it tells what becomes of messages, where somebody keeps that.
+    package var isTracking = true
     /// How it is run.
     package var tuning = Worker.Options()
 

@@ -17,7 +17,7 @@ final class SchedulerStage {
 
     init(
         shards: Int = 1, ownsAll: Bool = true, targets: Int = 1, concurrency: Int = 64, maxAttempts: Int = 5,
-        seed: UInt64 = 7, _ change: (inout SchedulerLimits) -> Void = { _ in }
+        targetLimits: [TargetLimits] = [], seed: UInt64 = 7, _ change: (inout SchedulerLimits) -> Void = { _ in }
     ) {
         var limits = SchedulerLimits()
         limits.concurrency = concurrency
@@ -26,7 +26,8 @@ final class SchedulerStage {
         change(&limits)
         self.limits = limits
         scheduler = GroupScheduler(
-            shardCount: shards, ownsAll: ownsAll, targetCount: targets, limits: limits, seed: seed)
+            shardCount: shards, ownsAll: ownsAll, targetCount: targets, targetLimits: targetLimits, limits: limits,
+            seed: seed)
         tick()
         _ = told()
     }
@@ -137,6 +138,8 @@ final class SchedulerStage {
     private func to(_ message: WorkMessage) -> String {
         message.recipients.map { " to " + $0.map(String.init).joined(separator: ",") } ?? ""
     }
+
+    var figures: SchedulerFigures { scheduler.figures }
 
     /// Messages that are held.
     var held: Int { scheduler.shards.reduce(0) { $0 + $1.held } }

@@ -71,6 +71,13 @@ import Testing
             stage.end("a-\(round)")
             #expect(stage.told() == ["delete a-\(round)"])
             stage.deleted()
+            // Most deliveries go well.
+            for name in ["b-\(round)", "c-\(round)"] {
+                stage.receive(name)
+                stage.end(name)
+                stage.deleted()
+            }
+            _ = stage.told()
         }
     }
 

@@ -49,11 +49,16 @@ import Testing
         fclose(file)
         defer { unlink(path) }
         let option = "#webhook-secret-file=\(path)"
-        let webhook = try WebhookURL("https://h/p?q=1\(option)\(option)")
-        #expect(webhook.url == "https://h/p?q=1" && webhook.secrets != nil)
-        #expect(try WebhookURL("https://h/p#place").secrets == nil)
-        for wrong in [option + option + option, "#webhook-secret=x", "#webhook-secret-file=/dev/null"] {
-            #expect(throws: DeliveryURLError.self) { try WebhookURL("https://h/p" + wrong) }
+        let engine = CurlEngine()
+        defer { engine.shutdown() }
+        func webhook(_ fragment: String) throws -> WebhookTarget? {
+            try DeliveryURL.target("https://h/p?q=1" + fragment, engine: engine) as? WebhookTarget
+        }
+        let signed = try #require(try webhook("#rate=5\(option)\(option)"))
+        #expect(signed.url == "https://h/p?q=1" && signed.secrets != nil)
+        #expect(try webhook("#rate=5")?.secrets == nil)
+        for wrong in [option + option + option, "#webhook-secret=x", "#webhook-secret-file=/dev/null", "#place"] {
+            #expect(throws: DeliveryURLError.self) { try webhook(wrong) }
         }
     }
 }

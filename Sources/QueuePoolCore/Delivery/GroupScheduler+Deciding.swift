@@ -20,6 +20,7 @@ extension GroupScheduler {
     // MARK: - Deliveries
 
     private mutating func startDeliveries(_ now: Timestamp, _ effects: inout [Effect]) {
+        startLimited(now, &effects)
         // Those keep their turn.
         var passedOver: [GroupKey] = []
         defer { turns.prepend(contentsOf: passedOver) }
@@ -59,24 +60,28 @@ extension GroupScheduler {
             }
             return change(key) { $0.phase = .targetless }
         }
+        if let limit = gates[target].limit(now: now) { return wait(key, for: target, limit) }
         breakers[target].began(head.id)
+        gates[target].began(now: now)
         change(key) { $0.phase = .delivering(target: target) }
         delivering += 1
         let attempt = line.head.attempts + line.head.earlierReceives(of: head) + 1
         effects.append(.deliver(head, attempt: attempt, target: target))
     }
 
-    /// The first target from there on that takes deliveries.
+    /// The first target from there on that takes deliveries, at once or in their turn.
     private func target(of head: HeadState, from first: Int, _ now: Timestamp) -> Int? {
-        if let pinned = head.pinnedTarget { return breakers[pinned].mayBegin(now: now) ? pinned : nil }
-        return breakers.indices.dropFirst(first).first { breakers[$0].mayBegin(now: now) }
+        if let pinned = head.pinnedTarget { return takes(pinned, now) ? pinned : nil }
+        return breakers.indices.dropFirst(first).first { takes($0, now) }
     }
 
     /// What an outcome says of its target.
-    mutating func judge(_ target: Int, _ outcome: DeliveryOutcome, _ now: Timestamp, _ effects: inout [Effect]) {
+    mutating func judge(
+        _ target: Int, of id: String, _ outcome: DeliveryOutcome, _ now: Timestamp, _ effects: inout [Effect]
+    ) {
         switch outcome {
         case .delivered, .failed, .refused, .partial:
-            guard breakers[target].answered() else { return }
+            guard breakers[target].answered(id, now: now) else { return }
             effects.append(.targetFails(target, errorClass: nil))
             wakeTargetless(now)
         case .unavailable(let errorClass), .unknown(let errorClass):

@@ -20,6 +20,7 @@ extension GroupScheduler {
         shards[key.shard].held += sign * line.messages.count
         if line.isReady { shards[key.shard].ready += sign * line.messages.count }
         if line.isWork { groupsWithWork += sign }
+        if case .limited(_, isFirst: true) = line.phase { limitedGroups += sign }
         heldBytes += sign * line.bytes
     }
 

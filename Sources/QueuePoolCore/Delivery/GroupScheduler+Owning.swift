@@ -18,7 +18,14 @@ extension GroupScheduler {
         shards[shard].receivesAllowed = 1
         // What was not given back yet lost its turn.
         turns.removeAll { $0.shard == shard }
-        for (key, line) in lines where key.shard == shard && line.phase == .waiting { turns.append(key) }
+        for (key, line) in lines where key.shard == shard {
+            switch line.phase {
+            case .waiting: break
+            case .limited: change(key) { $0.phase = .waiting }
+            default: continue
+            }
+            turns.append(key)
+        }
         return go(now)
     }
 
@@ -76,7 +83,7 @@ extension GroupScheduler {
         shards[shard].isReleasing = true
         for key in lines.keys where key.shard == shard {
             switch lines[key]?.phase {
-            case .waiting, .suspected, .backingOff, .targetless: giveUp(key, &effects)
+            case .waiting, .suspected, .backingOff, .targetless, .limited: giveUp(key, &effects)
             case .delivering, .moving, .deleting: giveUpFollowers(key, &effects)
             case nil: break
             }
@@ -95,7 +102,7 @@ extension GroupScheduler {
                 guard !line.isLost else { continue }
                 if !line.isHeadGone { effects.append(.release(shard: shard, line.messages.reversed())) }
                 change(key) { $0.lose() }
-            case .waiting, .suspected, .backingOff, .targetless: giveUp(key, &effects)
+            case .waiting, .suspected, .backingOff, .targetless, .limited: giveUp(key, &effects)
             }
         }
     }

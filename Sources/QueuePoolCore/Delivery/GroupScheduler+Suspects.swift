@@ -55,7 +55,8 @@ extension GroupScheduler {
             return false
         }
         return switch line.phase {
-        case .delivering, .moving, .deleting: true
+        // Its turn is kept until its target takes it.
+        case .delivering, .moving, .deleting, .limited: true
         case .waiting, .suspected, .backingOff, .targetless: false
         }
     }

@@ -9,7 +9,8 @@ import DequeModule
 // again in place while its followers are held, so that their receive counts do not climb; when it cannot be delivered it
 // goes to the dead-letter queue and the group goes on (I5, I7); what is held stays invisible to others, and what could
 // not be kept so is dropped undelivered. A target that cannot be reached costs no message anything: nothing begins there
-// but one probe at a time, and while there is no other target nothing more is received. While a shard's deletes fail,
+// but one probe at a time, and while there is no other target nothing more is received. A target that takes no more just
+// now is waited for. While a shard's deletes fail,
 // nothing more of it is received or delivered: it could not be deleted either, and would be delivered again after every
 // restart. Pure: events in, effects out, the time is an argument.
 //
@@ -46,6 +47,7 @@ package struct GroupScheduler: Sendable {
     let limits: SchedulerLimits
     var shards: [ShardState]
     var breakers: [TargetBreaker]
+    var gates: [TargetGate]
     var lines: [GroupKey: HeldGroup] = [:]
     /// Groups that wait for their turn, oldest first.
     var turns: Deque<GroupKey> = []
@@ -57,6 +59,8 @@ package struct GroupScheduler: Sendable {
     /// One of them was given up untried; the others, which may have been held beside it, have their try first.
     var hasCulprit = false
     var delivering = 0
+    /// Groups that wait for a limit of the first target that takes deliveries.
+    var limitedGroups = 0
     /// Groups of which deliveries are under way or to begin.
     var groupsWithWork = 0
     var heldBytes = 0
@@ -87,13 +91,18 @@ package struct GroupScheduler: Sendable {
     /// - Parameters:
     ///   - ownsAll: whether every shard is ours from the start, or each is when it is begun.
     ///   - targetCount: at least 1; they are tried in their order.
+    ///   - targetLimits: of the first targets; the others have none.
     ///   - seed: of the jitter.
     package init(
-        shardCount: Int, ownsAll: Bool = true, targetCount: Int = 1, limits: SchedulerLimits, seed: UInt64
+        shardCount: Int, ownsAll: Bool = true, targetCount: Int = 1, targetLimits: [TargetLimits] = [],
+        limits: SchedulerLimits, seed: UInt64
     ) {
         self.limits = limits
         shards = Array(repeating: ShardState(tenure: ownsAll ? .ours : .lost), count: shardCount)
         breakers = Array(repeating: TargetBreaker(), count: max(1, targetCount))
+        gates = (0..<max(1, targetCount)).map { target in
+            TargetGate(targetLimits.indices.contains(target) ? targetLimits[target] : TargetLimits())
+        }
         random = seed
     }
 
@@ -124,8 +133,9 @@ package struct GroupScheduler: Sendable {
             return notBegun(message, target: target, incomplete: (errorClass, isLasting), now: now)
         }
         delivering -= 1
+        gates[target].ended()
         var effects: [Effect] = []
-        judge(target, outcome, now, &effects)
+        judge(target, of: message.id, outcome, now, &effects)
         let key = GroupKey(shard: message.shard, group: message.group)
         guard let line = lines[key], line.isDelivering, let head = line.messages.first, head.id == message.id
         else { return effects + go(now) }
@@ -181,6 +191,7 @@ package struct GroupScheduler: Sendable {
         _ message: WorkMessage, target: Int, incomplete: (errorClass: String, isLasting: Bool)? = nil, now: Timestamp
     ) -> [Effect] {
         delivering -= 1
+        gates[target].ended()
         breakers[target].notBegun(message.id, now: now)
         let key = GroupKey(shard: message.shard, group: message.group)
         guard let line = lines[key], line.isDelivering, line.messages.first?.id == message.id else { return go(now) }

@@ -15,6 +15,9 @@ struct HeldGroup: Sendable {
         case backingOff(until: Timestamp)
         /// No target takes anything now; the message has spent nothing.
         case targetless
+        /// In the line of a target that takes no more just now.
+        /// - Parameter isFirst: whether others would have to wait as well, because this is where deliveries begin.
+        case limited(target: Int, isFirst: Bool)
         /// On its way to the dead-letter queue.
         case moving
         /// The head is done with, and its delete is on its way: what follows waits, for a delete that comes too late means
@@ -43,6 +46,8 @@ struct HeldGroup: Sendable {
     var isReady: Bool {
         switch phase {
         case .waiting, .delivering, .deleting: true
+        // What waits for a stand-in must not keep out what the first target would take.
+        case .limited(_, let isFirst): isFirst
         case .suspected, .backingOff, .targetless, .moving: false
         }
     }

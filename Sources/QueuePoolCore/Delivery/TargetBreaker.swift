@@ -2,9 +2,17 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import DequeModule
+
 // Whether a target takes deliveries. A target that cannot be reached is down for every message alike: while it is, nothing
 // is begun there but one probe at a time, and no message pays for it. Pure: the time and the random number are arguments.
 // Source: Nygard, "Release It!" (2018), circuit breaker: closed, open, half-open.
+//
+// Two things open it. Three failures in a row: the target is down, and any answer shows that it is not. Or half of the
+// latest twenty outcomes, if they are at least ten and of the last half minute: the target is ill, it answers some and not
+// the others, so that three in a row may never come, or any answer closes it again. Then only the probe's own answer closes
+// it: answers to what began before are part of the illness. A probe that is answered ends the story, and what was counted
+// is forgotten.
 
 /// The state of one target of a worker.
 package struct TargetBreaker: Sendable {
@@ -19,11 +27,23 @@ package struct TargetBreaker: Sendable {
 
     /// Failures in a row that open it: one lost connection among many deliveries is no news.
     package static let failuresMax = 3
+    /// The latest outcomes, and those within this time, whose failures may open it.
+    package static let windowOutcomes = 20
+    package static let windowMilliseconds: Int64 = 30_000
+    /// Fewer say nothing of a share.
+    package static let windowOutcomesMin = 10
     private static let pauseMilliseconds: Int64 = 500
     private static let pauseCapMilliseconds: Int64 = 30_000
 
     package private(set) var state = State.closed
+    /// How often it was closed and opened.
+    package private(set) var openedCount = 0
+    /// In a row.
     private var failures = 0
+    /// Oldest first.
+    private var latest: Deque<(isFailure: Bool, at: Timestamp)> = []
+    /// It was opened by the share of failures.
+    private var isIll = false
     /// The message that is the probe.
     private var probe: String?
 
@@ -53,11 +73,18 @@ package struct TargetBreaker: Sendable {
     }
 
     /// The target answered, whatever it said of the message.
-    /// - Returns: whether it was not closed before.
-    package mutating func answered() -> Bool {
+    /// - Parameter id: of the message.
+    /// - Returns: whether it was not closed before and is now.
+    package mutating func answered(_ id: String, now: Timestamp) -> Bool {
+        if state != .closed, isIll, probe != id { return false }
         failures = 0
-        defer { state = Mutation.breakerNeverCloses.isOn ? state : .closed }
-        return state != .closed
+        note(isFailure: false, now)
+        guard state != .closed else { return false }
+        if probe == id { latest = [] }
+        isIll = false
+        probe = nil
+        state = Mutation.breakerNeverCloses.isOn ? state : .closed
+        return true
     }
 
     /// The target could not be reached, or did not answer.
@@ -68,13 +95,27 @@ package struct TargetBreaker: Sendable {
         if Mutation.breakerNeverOpens.isOn { return false }
         if case .open = state { return false }
         failures += 1
-        guard failures >= TargetBreaker.failuresMax else { return false }
+        note(isFailure: true, now)
+        isIll = isIll || isMostlyFailing
+        guard failures >= TargetBreaker.failuresMax || isIll else { return false }
+        failures = max(failures, TargetBreaker.failuresMax)
         let doublings = min(failures - TargetBreaker.failuresMax, 16)
         let ceiling = min(
             TargetBreaker.pauseCapMilliseconds, TargetBreaker.pauseMilliseconds << Int64(doublings))
         let wasClosed = state == .closed
+        if wasClosed { openedCount += 1 }
         state = .open(until: now + ceiling / 2 + Int64(Double(ceiling / 2) * jitter))
         return wasClosed
+    }
+
+    private mutating func note(isFailure: Bool, _ now: Timestamp) {
+        latest.append((isFailure, now))
+        while latest.count > TargetBreaker.windowOutcomes { latest.removeFirst() }
+        while let oldest = latest.first, now - oldest.at > TargetBreaker.windowMilliseconds { latest.removeFirst() }
+    }
+
+    private var isMostlyFailing: Bool {
+        latest.count >= TargetBreaker.windowOutcomesMin && 2 * latest.count { $0.isFailure } >= latest.count
     }
 
     /// A delivery ended without saying anything of the target: a probe gives its place to the next.

@@ -49,6 +49,15 @@ package final class MessageTracking: Sendable {
         savedCounter.wrappingAdd(records.count, ordering: .relaxed)
     }
 
+    /// Saves what somebody tells.
+    /// - Returns: whether that succeeded.
+    package func isSaved(_ records: [TrackingRecord], ofPool pool: PoolName) async -> Bool {
+        do throws(TrackingStoreError) {
+            try await save(records, ofPool: pool)
+            return true
+        } catch { return false }
+    }
+
     /// What is known of a message beside its shard's own knowledge.
     package func record(_ id: String, ofPool pool: PoolName) async throws(TrackingStoreError) -> TrackingRecord? {
         try await store.record(id, ofPool: pool, now: clock.wallTime())
@@ -97,10 +106,7 @@ package final class MessageTracking: Sendable {
         trackers.withLock { trackers in
             if let tracker = trackers[pool] { return tracker }
             let tracker = Tracker(clock: clock) { [weak self] records in
-                do throws(TrackingStoreError) {
-                    try await self?.save(records, ofPool: pool)
-                    return true
-                } catch { return false }
+                await self?.isSaved(records, ofPool: pool) ?? true
             }
             trackers[pool] = tracker
             return tracker

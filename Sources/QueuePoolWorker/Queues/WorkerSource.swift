@@ -17,6 +17,8 @@ package struct WorkerSource: Sendable {
     let isKeepingLeases: (@Sendable (_ pool: String) async -> Bool)?
     /// Bodies of messages that were deleted; `nil` where nobody but the queue knows of bodies.
     let bodies: FinishedBodies?
+    /// Tells what became of a pool's messages; `nil`: nobody keeps that.
+    let outcomes: (@Sendable (_ records: [TrackingRecord], _ pool: String) async -> Bool)?
     /// Its own connections, closed with the worker.
     let leaseEngine: CurlEngine?
 
@@ -29,6 +31,14 @@ package struct WorkerSource: Sendable {
         self.label = label
         isKeepingLeases = nil
         leaseEngine = nil
+        if let tracking = registry.tracking {
+            outcomes = { records, pool in
+                guard let pool = PoolName(pool) else { return true }
+                return await tracking.isSaved(records, ofPool: pool)
+            }
+        } else {
+            outcomes = nil
+        }
     }
 
     /// - Parameter endpoint: `http://HOST:PORT` of a server, without a slash at its end.
@@ -42,6 +52,8 @@ package struct WorkerSource: Sendable {
         label = DeliveryURL.label(endpoint)
         bodies = nil
         self.leaseEngine = leaseEngine
+        let outcomes = HTTPOutcomes(engine: leaseEngine, endpoint: endpoint)
+        self.outcomes = { await outcomes.save($0, ofPool: $1) }
     }
 
     package init(queue: any WorkerQueue, leases: (any LeaseStore)?, label: String) {
@@ -51,6 +63,7 @@ package struct WorkerSource: Sendable {
         isKeepingLeases = nil
         leaseEngine = nil
         bodies = nil
+        outcomes = nil
     }
 
     /// Waits until the bodies of deleted messages are removed, or so long. What is left then goes when its lifetime is over.

@@ -30,11 +30,18 @@ extension DeliveryTarget {
 /// Why a text names no target.
 public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertible {
     public let description: String
-    /// Whether the text is right, but a file that it names is not.
-    package let concernsFile: Bool
+    /// Whether the text names a target, but an option of it, or a file that it names, is wrong.
+    package let concernsSetting: Bool
 
     static func file(_ why: String) -> DeliveryURLError {
-        DeliveryURLError(description: why, concernsFile: true)
+        DeliveryURLError(description: why, concernsSetting: true)
+    }
+
+    static func option(_ why: String) -> DeliveryURLError {
+        DeliveryURLError(
+            description: why + "; allowed behind a target are " + TargetOptions.allowed
+                + ", each once, and #webhook-secret-file=PATH of webhooks; none of exec: and stdout:",
+            concernsSetting: true)
     }
 
     static func refused(_ why: String) -> DeliveryURLError {
@@ -44,8 +51,9 @@ public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertib
                 + "smtp(s)://[USER@]HOST:PORT[?OPTION[&OPTION]] with the options tls=off (smtp only), "
                 + "password-file=PATH or password-env=NAME, and dkim-domain=DOMAIN with dkim-selector=NAME and "
                 + "dkim-key-file=PATH for each key, and the email services ses:REGION, sendgrid:, mailgun:DOMAIN, "
-                + "postmark: and resend: with ?key-file=PATH or ?key-env=NAME (not ses:) and their options",
-            concernsFile: false)
+                + "postmark: and resend: with ?key-file=PATH or ?key-env=NAME (not ses:) and their options, "
+                + "each but stdout: and exec: with " + TargetOptions.allowed,
+            concernsSetting: false)
     }
 }
 
@@ -62,7 +70,9 @@ package enum DeliveryURL {
     ) throws(DeliveryURLError) -> any DeliveryTarget {
         guard let colon = text.firstIndex(of: ":") else { throw .refused("A delivery target needs a scheme") }
         let scheme = text[..<colon].lowercased()
-        let rest = String(text[text.index(after: colon)...])
+        let options = try TargetOptions(text)
+        let rest = String(options.url[options.url.index(after: colon)...])
+        let concurrency = options.concurrency(atMost: concurrency)
         switch scheme {
         case "stdout":
             guard rest.isEmpty else { throw .refused("stdout: takes nothing after the colon") }
@@ -72,24 +82,28 @@ package enum DeliveryURL {
             return CommandTarget(command: rest, clock: clock)
         case "http", "https":
             guard rest.hasPrefix("//"), rest.count > 2 else { throw .refused("\(scheme): needs a host") }
-            let webhook = try WebhookURL(text)
-            return WebhookTarget(url: webhook.url, secrets: webhook.secrets, engine: engine, clock: clock)
+            return WebhookTarget(
+                url: options.url, secrets: try WebhookSecrets(files: options.secretFiles),
+                timeoutMilliseconds: options.requestMilliseconds, engine: engine, clock: clock)
         case "lambda+http", "lambda+https":
             guard rest.hasPrefix("//"), rest.count > 2 else { throw .refused("\(scheme): needs a host") }
-            let url = String(text.dropFirst("lambda+".count).prefix { $0 != "#" })
-            return LambdaTarget(url: url, engine: engine, concurrency: concurrency, clock: clock)
+            return LambdaTarget(
+                url: String(options.url.dropFirst("lambda+".count)), engine: engine, concurrency: concurrency,
+                timeoutMilliseconds: options.requestMilliseconds, clock: clock)
         case "smtp", "smtps":
             let url = try MailURL(scheme: scheme, rest)
             return MailTarget(
                 url: "\(scheme)://\(url.authority)", user: url.user, password: try url.readPassword(),
                 requiresTLS: url.requiresTLS, signer: try url.readSigner(),
-                engine: MailEngine(threadsMax: concurrency, now: { clock.now().milliseconds }))
+                engine: MailEngine(
+                    threadsMax: concurrency, limits: options.mailLimits, now: { clock.now().milliseconds }))
         case let scheme:
             guard let provider = EmailProvider.of(scheme) else {
                 throw .refused("The scheme of a delivery target is not known")
             }
             return try ProviderTarget(
-                provider, url: ProviderURL(provider, rest), signer: signer, engine: engine, clock: clock)
+                provider, url: ProviderURL(provider, rest), signer: signer,
+                timeoutMilliseconds: options.requestMilliseconds, engine: engine, clock: clock)
         }
     }
 }

@@ -12,16 +12,19 @@ import QueuePoolCurl
 /// that failed holds up none of the others. What failed once is tried again by itself: a message on which the function
 /// dies would take others down with it, time and again.
 final class LambdaTarget: DeliveryTarget {
-    /// For each message of a request, as a function works on them one after another.
-    private static let timeoutMilliseconds = 30_000
     private static let answerBytesMax = 1 << 20
 
     let kind = "lambda"
     private let gathering: DeliveryGathering
 
-    /// - Parameter concurrency: messages under way at one time, at most; a tenth as many requests of first attempts.
-    init(url: String, engine: CurlEngine, concurrency: Int, clock: any Clock) {
-        let function = LambdaFunction(url: url, engine: engine, clock: clock)
+    /// - Parameters:
+    ///   - concurrency: messages under way at one time, at most; a tenth as many requests of first attempts.
+    ///   - timeoutMilliseconds: for each message of a request, as a function works on them one after another.
+    init(
+        url: String, engine: CurlEngine, concurrency: Int, timeoutMilliseconds: Int = 30_000, clock: any Clock
+    ) {
+        let function = LambdaFunction(
+            url: url, timeoutMilliseconds: timeoutMilliseconds, engine: engine, clock: clock)
         gathering = DeliveryGathering(requestsMax: concurrency / DeliveryGathering.entriesMax) { entries in
             await function.call(entries)
         }
@@ -41,6 +44,7 @@ final class LambdaTarget: DeliveryTarget {
     /// The function at its address.
     private struct LambdaFunction: Sendable {
         let url: String
+        let timeoutMilliseconds: Int
         let engine: CurlEngine
         let clock: any Clock
         let pause = TargetPause()

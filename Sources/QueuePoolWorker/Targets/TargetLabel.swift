@@ -10,7 +10,12 @@ extension DeliveryURL {
         let scheme = text[..<colon].lowercased()
         let rest = text[text.index(after: colon)...]
         guard rest.hasPrefix("//") else { return scheme + ":" }
-        let authority = rest.dropFirst(2).prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        let place = rest.dropFirst(2)
+        // A mail server's password may have any of these; what follows its last @ has none.
+        let isMail = scheme == "smtp" || scheme == "smtps"
+        let query = isMail ? place.firstIndex(of: "?") ?? place.endIndex : place.endIndex
+        let user = isMail ? place[..<query].lastIndex(of: "@") ?? place.startIndex : place.startIndex
+        let authority = place[user...].prefix { $0 != "/" && $0 != "?" && $0 != "#" }
         let host = authority.lastIndex(of: "@").map { authority[authority.index(after: $0)...] } ?? authority
         return "\(scheme)://\(host)"
     }

@@ -9,32 +9,6 @@ import QueuePoolSQS
 // Standard Webhooks (standardwebhooks.com): who gets a request can tell that it is ours and not an old one. A secret is in a
 // file, and the file's name in the URL's fragment, which no client sends: the whole query stays the receiver's.
 
-/// The address of a webhook, and what the worker is to know of it.
-struct WebhookURL {
-    private static let secretOption = "webhook-secret-file="
-    private static let secretsMax = 2
-
-    /// As it is asked: without a fragment.
-    let url: String
-    /// `nil`: requests are not signed.
-    let secrets: WebhookSecrets?
-
-    /// Reads `URL[#webhook-secret-file=PATH[#webhook-secret-file=PATH]]`, and the files.
-    init(_ text: String) throws(DeliveryURLError) {
-        let parts = text.split(separator: "#", omittingEmptySubsequences: false)
-        url = String(parts[0])
-        var keys: [[UInt8]] = []
-        for part in parts.dropFirst() where part.hasPrefix("webhook-") {
-            guard part.hasPrefix(WebhookURL.secretOption) else {
-                throw .refused("The one option of a webhook is #webhook-secret-file=PATH")
-            }
-            keys.append(try WebhookSecrets.key(inFile: String(part.dropFirst(WebhookURL.secretOption.count))))
-        }
-        guard keys.count <= WebhookURL.secretsMax else { throw .refused("A webhook has at most two secrets") }
-        secrets = keys.isEmpty ? nil : WebhookSecrets(keys: keys)
-    }
-}
-
 /// What requests to a webhook are signed with: one key, or the new and the old one while receivers change over.
 struct WebhookSecrets: Sendable {
     private static let prefix = "whsec_"
@@ -42,6 +16,17 @@ struct WebhookSecrets: Sendable {
     private static let fileBytesMax = 4_096
 
     private let keys: [SymmetricKey]
+
+    private static let filesMax = 2
+
+    /// Reads the files; `nil` if there are none, and requests are not signed.
+    init?(files: [String]) throws(DeliveryURLError) {
+        guard !files.isEmpty else { return nil }
+        guard files.count <= WebhookSecrets.filesMax else { throw .refused("A webhook has at most two secrets") }
+        var keys: [[UInt8]] = []
+        for file in files { keys.append(try WebhookSecrets.key(inFile: file)) }
+        self.init(keys: keys)
+    }
 
     init(keys: [[UInt8]]) { self.keys = keys.map { SymmetricKey(data: $0) } }
 
@@ -66,7 +51,7 @@ struct WebhookSecrets: Sendable {
         return key.flatMap { keyBytes.contains($0.count) ? $0 : nil }
     }
 
-    fileprivate static func key(inFile path: String) throws(DeliveryURLError) -> [UInt8] {
+    private static func key(inFile path: String) throws(DeliveryURLError) -> [UInt8] {
         guard let file = fopen(path, "re") else { throw .refused("The file of webhook-secret-file cannot be read") }
         defer { fclose(file) }
         var bytes = [UInt8](repeating: 0, count: fileBytesMax)

@@ -10,12 +10,17 @@ struct WebhookTarget: DeliveryTarget {
     let url: String
     /// `nil`: requests are not signed.
     var secrets: WebhookSecrets?
+    let timeoutMilliseconds: Int
     let engine: CurlEngine
     let clock: any Clock
     private let pause = TargetPause()
 
-    init(url: String, secrets: WebhookSecrets? = nil, engine: CurlEngine, clock: any Clock) {
+    init(
+        url: String, secrets: WebhookSecrets? = nil, timeoutMilliseconds: Int = 30_000, engine: CurlEngine,
+        clock: any Clock
+    ) {
         self.url = url
+        self.timeoutMilliseconds = timeoutMilliseconds
         self.secrets = secrets
         self.engine = engine
         self.clock = clock
@@ -46,8 +51,8 @@ struct WebhookTarget: DeliveryTarget {
                 id: message.id, seconds: clock.wallTime().milliseconds / 1_000, body: message.body)
         }
         var request = HTTPRequest(
-            method: "POST", url: url, headers: headers, body: message.body, timeoutMilliseconds: 30_000,
-            lane: .deliveries)
+            method: "POST", url: url, headers: headers, body: message.body,
+            timeoutMilliseconds: timeoutMilliseconds, lane: .deliveries)
         request.mayBegin = mayBegin
         switch await engine.outcome(request) {
         case .success(let response): return outcome(response)

@@ -52,6 +52,7 @@ struct ServeMainOptions: ParsableArguments {
     @Option(name: .setting(.createQueueShards), help: .setting(.createQueueShards)) var createQueueShards: String?
     @Option(name: .setting(.quota), help: .setting(.quota)) var quota: String?
     @Option(name: .setting(.serverDeliver), help: .setting(.serverDeliver)) var deliver: [String] = []
+    @Option(name: .setting(.webhookSecretFile), help: .setting(.webhookSecretFile)) var webhookSecretFile: [String] = []
 
     func fill(_ flags: inout FlagTexts) {
         flags.set(.listen, listen)
@@ -62,6 +63,7 @@ struct ServeMainOptions: ParsableArguments {
         flags.set(.createQueueShards, createQueueShards)
         flags.set(.quota, quota)
         flags.set(.serverDeliver, deliver)
+        flags.set(.webhookSecretFile, webhookSecretFile)
     }
 }
 
@@ -89,6 +91,8 @@ struct ServeLimitOptions: ParsableArguments {
     @Option(name: .setting(.bodies), help: .setting(.bodies)) var bodies: String?
     @Option(name: .setting(.bodiesThreshold), help: .setting(.bodiesThreshold)) var bodiesThreshold: String?
     @Option(name: .setting(.bodiesLimit), help: .setting(.bodiesLimit)) var bodiesLimit: String?
+    @Option(name: .setting(.trackingBytesMax), help: .setting(.trackingBytesMax)) var trackingBytesMax: String?
+    @Option(name: .setting(.outcomesPool), help: .setting(.outcomesPool)) var outcomesPool: String?
     @Option(name: .setting(.injectLatency), help: .setting(.injectLatency)) var injectLatency: String?
     @Option(name: .setting(.injectErrorRate), help: .setting(.injectErrorRate)) var injectErrorRate: String?
     @Option(name: .setting(.tlsCertificate), help: .setting(.tlsCertificate)) var tlsCertificate: String?
@@ -115,6 +119,8 @@ struct ServeLimitOptions: ParsableArguments {
         flags.set(.bodies, bodies)
         flags.set(.bodiesThreshold, bodiesThreshold)
         flags.set(.bodiesLimit, bodiesLimit)
+        flags.set(.trackingBytesMax, trackingBytesMax)
+        flags.set(.outcomesPool, outcomesPool)
         flags.set(.injectLatency, injectLatency)
         flags.set(.injectErrorRate, injectErrorRate)
         flags.set(.tlsCertificate, tlsCertificate)

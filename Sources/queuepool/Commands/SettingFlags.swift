@@ -54,6 +54,7 @@ struct SharedOptions: ParsableArguments {
     @Option(name: .setting(.maxAttempts), help: .setting(.maxAttempts)) var maxAttempts: String?
     @Option(name: .setting(.retrySeconds), help: .setting(.retrySeconds)) var retrySeconds: String?
     @Option(name: .setting(.graceSeconds), help: .setting(.graceSeconds)) var graceSeconds: String?
+    @Option(name: .setting(.trackingHours), help: .setting(.trackingHours)) var trackingHours: String?
     @Option(name: .setting(.logLevel), help: .setting(.logLevel)) var logLevel: String?
     @Option(name: .setting(.logFormat), help: .setting(.logFormat)) var logFormat: String?
 
@@ -64,6 +65,7 @@ struct SharedOptions: ParsableArguments {
         flags.set(.maxAttempts, maxAttempts)
         flags.set(.retrySeconds, retrySeconds)
         flags.set(.graceSeconds, graceSeconds)
+        flags.set(.trackingHours, trackingHours)
         flags.set(.logLevel, logLevel)
         flags.set(.logFormat, logFormat)
     }

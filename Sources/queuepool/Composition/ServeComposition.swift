@@ -26,9 +26,12 @@ func runServe(_ settings: ServeSettings) async throws {
     let bodies = try ServerBodies(settings, clock: clock, logger: logger)
     // After the shards, whose answers may remove bodies.
     defer { bodies.close() }
-    let registry = try makeRegistry(settings, shards: shards, bodies: bodies.options, clock: clock, logger: logger)
+    let tracking = try ServerTracking(settings, clock: clock)
+    let registry = try makeRegistry(
+        settings, shards: shards, bodies: bodies.options, tracking: tracking?.tracking, clock: clock, logger: logger)
     // It waits for answers of the control store, and what brings them may need the thread of a task meanwhile.
     try await onOwnThread { try openPools(settings, registry: registry, logger: logger) }
+    try tracking?.connect(registry)
     registry.follow { error in
         logger.warning("The control store cannot be followed", metadata: ["error": "\(error)"])
     }
@@ -72,16 +75,20 @@ func runServe(_ settings: ServeSettings) async throws {
     do {
         try await ServiceGroup(configuration: configuration).run()
     } catch let error as CommandFailure {
+        await tracking?.close(clock)
         registry.close()
         throw error
     } catch let error as WorkerFailure {
+        await tracking?.close(clock)
         registry.close()
         throw CommandFailure(error.description, status: exitStatus(error))
     } catch {
+        await tracking?.close(clock)
         registry.close()
         throw CommandFailure(
             "the server on \(settings.listen) ended: \(error)", status: ExitStatus.unavailable)
     }
+    await tracking?.close(clock)
     registry.close()
     logger.info("Stopped")
 }
@@ -163,7 +170,8 @@ private func idempotencyOptions(_ settings: ServeSettings, logger: Logger) throw
 }
 
 private func makeRegistry(
-    _ settings: ServeSettings, shards: EmbeddedShardFactory, bodies: BodyOptions, clock: any Clock, logger: Logger
+    _ settings: ServeSettings, shards: EmbeddedShardFactory, bodies: BodyOptions, tracking: MessageTracking?,
+    clock: any Clock, logger: Logger
 ) throws -> PoolRegistry {
     let stores = try openControlStores(settings.control, clock: clock)
     var factory: any ShardFactory = shards
@@ -178,6 +186,7 @@ private func makeRegistry(
     options.poolsMax = settings.storage.poolsMax
     options.shardsMax = settings.storage.shardsMax
     options.bodies = bodies
+    options.tracking = tracking
     // Files of one server are of no use to the others that share a table.
     var factories: [PoolBackend: any ShardFactory] = [:]
     if case .sqlite = settings.control.address { factories[.embedded] = factory }

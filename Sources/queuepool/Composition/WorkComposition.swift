@@ -24,6 +24,7 @@ func runWork(_ settings: WorkSettings) async throws {
     var options = WorkerOptions(
         endpoint: settings.endpoint ?? "", pool: settings.pool.text, deliver: settings.deliver)
     options.shards = settings.shards
+    options.isTracking = settings.trackingHours > 0
     let worker = try makeWorkerService(options, source: source?.source, tuning: settings.worker, logger: logger)
     var services = [worker] as [any Service]
     if let listen = settings.metricsListen { services = watchedWorker(worker, listen: listen, logger: logger) }
@@ -67,7 +68,7 @@ func makeWorkerService(
             options, source: source, logger: logger, clock: SystemClock(), signer: providerSigner(for: options.deliver))
     } catch let error as DeliveryURLError {
         throw CommandFailure(
-            error.description, status: error.concernsFile ? ExitStatus.configuration : ExitStatus.usage)
+            error.description, status: error.concernsSetting ? ExitStatus.configuration : ExitStatus.usage)
     }
 }
 
@@ -84,6 +85,10 @@ private func openSource(
     options.only = [settings.pool.text, settings.pool.deadLetterQueueName]
     let bodies = S3Bodies { try AWSAccess(control, clock: clock) }
     options.bodies = BodyOptions(store: { bodies.store(of: $0) }, place: { bodies.place(of: $0, $1) })
+    if settings.trackingHours > 0, let store = try sharedTrackingStore(control, clock: clock) {
+        options.tracking = MessageTracking(
+            store: store, keepMilliseconds: Int64(settings.trackingHours) * 3_600_000, clock: clock)
+    }
     let registry = PoolRegistry(
         store: stores.control, leases: stores.leases,
         factories: [.sqs: LazyShardFactory { try queueShardFactory(control, clock: clock) }], options: options,

@@ -13,6 +13,7 @@ struct ProviderTarget: DeliveryTarget {
     let provider: EmailProvider
     let url: ProviderURL
     private let key: String
+    private let timeoutMilliseconds: Int
     private let signer: RequestSigner?
     private let engine: CurlEngine
     private let clock: any Clock
@@ -20,7 +21,8 @@ struct ProviderTarget: DeliveryTarget {
 
     /// - Throws: `DeliveryURLError` if there is no key where it should be.
     init(
-        _ provider: EmailProvider, url: ProviderURL, signer: RequestSigner?, engine: CurlEngine, clock: any Clock
+        _ provider: EmailProvider, url: ProviderURL, signer: RequestSigner?, timeoutMilliseconds: Int = 30_000,
+        engine: CurlEngine, clock: any Clock
     ) throws(DeliveryURLError) {
         if case .signature = provider.authorization, signer == nil {
             throw .refused("\(provider.scheme): is a target of the program queuepool only")
@@ -28,6 +30,7 @@ struct ProviderTarget: DeliveryTarget {
         self.provider = provider
         self.url = url
         self.signer = signer
+        self.timeoutMilliseconds = timeoutMilliseconds
         self.engine = engine
         self.clock = clock
         key = try url.readKey()
@@ -77,7 +80,7 @@ struct ProviderTarget: DeliveryTarget {
         return HTTPRequest(
             method: "POST", url: (url.endpoint ?? provider.base(url)) + provider.path(url), headers: headers,
             body: body,
-            timeoutMilliseconds: 30_000, lane: .deliveries, answerBytesMax: ProviderTarget.answerBytesMax)
+            timeoutMilliseconds: timeoutMilliseconds, lane: .deliveries, answerBytesMax: ProviderTarget.answerBytesMax)
     }
 
     private static let answerBytesMax = 1 << 20
