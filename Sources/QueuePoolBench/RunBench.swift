@@ -12,23 +12,27 @@ import QueuePoolCore
 /// Runs a measurement. Blocks the calling thread until it is over; call it from a thread of its own, not from a task.
 /// - Parameters:
 ///   - version: written into the report.
-///   - progress: told the name of each phase as it begins.
+///   - progress: told the name of each phase as it begins, and of outages.
+///   - row: takes the rows of figures while the load goes on, their header first.
 /// - Throws: `InvalidBenchOption`, `BenchFailure` when the server cannot be started or reached.
 package func runBench(
-    _ options: BenchOptions, version: String = "unknown", progress: @escaping (String) -> Void = { _ in }
+    _ options: BenchOptions, version: String = "unknown", progress: @escaping (String) -> Void = { _ in },
+    row: @escaping (String) -> Void = { _ in }
 ) throws -> BenchReport {
     do {
-        return try runBench(validated: options.validated(), version: version, progress: progress)
+        return try runBench(validated: options.validated(), version: version, progress: progress, row: row)
     } catch let error as SocketError {
         throw BenchFailure(error.description)
     }
 }
 
 private func runBench(
-    validated options: BenchOptions, version: String, progress: @escaping (String) -> Void
+    validated options: BenchOptions, version: String, progress: @escaping (String) -> Void,
+    row: @escaping (String) -> Void
 ) throws -> BenchReport {
     let server = options.endpoint == nil ? try ServerProcess(options) : nil
-    let session = try BenchSession(options, server: server, tell: progress)
+    let session = try BenchSession(options, server: server, tell: progress, row: row)
+    if options.intervalSeconds != nil { row(IntervalRows.header) }
     let phases = session.run(progress)
     return session.report(phases, version: version, exitCode: server?.stop())
 }
@@ -40,7 +44,10 @@ struct BenchSession {
     private let loop: LoadLoop
     private let machine = Machine.current()
 
-    init(_ given: BenchOptions, server: ServerProcess?, tell: @escaping (String) -> Void) throws {
+    init(
+        _ given: BenchOptions, server: ServerProcess?, tell: @escaping (String) -> Void,
+        row: @escaping (String) -> Void
+    ) throws {
         var options = given
         let endpoint = try server?.endpoint ?? Endpoint(given.endpoint ?? "")
         let facts = try BenchSession.pool(options, endpoint)
@@ -55,6 +62,7 @@ struct BenchSession {
             placement: BenchSession.placement(options, facts),
             serverUsage: { pid.flatMap { ProcessUsage(pid: $0) } })
         plan.tell = tell
+        plan.row = row
         if server == nil { plan.outageSecondsMax = options.outageSecondsMax }
         self.plan = plan
         loop = try LoadLoop(plan: plan)
@@ -66,7 +74,7 @@ struct BenchSession {
         func add(_ phase: LoadPhase) {
             guard reports.last?.isInterrupted != true, !loop.outages.isAway else { return }
             progress(phase.name)
-            reports.append(PhaseReport(phase.name, loop.run(phase)))
+            reports.append(PhaseReport(phase.name, loop.run(phase), batch: options.batchSize))
             if phase.name == options.mode.rawValue { measuredShards.value = loop.outcome.statistics.shards }
         }
         switch options.mode {

@@ -109,3 +109,77 @@ def test_a_server_that_stays_away_ends_the_run_with_its_figures(servers, tmp_pat
 def test_a_server_that_is_not_there_is_an_error_of_its_own():
     done = run("bench", "--endpoint", f"http://127.0.0.1:{free_port()}", check=69)
     assert "connect" in done.stderr
+
+
+BRIEF = ["--seconds", 1, "--warm-up-seconds", 0, "--connections", 4, "--groups", 64]
+
+
+def test_a_rate_beyond_what_goes_through_is_told_as_such(tmp_path):
+    """Four connections, one message at a time, cannot send a million messages a second."""
+    report = tmp_path / "report.json"
+    done = run("bench", *BRIEF, "--rate", 1_000_000, "--no-verify", "--json", report, check=0)
+    phase = json.loads(report.read_text())["phases"][0]
+    sent, left, due = phase["send"]["messages"], phase["neverSent"], phase["due"]
+    assert left > due / 2 and sent + left <= due
+    assert phase["send"]["messagesPerSecond"] < 500_000
+    latency = phase["send"]["latencyMicroseconds"]
+    assert latency["lowerBounds"] == ["p50", "p90", "p99", "p99.9", "max"]
+    # Half of what was due was not sent in the second, so it was late by half of that second at least.
+    assert latency["p50"] > 100_000 and latency["p99"] > 400_000
+    assert f"never sent {left} of {due} due" in done.stdout and "asked 1000000/s, reached " in done.stdout
+    assert ">=" in next(line for line in done.stdout.splitlines() if line.startswith("send    send"))
+
+
+def test_a_rate_that_is_kept_has_no_bounds(tmp_path):
+    report = tmp_path / "report.json"
+    done = run("bench", *BRIEF, "--rate", 40, "--json", report, check=0)
+    phase = json.loads(report.read_text())["phases"][0]
+    assert phase["neverSent"] <= 4, "what was due in the last moment"
+    if phase["neverSent"] == 0:
+        assert phase["send"]["latencyMicroseconds"]["lowerBounds"] == [] and ">=" not in done.stdout
+
+
+def test_thresholds_have_a_verdict_and_an_exit_code(tmp_path):
+    report = tmp_path / "report.json"
+    met = ["p50<60s", "p99 < 60000ms", "p99.9<=60s", "max<60s", "rate>1", "loss=0", "duplicates=0", "reordered=0",
+           "errors=0"]
+    flags = [word for text in met for word in ("--threshold", text)]
+    done = run("bench", *BRIEF, "--messages", 200, *flags, "--json", report, check=0)
+    verdicts = json.loads(report.read_text())["thresholds"]
+    assert [verdict["threshold"] for verdict in verdicts] == met
+    assert all(verdict["met"] and verdict["value"] is not None for verdict in verdicts)
+    assert done.stdout.count("threshold ") == len(met) and "MISSED" not in done.stdout
+
+    done = run("bench", *BRIEF, "--messages", 200, "--threshold", "p50<60s", "--threshold", "rate>100000000", check=3)
+    assert done.stdout.count("MISSED") == 1 and "rate>100000000" in done.stderr
+
+
+def test_a_threshold_is_missed_when_nothing_proves_it():
+    """Without a drain nothing is known of losses; a lower bound says nothing of what is below it."""
+    run("bench", *BRIEF, "--messages", 100, "--no-verify", "--threshold", "loss=0", check=3)
+    run("bench", *BRIEF, "--rate", 1_000_000, "--no-verify", "--threshold", "p99<60s", check=3)
+
+
+@pytest.mark.parametrize("text", ["p99", "p98<1ms", "p99<20", "rate>fast", "loss=0ms", "p99!20ms", ""])
+def test_a_threshold_that_cannot_be_read_names_what_is_allowed(text):
+    done = run("bench", *BRIEF, "--threshold", text, check=64)
+    assert "threshold" in done.stderr and "p99.9" in done.stderr and "loss" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["send", "both"])
+def test_rows_appear_while_it_runs(mode, tmp_path):
+    report = tmp_path / "report.json"
+    done = run("bench", "--seconds", 2, "--warm-up-seconds", 0, "--connections", 4, "--groups", 64, "--mode", mode,
+               "--interval", 0.25, "--json", report, check=0)
+    lines = done.stdout.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.split()[:3] == ["seconds", "sent/s", "received/s"])
+    assert lines[start].split()[3:] == ["p50", "us", "p99", "us", "backlog"]
+    rows = [line.split() for line in lines[start + 1:] if line and line[0] == " "]
+    sending = [row for row in rows if int(row[1]) > 0]
+    assert len(sending) >= 3 and all(len(row) == 6 for row in sending)
+    assert float(rows[0][0]) < float(rows[1][0])
+    if mode == "send":
+        assert int(sending[-1][5]) > 0, "nothing was received yet"
+    alone = run("bench", *BRIEF, "--interval", 0.2, "--json", "-", check=0)
+    assert json.loads(alone.stdout)["kind"] == "bench", "JSON on standard output goes alone"
+    assert "sent/s" in alone.stderr

@@ -68,6 +68,28 @@ import Testing
         #expect(schedule.due(100) == 1_000_000_000)
     }
 
+    @Test(arguments: [0, 1, 999, 1_000, 1_001, 334_333, 334_334, 1_000_001_000] as [UInt64])
+    func `what is due before a moment is counted`(now: UInt64) {
+        let schedule = OpenLoopSchedule(start: 1_000, messagesPerSecond: 3_000, batch: 1)
+        let count = schedule.count(before: now)
+        #expect(count == 0 || schedule.due(count - 1) < now)
+        #expect(schedule.due(count) >= now)
+    }
+
+    @Test func `percentiles that the never sent reach are lower bounds`() {
+        var action = PhaseStatistics.Action()
+        for milliseconds in 1...80 as ClosedRange<UInt64> {
+            action.record(nanoseconds: milliseconds * 1_000_000, messages: 1)
+        }
+        var waits = action.latency
+        waits.record(200_000_000, count: 20)
+        let report = ActionReport(action, seconds: 1, neverSent: 20, waits: waits)
+        #expect(report.latencies.filter(\.isLowerBound).map(\.name) == ["p90", "p99", "p99.9", "max"])
+        #expect(abs(report.p50 - 50_000) < 1_100, "the 50th of 100, of which 80 have a latency")
+        #expect(abs(report.p90 - 200_000) < 300)
+        #expect(report.requests == 80)
+    }
+
     @Test func `latencies are recorded to three digits`() {
         var action = PhaseStatistics.Action()
         for microseconds in 1...1_000 as ClosedRange<UInt64> {

@@ -65,6 +65,27 @@ import Testing
         #expect(throws: InvalidBenchOption.self) { try GroupSkew("zipf") }
     }
 
+    @Test(arguments: [
+        ("p99<20ms", 19_999.0, 20_000.0), ("p99.9<=1s", 1_000_000, 1_000_001), ("max < 5us", 4.9, 5),
+        ("rate>10000", 10_001, 10_000), ("received>=5", 5, 4), ("loss=0", 0, 1), ("outage<2s", 1.9, 2),
+    ])
+    func `a threshold divides what meets it from what does not`(text: String, met: Double, missed: Double) throws {
+        let threshold = try Threshold(text)
+        #expect(threshold.isMet(by: met, isLowerBound: false))
+        #expect(!threshold.isMet(by: missed, isLowerBound: false))
+    }
+
+    @Test func `a lower bound proves only that a figure is large`() throws {
+        #expect(try !Threshold("p99<20ms").isMet(by: 1, isLowerBound: true))
+        #expect(try !Threshold("p99=1us").isMet(by: 1, isLowerBound: true))
+        #expect(try Threshold("p99>20ms").isMet(by: 30_000, isLowerBound: true))
+    }
+
+    @Test(arguments: ["", "p99", "<5", "p98<1ms", "p99<20", "p99<ms", "rate>1e", "loss=0ms", "rate>-1", "p99<20 m s x"])
+    func `a threshold that cannot be read is refused`(text: String) {
+        #expect(throws: InvalidBenchOption.self) { try Threshold(text) }
+    }
+
     @Test func `an endpoint is taken apart`() throws {
         #expect(try Endpoint("http://localhost:9324/").authority == "127.0.0.1:9324")
         #expect(throws: InvalidBenchOption.self) { try Endpoint("http://example.org:80") }

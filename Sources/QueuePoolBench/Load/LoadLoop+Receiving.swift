@@ -37,6 +37,7 @@ extension LoadLoop {
         if windowIsOpen {
             outcome.statistics.receive.record(nanoseconds: now - connection.startedAt, messages: received.count)
         }
+        if phase.sends == nil { rows?.record(nanoseconds: now - connection.startedAt) }
         connection.requests?.writeDelete(of: handles, to: &connection.deleteOutput)
         connection.startedAt = now
         connection.step = .deleting

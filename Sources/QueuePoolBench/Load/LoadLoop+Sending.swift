@@ -49,6 +49,7 @@ extension LoadLoop {
         }
         checker.acknowledged(count: accepted)
         let latency = now - min(now, connection.startedAt)
+        rows?.record(nanoseconds: latency)
         if windowIsOpen, accepted > 0 {
             outcome.statistics.send.record(nanoseconds: latency, messages: accepted)
         } else if accepted > 0, countsLate(connection.startedAt) {

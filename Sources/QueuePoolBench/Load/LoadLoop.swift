@@ -38,6 +38,10 @@ final class LoadLoop {
     var outages = Outages()
     /// When the loop saw that the run was interrupted.
     private var interruptedAt: UInt64?
+    /// End of the window.
+    var closedAt: UInt64 = 0
+    /// Rows of figures while the load goes on, if asked for.
+    var rows: IntervalRows?
     private var windowStart: UInt64 = 0
     private var windowEnd = UInt64.max
     private var clientCPUAtStart: UInt64 = 0
@@ -64,6 +68,7 @@ final class LoadLoop {
         timer = qp_timer_new()
         guard epoll >= 0, timer >= 0 else { throw SocketError(call: "epoll_create", code: errno) }
         qp_epoll_add(epoll, timer, LoadLoop.timerTag, 0)
+        rows = IntervalRows(options.intervalSeconds, now: monotonicNanoseconds())
         try makeConnections()
     }
 
@@ -77,6 +82,7 @@ final class LoadLoop {
     func run(_ next: LoadPhase) -> PhaseOutcome {
         phase = next
         outcome = PhaseOutcome()
+        outcome.rate = next.sends == nil ? nil : next.rate
         begin(now: monotonicNanoseconds())
         while !isFinished {
             armTimer()
@@ -85,8 +91,10 @@ final class LoadLoop {
             tick(now)
             if Interruption.isRequested, interruptedAt == nil { interrupt(now) }
             wakeDue(now)
+            if let due = rows?.due, now >= due { printRow(now) }
         }
         closeWindow(monotonicNanoseconds())
+        recordWaits()
         guard interruptedAt == nil else {
             outcome.isInterrupted = true
             return outcome
@@ -194,7 +202,7 @@ final class LoadLoop {
         windowIsOpen = false
         windowStart = min(windowStart, now)
         outcome.nanoseconds = now - windowStart
-        outcome.lateArrivals = lateArrivals(now)
+        countArrivals(now)
         outcome.clientCPUNanoseconds = ownCPUNanoseconds() - clientCPUAtStart
         let usage = plan.serverUsage()
         outcome.residentBytes = usage?.residentBytes
@@ -203,20 +211,6 @@ final class LoadLoop {
             machineBusyAtStart.map { end - min($0, end) }
         }
         outcome.shardCPUNanoseconds = plan.shardUsage()?.cpuNanoseconds(since: shardUsageAtStart)
-    }
-
-    /// What an open loop owed at the end: requests due and never started, which no latency speaks for.
-    private func lateArrivals(_ now: UInt64) -> Int {
-        guard let schedule else { return 0 }
-        var late = 0
-        for connection in connections where connection.role == .sender {
-            var arrival = connection.arrival
-            while schedule.due(arrival) < now {
-                late += 1
-                arrival += plan.options.senderCount
-            }
-        }
-        return late
     }
 
     /// Whether a send belongs to the window although its answer came after the end: in an open loop the slowest answers
@@ -282,6 +276,7 @@ final class LoadLoop {
     private func armTimer() {
         var next = windowIsOpen ? windowEnd : min(windowStart, windowEnd)
         if !mayStart { next = .max }
+        if let due = rows?.due { next = min(next, due) }
         for connection in connections where connection.wakeAt < next { next = connection.wakeAt }
         guard next < timerSetFor else { return }
         timerSetFor = next

@@ -29,6 +29,8 @@ struct LoadPlan {
     var outageSecondsMax = LoadPlan.ownServerOutageSecondsMax
     /// Told of outages while they go on.
     var tell: (String) -> Void = { _ in }
+    /// Takes the rows of figures of each interval.
+    var row: (String) -> Void = { _ in }
 
     /// Nobody starts a server of the run's own again.
     static let ownServerOutageSecondsMax = 2.0

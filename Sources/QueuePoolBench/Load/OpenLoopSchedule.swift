@@ -19,6 +19,15 @@ struct OpenLoopSchedule: Hashable, Sendable {
         period = Double(batch) * 1e9 / messagesPerSecond
     }
 
+    /// Arrivals that are due before a moment.
+    func count(before now: UInt64) -> Int {
+        guard now > start else { return 0 }
+        var count = Int(Double(now - start) / period)
+        while count > 0, due(count - 1) >= now { count -= 1 }
+        while due(count) < now { count += 1 }
+        return count
+    }
+
     /// When arrival `index` is due. Computed from the index, so that rounding does not add up.
     func due(_ index: Int) -> UInt64 { start + UInt64((Double(index) * period).rounded()) }
 }

@@ -22,7 +22,10 @@ struct PhaseStatistics {
         }
 
         /// A latency without volume.
-        mutating func recordLate(nanoseconds: UInt64) { latency.record(min(nanoseconds, 119_000_000_000)) }
+        mutating func recordLate(nanoseconds: UInt64) { latency.record(min(nanoseconds, Action.longest)) }
+
+        /// What is longer is entered as this.
+        static let longest: UInt64 = 119_000_000_000
     }
 
     var send = Action()
@@ -54,8 +57,13 @@ struct PhaseOutcome {
     /// Of everything that ran on the machine.
     var machineCPUNanoseconds: UInt64?
     var residentBytes: Int?
-    /// Arrivals that were due in the window and had not started at its end.
-    var lateArrivals = 0
+    /// Messages a second that were asked for, in an open loop.
+    var rate: Double?
+    /// Requests of an open loop that were due before the end, and those of them that had not started by then.
+    var due = 0
+    var neverSent = 0
+    /// Latencies of sends, and how long those never sent had waited at the end; `nil` when all were sent.
+    var waits: Histogram<UInt64>?
     /// Whether receivers went on until nothing was outstanding.
     var isDrained = false
     /// Whether a signal ended it before its time.

@@ -64,6 +64,10 @@ package struct BenchOptions: Hashable, Sendable {
     package var warmUpSeconds = 2.0
     /// Messages/s of an open loop; `nil` = closed loop.
     package var rate: Double?
+    /// Seconds between two rows of figures; `nil` = none.
+    package var intervalSeconds: Double?
+    /// What the run must reach.
+    package var thresholds: [Threshold] = []
     /// Seed of every random choice; `nil` = from the clock. Always printed.
     package var seed: UInt64?
     package var receiveFrom = ReceiveFrom.pool

@@ -154,7 +154,8 @@ struct ScaleMeasurement {
         let after = try RouterTraffic.read(target.router, pool: bench.pool)
         let traffic = after.flatMap { after in before.map { after - $0 } }
         return ProcessPhase(
-            phase: PhaseReport(load == nil ? "full" : "load", outcome), load: load, batchFill: traffic?[.send].fill,
+            phase: PhaseReport(load == nil ? "full" : "load", outcome, batch: bench.batchSize), load: load,
+            batchFill: traffic?[.send].fill,
             throttledSends: traffic?[.send].throttled,
             cost: cost(
                 outcome, traffic, accepted: loop.checker.report.acknowledged - acknowledged,

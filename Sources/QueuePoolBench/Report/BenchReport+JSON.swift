@@ -23,7 +23,7 @@ extension BenchReport {
                 .list(shards.map { .object([("name", .text($0.name)), ("messages", .integer($0.messages))]) })
             ),
             ("shardsFrom", .text(shardsFromAnswers ? "answers" : "ring")),
-            ("imbalance", .optional(imbalance)),
+            ("imbalance", .optional(imbalance)), ("thresholds", .list(verdicts.map(\.value))),
             ("serverExitCode", .optional(serverExitCode.map(Int.init))),
         ])
     }
@@ -60,11 +60,19 @@ extension ActionReport {
             ("messagesPerSecond", .number(messagesPerSecond)), ("requestsPerSecond", .number(requestsPerSecond)),
             (
                 "latencyMicroseconds",
-                .object([
-                    ("p50", .number(p50)), ("p90", .number(p90)), ("p99", .number(p99)), ("p99.9", .number(p999)),
-                    ("max", .number(max)),
-                ])
+                .object(
+                    latencies.map { ($0.name, .number($0.microseconds)) }
+                        + [("lowerBounds", .list(latencies.filter(\.isLowerBound).map { .text($0.name) }))])
             ),
+        ])
+    }
+}
+
+extension ThresholdVerdict {
+    var value: JSONValue {
+        .object([
+            ("threshold", .text(threshold.text)), ("value", .optional(found)), ("isLowerBound", .boolean(isLowerBound)),
+            ("met", .boolean(isMet)),
         ])
     }
 }
@@ -84,7 +92,8 @@ extension PhaseReport {
         .object([
             ("name", .text(name)), ("seconds", .number(seconds)), ("send", send.value), ("receive", receive.value),
             ("delete", delete.value), ("emptyReceives", .integer(emptyReceives)), ("throttled", .integer(throttled)),
-            ("reconnects", .integer(reconnects)), ("lateArrivals", .integer(lateArrivals)),
+            ("reconnects", .integer(reconnects)), ("rate", .optional(rate)),
+            ("due", .integer(due)), ("neverSent", .integer(neverSent)),
             ("errors", .object(errors.sorted { $0.key < $1.key }.map { ($0.key, .integer($0.value)) })),
             ("serverCPUMicrosecondsPerMessage", .optional(serverCPUPerMessage)),
             ("serverCores", .optional(serverCores)),

@@ -58,6 +58,7 @@ extension BenchReport {
                 + "\(checks.reordered), duplicated \(checks.duplicated), corrupted \(checks.corrupted), misplaced "
                 + "\(checks.misplaced); redelivered \(checks.redelivered), refused \(checks.refused), outcome unknown "
                 + "\(checks.outcomeUnknown), foreign \(checks.foreign)")
+        lines += verdicts.map(\.description)
         if let code = serverExitCode, code != 0 { lines.append("server: exit code \(code)") }
         return lines
     }
@@ -71,12 +72,19 @@ extension BenchReport {
         if let resident = phase.residentBytes { line += ", server memory \(resident >> 20) MiB" }
         if phase.throttled > 0 { line += ", throttled \(phase.throttled)" }
         if phase.reconnects > 0 { line += ", reconnects \(phase.reconnects)" }
-        if phase.lateArrivals > 0 { line += ", late arrivals \(phase.lateArrivals)" }
+        if let rate = phase.rate {
+            line +=
+                ", asked \(decimal(rate, places: 0))/s, reached \(decimal(phase.send.messagesPerSecond, places: 0))/s"
+        }
+        if phase.neverSent > 0 {
+            let share = decimal(Double(phase.neverSent) / Double(Swift.max(1, phase.due)) * 100, places: 1)
+            line += ", never sent \(phase.neverSent) of \(phase.due) due (\(share) %)"
+        }
         return line
     }
 
     private func actionRow(_ phase: String, _ name: String, _ action: ActionReport) -> String {
-        let latencies = [action.p50, action.p90, action.p99, action.p999, action.max].map { decimal($0, places: 0) }
+        let latencies = action.latencies.map { ($0.isLowerBound ? ">=" : "") + decimal($0.microseconds, places: 0) }
         return row(
             phase, name, decimal(action.messagesPerSecond, places: 0), decimal(action.requestsPerSecond, places: 0),
             latencies[0], latencies[1], latencies[2], latencies[3], latencies[4])

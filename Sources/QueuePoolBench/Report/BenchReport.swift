@@ -19,19 +19,39 @@ package struct ActionReport: Hashable, Sendable {
     package var p99 = 0.0
     package var p999 = 0.0
     package var max = 0.0
+    /// Percentiles above this one are lower bounds: so many of the requests that were due have an answer. 100 = all.
+    package var knownBelow = 100.0
 
-    init(_ action: PhaseStatistics.Action, seconds: Double) {
+    init(_ action: PhaseStatistics.Action, seconds: Double, neverSent: Int = 0, waits: Histogram<UInt64>? = nil) {
         requests = action.requests
         messages = action.messages
         messagesPerSecond = seconds > 0 ? Double(action.messages) / seconds : 0
         requestsPerSecond = seconds > 0 ? Double(action.requests) / seconds : 0
         guard action.requests > 0 else { return }
         let latency = action.latency
-        p50 = Double(latency.valueAtPercentile(50)) / 1_000
-        p90 = Double(latency.valueAtPercentile(90)) / 1_000
-        p99 = Double(latency.valueAtPercentile(99)) / 1_000
-        p999 = Double(latency.valueAtPercentile(99.9)) / 1_000
-        max = Double(latency.max) / 1_000
+        let answered = Double(latency.totalCount)
+        let due = answered + Double(neverSent)
+        knownBelow = neverSent == 0 ? 100 : answered / due * 100
+        // What was never sent counts as infinitely late. A percentile that it reaches is what was waited at least.
+        func percentile(_ percent: Double) -> Double {
+            let value =
+                percent <= knownBelow
+                ? latency.valueAtPercentile(percent / knownBelow * 100)
+                : (waits ?? latency).valueAtPercentile(percent)
+            return Double(value) / 1_000
+        }
+        p50 = percentile(50)
+        p90 = percentile(90)
+        p99 = percentile(99)
+        p999 = percentile(99.9)
+        max = Double((waits ?? latency).max) / 1_000
+    }
+
+    /// Latencies by name, and whether each is a lower bound.
+    package var latencies: [(name: String, microseconds: Double, isLowerBound: Bool)] {
+        [("p50", 50, p50), ("p90", 90, p90), ("p99", 99, p99), ("p99.9", 99.9, p999), ("max", 100, max)].map {
+            ($0.0, $0.2, $0.1 > knownBelow)
+        }
     }
 }
 
@@ -46,8 +66,11 @@ package struct PhaseReport: Hashable, Sendable {
     /// Requests answered with "come again later" and sent again.
     package let throttled: Int
     package let reconnects: Int
-    /// Arrivals of an open loop that were due and could not start before the end.
-    package let lateArrivals: Int
+    /// Messages a second that an open loop was asked for.
+    package let rate: Double?
+    /// Messages of an open loop that were due by the end, warm-up included, and those of them that were never sent.
+    package let due: Int
+    package let neverSent: Int
     /// Refused entries by status or error code.
     package let errors: [String: Int]
     /// Server CPU over the window, microseconds a message (a message sent and consumed counts once); `nil` if unseen.
@@ -65,17 +88,20 @@ package struct PhaseReport: Hashable, Sendable {
     /// Whether a signal ended it before its time.
     package let isInterrupted: Bool
 
-    init(_ name: String, _ outcome: PhaseOutcome) {
+    init(_ name: String, _ outcome: PhaseOutcome, batch: Int) {
         self.name = name
         let statistics = outcome.statistics
         seconds = Double(outcome.nanoseconds) / 1e9
-        send = ActionReport(statistics.send, seconds: seconds)
+        send = ActionReport(
+            statistics.send, seconds: seconds, neverSent: outcome.neverSent, waits: outcome.waits)
         receive = ActionReport(statistics.receive, seconds: seconds)
         delete = ActionReport(statistics.delete, seconds: seconds)
         emptyReceives = statistics.emptyReceives
         throttled = statistics.throttled
         reconnects = statistics.reconnects
-        lateArrivals = outcome.lateArrivals
+        rate = outcome.rate
+        due = outcome.due * batch
+        neverSent = outcome.neverSent * batch
         errors = statistics.errors
         let messages = Double(Swift.max(1, statistics.send.messages, statistics.delete.messages))
         let nanoseconds = Double(Swift.max(1, outcome.nanoseconds))

@@ -19,7 +19,7 @@ struct BenchCommand: AsyncParsableCommand {
               queuepool bench scale --processes --shards 8 --quota 300
             Without --endpoint a server of its own is started in a directory of its own, and both are removed \
             afterwards. Ctrl-C or SIGTERM ends the load, prints the figures of what ran and cleans up.
-            Exit codes: 0, 1 when a check fails, 64 for a wrong flag, 69 when the server cannot be reached, 130 or 143 \
+            Exit codes: 0, 1 when a check fails, 3 when a threshold is missed, 64 for a wrong flag, 69 when the server cannot be reached, 130 or 143 \
             after Ctrl-C or SIGTERM.
             """,
         subcommands: [BenchRunCommand.self, BenchScaleCommand.self], defaultSubcommand: BenchRunCommand.self)
@@ -37,15 +37,21 @@ struct BenchRunCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "What is measured") var target: BenchTargetOptions
     @OptionGroup(title: "Load") var load: BenchLoadOptions
-    @Option(help: "File the report is written to as JSON; - for standard output.") var json: String?
+    @OptionGroup(title: "Result") var result: BenchResultOptions
 
     func run() async throws {
         try await reportingFailures {
             var options = BenchOptions()
             target.fill(&options)
             try load.fill(&options)
+            try result.fill(&options)
+            let json = result.json
+            // JSON on standard output goes alone.
+            let row: @Sendable (String) -> Void = { text in
+                json == "-" ? writeToStandardError(text + "\n") : writeToStandardOutput(text + "\n")
+            }
             let report = try await measuring { [options] in
-                try runBench(options, version: Queuepool.version, progress: reportPhase)
+                try runBench(options, version: Queuepool.version, progress: reportPhase, row: row)
             }
             try show(report.text, json: report.json, file: json)
             if report.isInterrupted { throw interrupted() }
@@ -53,8 +59,15 @@ struct BenchRunCommand: AsyncParsableCommand {
                 throw CommandFailure("the server stayed away", status: ExitStatus.unavailable)
             }
             if !report.checks.holds { throw CommandFailure("the checks found violations") }
+            let missed = report.verdicts.filter { !$0.isMet }.map(\.threshold.text)
+            if !missed.isEmpty {
+                throw CommandFailure("missed: " + missed.joined(separator: ", "), status: BenchRunCommand.missedStatus)
+            }
         }
     }
+
+    /// A threshold was missed, while every check holds.
+    private static let missedStatus: Int32 = 3
 }
 
 /// What is measured.
@@ -124,6 +137,40 @@ struct BenchLoadOptions: ParsableArguments {
             throw CommandFailure("\(error)", status: ExitStatus.usage)
         }
     }
+}
+
+/// What is told of the measurement.
+struct BenchResultOptions: ParsableArguments {
+    @Option(help: "File the report is written to as JSON; - for standard output.") var json: String?
+    @Option(
+        help: ArgumentHelp(
+            "Seconds between two rows of figures while it runs, 0.1...3600.",
+            discussion: "They go to standard output, and to standard error beside --json -."))
+    var interval: Double?
+    @Option(
+        name: .customLong("threshold"),
+        help: ArgumentHelp(
+            "A condition that ends a run with exit code 3 when it is missed: 'p99<20ms', 'rate>10000'; may be repeated.",
+            discussion: """
+                p50, p90, p99, p99.9, max (of sends; of receives in a drain) and outage take a time in us, ms or s; \
+                rate, received (messages a second), loss, reordered, duplicates, errors and never-sent a number.
+                """))
+    var thresholds: [String] = []
+
+    func fill(_ options: inout BenchOptions) throws {
+        options.intervalSeconds = interval
+        do {
+            options.thresholds = try thresholds.map { try Threshold($0) }
+        } catch {
+            throw CommandFailure("\(error)", status: ExitStatus.usage)
+        }
+    }
+}
+
+/// Writes at once, so that a row is seen when it is due also through a pipe.
+private func writeToStandardOutput(_ text: String) {
+    print(text, terminator: "")
+    fflush(nil)
 }
 
 /// Tells whoever waits what is going on.
