@@ -6,8 +6,8 @@ import CQueuePoolAssets
 
 /// The console at `/`: `console.html` beside this file. One page without anything from elsewhere, so that it works on a
 /// machine without a network and under a content security policy that allows nothing but this page's own style, script
-/// and requests. It shows names, sizes, counts and ages, and writes them as text nodes only. It never asks for a message,
-/// so no body can appear on it.
+/// and requests. It shows names, sizes, counts and ages, and writes them as text nodes only. The only message that it
+/// asks for is a dead letter that somebody chose, and its body only after another click.
 package enum ConsolePage {
     /// Goes into the header `Content-Security-Policy` of the page.
     package static let contentSecurityPolicy =
