@@ -174,6 +174,38 @@ def test_dead_letters_of_each_place_come_out_of_one_pool(servers, name, control)
     server.stop()
 
 
+def test_a_redrive_empties_the_dead_letter_queue_of_each_region(servers, moto, name, control, tmp_path):
+    pool, grave, access = name + ".fifo", name + "-dlq.fifo", [*control, "--endpoint-url", moto, "--region", EAST]
+    run("pool", "create", pool, "--backend", "sqs", "--shards", 2, "--shard-region", f"1={WEST}", *access, check=0)
+    server = servers(*access, name="front", pools=())
+    sent = [(f"g{i % 6}", f"g{i % 6}-{i}") for i in range(24)]
+    by_shard = Counter(result["shard"] for result in send(server, pool, sent))
+    regions = [client(moto, region) for region in (EAST, WEST)]
+
+    def counts(*names):
+        return [int(attribute(sqs, queue, "ApproximateNumberOfMessages"))
+                for sqs, queue in zip(regions, names, strict=True)]
+
+    shards = [f"{name}-{number:04}.fifo" for number in (0, 1)]
+    worker = Process(["work", "--pool", pool, "--deliver", "exec:exit 65", *access], tmp_path / "work.log")
+    wait_until(lambda: sum(counts(grave, grave)) == len(sent) and counts(*shards) == [0, 0], 60, "dead letters")
+    worker.stop()
+    assert all(counts(grave, grave)), "both regions have some"
+    answer = server.post(f"/v1/pools/{pool}/dead-letters/redrive", json={})
+    assert answer.status_code == 202, answer.text
+
+    def ended():
+        task = server.get(f"/v1/pools/{pool}/dead-letters/redrive").json()
+        return task if task["status"] not in ("RUNNING", "CANCELLING") else None
+
+    task = wait_until(ended, 60, "the end of the redrive")
+    assert (task["status"], task["moved"], task["failureReason"]) == ("COMPLETED", len(sent), None), task
+    assert counts(grave, grave) == [0, 0]
+    assert counts(*shards) == [by_shard[shard] for shard in shards], "each group is in its shard again"
+    in_order(drain(server, pool, len(sent)), sent)
+    server.stop()
+
+
 def test_queues_of_two_regions_are_adopted(moto, name, control):
     pool, access = name + ".fifo", [*control, "--endpoint-url", moto, "--region", EAST]
     urls = [client(moto, region).create_queue(QueueName=f"{name}-mine.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
