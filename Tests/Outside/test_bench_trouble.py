@@ -183,3 +183,29 @@ def test_rows_appear_while_it_runs(mode, tmp_path):
     alone = run("bench", *BRIEF, "--interval", 0.2, "--json", "-", check=0)
     assert json.loads(alone.stdout)["kind"] == "bench", "JSON on standard output goes alone"
     assert "sent/s" in alone.stderr
+
+
+@pytest.mark.parametrize("batch", [["--api", "rest"], ["--api", "sqs", "--batch", 10]])
+def test_a_skew_is_what_was_asked_for(batch, tmp_path):
+    """Of 1,000 groups by zipf:1.1 the first has 0.18 of the messages, whatever the number of connections."""
+    report = tmp_path / "report.json"
+    done = run("bench", "--messages", 6_000, "--warm-up-seconds", 0, "--connections", 64, "--groups", 1_000, "--skew",
+               "zipf:1.1", "--seed", 1, *batch, "--json", report, check=0)
+    found = json.loads(report.read_text())
+    assert found["checks"]["holds"] and found["checks"]["acknowledged"] == 6_000
+    expected = 1 / sum((rank + 1) ** -1.1 for rank in range(1_000))
+    assert found["hottestGroup"]["group"] == 0
+    assert expected * 0.8 < found["hottestGroup"]["share"] < expected * 1.2
+    assert "hottest group: " in done.stdout
+    assert found["imbalance"] > 1.6
+
+
+def test_one_group_can_be_hot(tmp_path):
+    report = tmp_path / "report.json"
+    run("bench", "--messages", 4_000, "--warm-up-seconds", 0, "--connections", 16, "--groups", 500, "--hot-group", "30%",
+        "--seed", 1, "--json", report, check=0)
+    found = json.loads(report.read_text())
+    assert found["checks"]["holds"] and found["parameters"]["skew"] == "hot:0.3"
+    assert 0.26 < found["hottestGroup"]["share"] < 0.34
+    for wrong in ("0%", "100%", "30", "x%"):
+        assert "hot-group" in run("bench", "--hot-group", wrong, check=64).stderr

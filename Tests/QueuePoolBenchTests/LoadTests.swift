@@ -33,12 +33,11 @@ import Testing
         #expect(counts.allSatisfy { abs($0 - 1_000) < 160 }, "seed \(Self.seed)")
     }
 
-    @Test(arguments: [GroupSkew.uniform, .zipf(0.9)])
-    func `a group has one sender`(skew: GroupSkew) {
+    @Test func `a group that is sent like all others has one sender`() {
         var owners = Array(repeating: -1, count: 50)
         var random = SplitMix64(seed: Self.seed)
         for connection in 0..<7 {
-            let chooser = GroupChooser(groups: 50, connection: connection, connections: 7, skew: skew)
+            let chooser = GroupChooser(groups: 50, connection: connection, connections: 7, skew: .uniform)
             for _ in 0..<2_000 {
                 let group = chooser.next(&random)
                 #expect(owners[group] == -1 || owners[group] == connection)
@@ -46,6 +45,31 @@ import Testing
             }
         }
         #expect(owners.enumerated().allSatisfy { $0 % 7 == $1 }, "seed \(Self.seed)")
+    }
+
+    @Test(arguments: [1, 10])
+    func `a group is in one request at a time and keeps its share`(batch: Int) throws {
+        var options = BenchOptions()
+        (options.api, options.batch, options.groups, options.connections) = (.sqs, batch, 100, 8)
+        options.skew = .hot(0.4)
+        var lines = GroupLines(options)
+        var random = SplitMix64(seed: Self.seed)
+        var underWay: [[Int]] = Array(repeating: [], count: 8)
+        var counts = Array(repeating: 0, count: 100)
+        for turn in 0..<20_000 {
+            let connection = turn % 8
+            lines.release(
+                underWay[connection].map { Connection.Entry(group: $0, sequence: 0) }, connection: connection)
+            underWay[connection] = []
+            guard lines.take(batch, connection: connection, &random) else { continue }
+            let groups = Set(lines.taken)
+            #expect(underWay.allSatisfy { groups.isDisjoint(with: $0) }, "turn \(turn), seed \(Self.seed)")
+            underWay[connection] = lines.taken
+            for group in lines.taken { counts[group] += 1 }
+        }
+        let sent = counts.reduce(0, +)
+        #expect(sent >= 2_000 * batch)
+        #expect(abs(Double(counts[0]) / Double(sent) - 0.4) < 0.05, "seed \(Self.seed)")
     }
 
     @Test func `the same seed draws the same`() {

@@ -4,10 +4,10 @@
 
 import Glibc
 
-// Which group the next message of a connection belongs to. Each group is sent by one connection only (group g by
-// connection g mod C): with two senders, or two requests outstanding, a group's messages would have no order that a
-// checker could hold the server to. So a skew acts among the groups of each connection, and in a closed loop no group
-// can take more than one connection's share. Zipf draws in constant time from an alias table (Vose, 1991).
+// Which group the next message belongs to. With two requests of a group outstanding its messages would have no order
+// that a checker could hold the server to. Where groups are sent alike, each is sent by one connection only (group g by
+// connection g mod C), which costs nothing; a skew is drawn for all connections together (`GroupLines`). It draws in
+// constant time from an alias table (Vose, 1991).
 
 /// The generator behind every random choice (Steele, Lea, Flood 2014): one word of state, the same on every machine.
 struct SplitMix64: RandomNumberGenerator, Sendable {
@@ -50,6 +50,9 @@ struct GroupChooser: Sendable {
         case .zipf(let exponent):
             let weights = (0..<count).map { pow(Double(connection + $0 * connections + 1), -exponent) }
             alias = AliasTable(weights: weights)
+        case .hot(let share):
+            let rest = (1 - share) / Double(max(1, count - 1))
+            alias = AliasTable(weights: (0..<count).map { $0 == 0 ? share : rest })
         }
     }
 

@@ -16,8 +16,10 @@ extension LoadLoop {
         for index in 0..<options.senderCount {
             let connection = Connection(index: index, role: .sender, endpoint: plan.endpoint)
             connection.template = SendTemplate(shape, connection: UInt16(truncatingIfNeeded: index))
-            connection.chooser = GroupChooser(
-                groups: options.groups, connection: index, connections: options.senderCount, skew: options.skew)
+            if options.skew == .uniform {
+                connection.chooser = GroupChooser(
+                    groups: options.groups, connection: index, connections: options.senderCount, skew: options.skew)
+            }
             connections.append(connection)
         }
         for number in 0..<options.receiverCount {
@@ -92,7 +94,9 @@ extension LoadLoop {
     func finish(_ connection: Connection) {
         switch connection.step {
         case .idle: break
-        case .sending: busySenders -= 1
+        case .sending:
+            busySenders -= 1
+            releaseGroups(connection)
         case .receiving: busyReceivers -= 1
         case .deleting: busyDeleters -= 1
         }

@@ -7,7 +7,7 @@ import QueuePoolChecking
 extension LoadLoop {
     /// Fills the connection's template with the next messages and sends it, or waits for its next arrival.
     func startSend(_ connection: Connection, now: UInt64) {
-        guard phase.sends != nil, requestsLeft > 0, let chooser = connection.chooser else { return }
+        guard phase.sends != nil, requestsLeft > 0 else { return }
         connection.startedAt = now
         if let schedule {
             let due = schedule.due(connection.arrival)
@@ -16,19 +16,44 @@ extension LoadLoop {
                 return
             }
             connection.startedAt = due
-            connection.arrival += plan.options.senderCount
         }
+        guard fill(connection) else {
+            lines?.park(connection.index)
+            return
+        }
+        if schedule != nil { connection.arrival += plan.options.senderCount }
         requestsLeft -= 1
-        connection.entries.removeAll(keepingCapacity: true)
-        for entry in 0..<plan.options.batchSize {
-            let group = chooser.next(&random)
-            let sequence = checker.nextSequence(group: group)
-            connection.template?.set(entry: entry, group: group, sequence: sequence)
-            connection.entries.append(Connection.Entry(group: group, sequence: sequence))
-        }
         connection.step = .sending
         busySenders += 1
         write(connection)
+    }
+
+    /// - Returns: false when the groups under way leave too few.
+    private func fill(_ connection: Connection) -> Bool {
+        if let chooser = connection.chooser {
+            connection.entries.removeAll(keepingCapacity: true)
+            for _ in 0..<plan.options.batchSize { add(chooser.next(&random), to: connection) }
+            return true
+        }
+        guard lines?.take(plan.options.batchSize, connection: connection.index, &random) == true else { return false }
+        connection.entries.removeAll(keepingCapacity: true)
+        for group in lines?.taken ?? [] { add(group, to: connection) }
+        return true
+    }
+
+    private func add(_ group: Int, to connection: Connection) {
+        let sequence = checker.nextSequence(group: group)
+        connection.template?.set(entry: connection.entries.count, group: group, sequence: sequence)
+        connection.entries.append(Connection.Entry(group: group, sequence: sequence))
+    }
+
+    /// A request of a skewed load is over: its groups may be sent again, by connections that found none too.
+    func releaseGroups(_ connection: Connection) {
+        guard lines != nil else { return }
+        lines?.release(connection.entries, connection: connection.index)
+        while let index = lines?.unpark() {
+            if connections[index].step == .idle { connections[index].wakeAt = 1 }
+        }
     }
 
     func sendAnswered(_ connection: Connection, _ response: Response, now: UInt64) {
@@ -63,6 +88,7 @@ extension LoadLoop {
     private func place(_ group: Int, answered shard: Int?) {
         let expected = group < plan.placement.count ? Int(plan.placement[group]) : nil
         if let shard, let expected, shard != expected { checker.misplacedMessage() }
+        if windowIsOpen { groupCounts[group] += 1 }
         if windowIsOpen, let known = shard ?? expected { outcome.statistics.count(shard: known) }
     }
 }

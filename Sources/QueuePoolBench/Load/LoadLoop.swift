@@ -36,6 +36,10 @@ final class LoadLoop {
     var lastProgressAt: UInt64 = 0
     var lastDelivered = 0
     var outages = Outages()
+    /// Which groups are sent, when they are not sent alike.
+    var lines: GroupLines?
+    /// Accepted messages of the window by group.
+    var groupCounts: [UInt32]
     /// When the loop saw that the run was interrupted.
     private var interruptedAt: UInt64?
     /// End of the window.
@@ -63,6 +67,8 @@ final class LoadLoop {
         filler = Payload.filler(bodyBytes: options.bodyBytes, seed: plan.seed)
         checker = LoadChecker(groups: options.groups)
         random = SplitMix64(seed: plan.seed)
+        groupCounts = Array(repeating: 0, count: options.groups)
+        if options.skew != .uniform { lines = GroupLines(options) }
         verdicts = Array(repeating: .unanswered, count: options.batchSize)
         epoll = qp_epoll_new()
         timer = qp_timer_new()
@@ -142,6 +148,7 @@ final class LoadLoop {
         windowStart = now + UInt64(phase.warmUpSeconds * 1e9)
         windowEnd = .max
         windowIsOpen = false
+        lines?.unparkAll()
         switch phase.sends {
         case .requests(let count): requestsLeft = count
         case .seconds(let seconds): windowEnd = windowStart + UInt64(seconds * 1e9)
@@ -191,6 +198,7 @@ final class LoadLoop {
         windowIsOpen = true
         windowStart = now
         outcome.statistics = PhaseStatistics()
+        for group in groupCounts.indices { groupCounts[group] = 0 }
         clientCPUAtStart = ownCPUNanoseconds()
         usageAtStart = plan.serverUsage()
         shardUsageAtStart = plan.shardUsage()
@@ -203,6 +211,9 @@ final class LoadLoop {
         windowStart = min(windowStart, now)
         outcome.nanoseconds = now - windowStart
         countArrivals(now)
+        outcome.hottest = groupCounts.indices.max { groupCounts[$0] < groupCounts[$1] }.map {
+            (group: $0, messages: Int(groupCounts[$0]))
+        }
         outcome.clientCPUNanoseconds = ownCPUNanoseconds() - clientCPUAtStart
         let usage = plan.serverUsage()
         outcome.residentBytes = usage?.residentBytes

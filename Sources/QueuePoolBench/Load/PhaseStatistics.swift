@@ -57,6 +57,8 @@ struct PhaseOutcome {
     /// Of everything that ran on the machine.
     var machineCPUNanoseconds: UInt64?
     var residentBytes: Int?
+    /// The group with the most accepted messages.
+    var hottest: (group: Int, messages: Int)?
     /// Messages a second that were asked for, in an open loop.
     var rate: Double?
     /// Requests of an open loop that were due before the end, and those of them that had not started by then.

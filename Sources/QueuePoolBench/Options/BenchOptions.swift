@@ -53,7 +53,7 @@ package struct BenchOptions: Hashable, Sendable {
     package var batch: Int?
     /// Size of a message body in bytes, 64...262144.
     package var bodyBytes = 1_024
-    /// Message groups, 1...10,000,000. Group g is sent by connection g mod `connections` only.
+    /// Message groups, 1...10,000,000.
     package var groups = 1_000
     package var skew = GroupSkew.uniform
     /// Messages to send, rounded up to whole requests; `nil` = as many as `seconds` allow (drain: 100,000).

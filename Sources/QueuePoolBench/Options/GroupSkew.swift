@@ -7,6 +7,8 @@ package enum GroupSkew: Hashable, Sendable, CustomStringConvertible {
     case uniform
     /// Group g is sent in proportion to 1 / (g + 1)^exponent; 0.01...5.
     case zipf(Double)
+    /// Group 0 has this share of the messages, the others are sent alike; between 0 and 1.
+    case hot(Double)
 
     /// Reads `uniform` or `zipf:S`.
     /// - Throws: `InvalidBenchOption` for anything else.
@@ -20,10 +22,20 @@ package enum GroupSkew: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Reads the share of one group, such as `5%`.
+    /// - Throws: `InvalidBenchOption` for anything else.
+    package init(hotGroup text: String) throws(InvalidBenchOption) {
+        guard text.hasSuffix("%"), let percent = Double(text.dropLast()), percent > 0, percent < 100 else {
+            throw InvalidBenchOption(field: "hot-group", value: text, allowed: "a percentage between 0% and 100%")
+        }
+        self = .hot(percent / 100)
+    }
+
     package var description: String {
         switch self {
         case .uniform: "uniform"
         case .zipf(let exponent): "zipf:\(exponent)"
+        case .hot(let share): "hot:\(share)"
         }
     }
 }

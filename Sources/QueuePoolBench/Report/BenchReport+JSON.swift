@@ -23,6 +23,12 @@ extension BenchReport {
                 .list(shards.map { .object([("name", .text($0.name)), ("messages", .integer($0.messages))]) })
             ),
             ("shardsFrom", .text(shardsFromAnswers ? "answers" : "ring")),
+            (
+                "hottestGroup",
+                .object([
+                    ("group", .optional(sending?.hottestGroup)), ("share", .optional(sending?.hottestShare)),
+                ])
+            ),
             ("imbalance", .optional(imbalance)), ("thresholds", .list(verdicts.map(\.value))),
             ("serverExitCode", .optional(serverExitCode.map(Int.init))),
         ])

@@ -52,6 +52,10 @@ extension BenchReport {
             let source = shardsFromAnswers ? "answers" : "ring"
             lines.append("shards (\(source)): \(counts); largest / mean \(decimal(imbalance, places: 3))")
         }
+        if let share = sending?.hottestShare, let group = sending?.hottestGroup {
+            lines.append(
+                "hottest group: \(SendTemplate.groupID(group)), \(decimal(share * 100, places: 2)) % of the messages")
+        }
         lines.append(
             "check: \(checks.holds ? "holds" : "BROKEN") - acknowledged \(checks.acknowledged), delivered "
                 + "\(checks.delivered), lost \(checks.lost.map(String.init) ?? "not drained"), reordered "

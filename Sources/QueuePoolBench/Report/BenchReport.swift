@@ -66,6 +66,9 @@ package struct PhaseReport: Hashable, Sendable {
     /// Requests answered with "come again later" and sent again.
     package let throttled: Int
     package let reconnects: Int
+    /// The group with the most accepted messages, and its share of them; `nil` when none was sent.
+    package let hottestGroup: Int?
+    package let hottestShare: Double?
     /// Messages a second that an open loop was asked for.
     package let rate: Double?
     /// Messages of an open loop that were due by the end, warm-up included, and those of them that were never sent.
@@ -99,6 +102,10 @@ package struct PhaseReport: Hashable, Sendable {
         emptyReceives = statistics.emptyReceives
         throttled = statistics.throttled
         reconnects = statistics.reconnects
+        let isKnown = statistics.send.messages > 0
+        hottestGroup = isKnown ? outcome.hottest?.group : nil
+        hottestShare =
+            isKnown ? outcome.hottest.map { Double($0.messages) / Double(statistics.send.messages) } : nil
         rate = outcome.rate
         due = outcome.due * batch
         neverSent = outcome.neverSent * batch
@@ -164,6 +171,9 @@ package struct BenchReport: Sendable {
 
     /// The phase the figures of the run are taken from.
     package var measured: PhaseReport? { phases.first { $0.name == options.mode.rawValue } }
+
+    /// The phase whose sends are counted by shard and group.
+    package var sending: PhaseReport? { options.mode == .drain ? phases.first { $0.name == "fill" } : measured }
 
     /// Largest over mean share of a shard; 1 is perfect, `nil` when unknown.
     package var imbalance: Double? {

@@ -108,7 +108,8 @@ struct BenchLoadOptions: ParsableArguments {
     @Option(help: "Messages a request: rest 1, sqs 1...10, ndjson 1...10000.") var batch: Int?
     @Option(help: "Bytes of a message body, 64...262144.") var bodyBytes = 1_024
     @Option(help: "Message groups, 1...10000000.") var groups = 1_000
-    @Option(help: "How often each group is sent: uniform or zipf:S.") var skew = "uniform"
+    @Option(help: "How often each group is sent: uniform or zipf:S. (default: uniform)") var skew: String?
+    @Option(help: "Share of one group, such as 5%; the others are sent alike. Not with --skew.") var hotGroup: String?
     @Option(help: "Messages to send; as many as --seconds allows unless set.") var messages: Int?
     @Option(help: "Length of the measurement.") var seconds = 10.0
     @Option(help: "Load before the measurement, not counted.") var warmUpSeconds = 2.0
@@ -117,6 +118,10 @@ struct BenchLoadOptions: ParsableArguments {
     @Option(help: "Seconds a receive waits, 0...20.") var waitSeconds = 1
     @Flag(inversion: .prefixedNo, help: "Whether a drain ends a run of sends, so that a lost message is found.")
     var verify = true
+
+    func validate() throws {
+        if skew != nil, hotGroup != nil { throw ValidationError("--skew and --hot-group exclude each other.") }
+    }
 
     func fill(_ options: inout BenchOptions) throws {
         options.connections = connections
@@ -132,7 +137,7 @@ struct BenchLoadOptions: ParsableArguments {
         options.waitSeconds = waitSeconds
         options.verify = verify
         do {
-            options.skew = try GroupSkew(skew)
+            options.skew = try hotGroup.map { try GroupSkew(hotGroup: $0) } ?? GroupSkew(skew ?? "uniform")
         } catch {
             throw CommandFailure("\(error)", status: ExitStatus.usage)
         }
