@@ -73,7 +73,8 @@ extension Setting {
         text: "Bytes of memory for idempotency keys, about 400 each; beyond that the oldest are dropped early.")
     package static let serverDeliver = Setting(
         "server.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed, isSecret: true,
-        text: "Deliver in this process as well, to this target; several are a fallback order. " + Setting.deliverOptions)
+        text: "Deliver in this process as well, to this target; several are a fallback order. " + Setting.deliverOptions
+    )
     package static let tlsCertificate = Setting(
         "tls.certificate", flag: "tls-certificate", .text, allowed: "nothing yet", text: "Not available yet.")
     package static let tlsKey = Setting(

@@ -67,7 +67,7 @@ extension WorkerMetrics {
             },
             Series(
                 name: "target_breaker_state", kind: "gauge",
-                help: "1 for the state that the target's breaker is in, 0 for the others; half-open while a probe is out."
+                help: "1 for the state that the target's breaker is in, otherwise 0; half-open while a probe is out."
             ) { now in
                 breakerRows(now)
             },

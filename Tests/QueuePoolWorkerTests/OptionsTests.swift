@@ -53,7 +53,8 @@ struct OptionsTests {
         let hook = try #require(try DeliveryURL.target("http://h/p?a=1" + fragment, engine: engine) as? WebhookTarget)
         #expect(hook.url == "http://h/p?a=1" && hook.timeoutMilliseconds == 2_000)
         let limits = TargetLimits(concurrency: 3, ratePerSecond: 0.5)
-        for text in ["https://h", "smtp://h:25?tls=off", "smtps://h", "lambda+http://h", "ses:eu-central-1", "resend:"] {
+        for text in ["https://h", "smtp://h:25?tls=off", "smtps://h", "lambda+http://h", "ses:eu-central-1", "resend:"]
+        {
             #expect(try DeliveryURL.limits(text + fragment) == limits, "\(text)")
             #expect(try TargetOptions(text + fragment).url == text)
         }

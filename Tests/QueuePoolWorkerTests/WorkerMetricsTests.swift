@@ -101,6 +101,12 @@ import Testing
         #expect(stage.value("target_up", #"target="http://a""#) == "0")
         #expect(stage.value("target_up", #"target="http://b""#) == "1")
         #expect(stage.metrics.summary().down == ["http://a"])
+        for (state, value) in [("closed", "0"), ("open", "1"), ("half-open", "0")] {
+            #expect(stage.value("target_breaker_state", #"target="http://a",state="\#(state)""#) == value)
+        }
+        #expect(stage.value("target_breaker_opened_total", #"target="http://a""#) == "1")
+        #expect(stage.value("target_limited_total", #"target="http://a",limit="rate""#) == "0")
+        #expect(stage.value("target_waiting_groups", #"target="http://b""#) == "0")
         stage.desk.handle { $0.attempted(stage.messages(1)[0], target: 0, .delivered, now: stage.now) }
         #expect(stage.value("target_up", #"target="http://a""#) == "1")
     }
@@ -194,7 +200,7 @@ private final class MetricsStage: Sendable {
             targets: targets.map { _ in target }, labels: targets,
             shards: ShardList(
                 shards.enumerated().map { WorkerShard(index: ShardIndex($0.offset), name: $0.element) }),
-            desk: desk, ownership: nil, health: health, metrics: metrics,
+            desk: desk, ownership: nil, health: health, metrics: metrics, telling: nil,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: HastyClock(now))
     }
 

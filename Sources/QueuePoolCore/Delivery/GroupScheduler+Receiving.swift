@@ -132,7 +132,8 @@ extension GroupScheduler {
             for shard in shards.indices where shards[shard].receives.count < min(count, shards[shard].receivesAllowed) {
                 // Enough waits for its turn already: more would only run out of its visibility timeout. Receives that
                 // wait are not counted: at idle shards they bring nothing.
-                guard turns.count + limitedGroups + further * QueueLimits.batchEntriesMax < 2 * limits.concurrency else { return }
+                guard turns.count + limitedGroups + further * QueueLimits.batchEntriesMax < 2 * limits.concurrency
+                else { return }
                 guard heldBytes + polls * QueueLimits.batchEntriesMax * meanMessageBytes < limits.heldBytesMax else {
                     return
                 }
