@@ -16,6 +16,7 @@ package import QueuePoolCore
 //   DIRECTORIES, DIRECTORY#id -> path, of a server's data directory
 //   POOL#emails.fifo, LEASE#0003 and WORKER#id -> workers' leases and heartbeats, see DynamoDBLeaseStore; `expiresAt`
 //       (seconds since 1970) is the table's TTL attribute
+//   TRACK#emails.fifo#id, RECORD -> what became of a message, see DynamoDBTrackingStore
 //
 // A pool is one item and not one for each shard: a transaction takes 100 items and a pool may have 256 shards; one item
 // cannot be read half. 256 shards with addresses take about 60 KB and slots 32 KB of the 400 KB that an item may have.

@@ -32,6 +32,7 @@ final class TrackingFile {
     private let select: Statement
     private let insert: Statement
     private let update: Statement
+    private let selectOldest: Statement
     private let remove: Statement
     private let usedPages: Statement
     private let bytesMax: Int64
@@ -47,6 +48,8 @@ final class TrackingFile {
     init(path: String, bytesMax: Int, vfs: String?) throws(DatabaseError) {
         self.bytesMax = Int64(bytesMax)
         database = try Database(path: path, vfs: vfs)
+        // Before the first look: one process has the file, and needs no shared memory for it.
+        try database.execute("PRAGMA locking_mode = EXCLUSIVE")
         try TrackingFile.checkFormat(database)
         try TrackingFile.prepare(database)
         guard SystemFile.flushDirectory(path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ".") else {
@@ -61,11 +64,10 @@ final class TrackingFile {
             """
             UPDATE records SET (\(TrackingFile.columns)) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE pool = ? AND id = ?
             """)
-        remove = try database.prepare(
-            """
-            DELETE FROM records WHERE (pool, id) IN
-                (SELECT pool, id FROM records WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
-            """)
+        selectOldest = try database.prepare(
+            "SELECT pool, id FROM records WHERE expires_at <= ? ORDER BY expires_at LIMIT ?")
+        // By key: a DELETE with that query in it looks at all rows of a pool.
+        remove = try database.prepare("DELETE FROM records WHERE pool = ? AND id = ?")
         usedPages = try database.prepare(
             "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)")
         let known = try database.prepare("SELECT name, number FROM pools")
@@ -91,7 +93,9 @@ final class TrackingFile {
         guard isOpen else { return }
         isOpen = false
         sqlite3_wal_hook(database.handle, nil, nil)
-        for statement in [begin, commitStatement, select, insert, update, remove, usedPages] { statement.finalize() }
+        for statement in [begin, commitStatement, select, insert, update, selectOldest, remove, usedPages] {
+            statement.finalize()
+        }
         if brokenBy != nil { database.closeWithoutCheckpoint() }
         database.close()
     }
@@ -113,7 +117,7 @@ final class TrackingFile {
     private static func prepare(_ database: Database) throws(DatabaseError) {
         try database.execute(
             """
-            PRAGMA page_size = \(pageBytes); PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
+            PRAGMA page_size = \(pageBytes); PRAGMA journal_mode = WAL;
             PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
             PRAGMA journal_size_limit = \(2 * Int64(checkpointPages) * pageBytes); PRAGMA cache_size = -8192;
             PRAGMA temp_store = MEMORY;
@@ -272,10 +276,18 @@ final class TrackingFile {
 
     /// Removes those that end first.
     private func removeRows(endedAt time: Timestamp, limit: Int) throws(DatabaseError) -> Int {
-        remove.bind(1, time.milliseconds)
-        remove.bind(2, Int64(limit))
-        try remove.run("remove records")
-        return Int(sqlite3_changes(database.handle))
+        selectOldest.bind(1, time.milliseconds)
+        selectOldest.bind(2, Int64(limit))
+        var keys: [(pool: Int64, id: [UInt8])] = []
+        while try selectOldest.next("find old records") {
+            keys.append((selectOldest.integer(0), selectOldest.bytes(1)))
+        }
+        for key in keys {
+            remove.bind(1, key.pool)
+            remove.bind(2, copying: key.id)
+            try remove.run("remove a record")
+        }
+        return keys.count
     }
 
     private func isOverBytesMax() throws(DatabaseError) -> Bool {
