@@ -8,7 +8,7 @@ import json
 import threading
 
 import pytest
-from conftest import run, wait_until
+from conftest import AWS, Process, run, wait_until
 from receivers import webhook
 
 POOL = "emails.fifo"
@@ -44,6 +44,8 @@ def test_a_message_is_followed_from_queued_to_sent(servers, workers):
         assert done["target"].startswith("http://127.0.0.1:") and done["attempt"] == 1 and done["tags"] == tags
         assert "body" not in json.dumps(done).replace("campaign", "")
         worker.stop()
+    kept = next(line for line in server.get("/metrics").text.splitlines() if line.startswith("queuepool_tracking_records_total "))
+    assert int(kept.split()[1]) >= 1
     server.stop()
     again = servers(name="server")
     assert track(again, sent["id"])["state"] == "sent"
@@ -118,9 +120,8 @@ def test_unknown_ids_and_other_pools_messages_are_not_found(servers):
     server = servers(pools=(POOL + "=8", "other.fifo=1"))
     sent = server.send(POOL, "g", "body")
     assert track(server, sent["id"], "other.fifo")["state"] is None
-    for id in ("nothing", "00000000-0000-8000-8000-000000000000", "%00", "x" * 100):
+    for id in ("nothing", "00000000-0000-8000-8000-000000000000", "%00", "x" * 101, "x" * 5_000):
         assert track(server, id)["state"] is None
-    assert server.get(f"/v1/pools/{POOL}/messages/{'x' * 101}").status_code == 400
     # A consumer that tells nothing.
     server.drain(POOL)
     assert track(server, sent["id"])["state"] is None
@@ -172,3 +173,35 @@ def test_tracking_can_be_off(servers, workers):
 def test_a_pool_for_outcomes_must_exist(tmp_path):
     done = run("serve", "--listen", "127.0.0.1:0", "--data-dir", tmp_path / "d", "--outcomes-pool", "none.fifo", check=78)
     assert "there is no pool none.fifo" in done.stderr
+
+
+@pytest.fixture
+def at_amazon(moto, tmp_path, servers):
+    """A pool of queues at moto, with its control store in DynamoDB there, and a server over it."""
+    flags = ["--control", f"dynamodb:{tmp_path.name[:30]}", "--endpoint-url", moto, "--region", "us-east-1"]
+    pool = f"t{abs(hash(tmp_path.name)) % 10**8}.fifo"
+    run("pool", "create", pool, "--backend", "sqs", "--shards", 2, *flags, env=AWS, check=0)
+    server = servers(*flags, pools=(), env=AWS)
+    wait_until(lambda: server.get(f"/v1/pools/{pool}").status_code == 200, 20, "the pool")
+    return server, pool, flags
+
+
+@pytest.mark.parametrize("way", ["through the server", "straight"])
+def test_messages_in_queues_of_sqs_are_followed_in_dynamodb(at_amazon, workers, tmp_path, way):
+    server, pool, flags = at_amazon
+    sent = server.send(pool, "g", "good", tags={"n": "1"})
+    bad = server.send(pool, "h", "bad")
+    queued = until(server, sent["id"], "queued", pool=pool)
+    assert queued["tags"] == {"n": "1"} and "acceptedAt" in queued
+    with webhook(lambda request: (200 if request["body"] == "good" else 400, {})) as hook:
+        if way == "straight":
+            worker = Process(["work", "--pool", pool, "--deliver", hook.url, *flags], tmp_path / "w.log", env=AWS)
+        else:
+            worker = workers("--deliver", hook.url, endpoint=server.url, pool=pool)
+        try:
+            done = until(server, sent["id"], "sent", pool=pool)
+            assert done["tags"] == {"n": "1"} and done["acceptedAt"] == queued["acceptedAt"] and "target" in done
+            dead = until(server, bad["id"], "dead", pool=pool)
+            assert (dead["reason"], dead["errorClass"]) == ("permanent-failure", "http-400")
+        finally:
+            worker.stop()

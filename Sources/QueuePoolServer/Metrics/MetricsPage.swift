@@ -121,7 +121,17 @@ struct MetricsPage: Sendable {
             "queuepool_http_held_bytes", "gauge", "Bytes of requests not yet whole and of answers not yet read.", &out)
         out += "queuepool_http_held_bytes \(door.budget.heldBytes)\n"
         if let bodies = registry.bodies { MetricsPage.bodies(bodies, &out) }
+        if let tracking = registry.tracking { MetricsPage.tracking(tracking, &out) }
         return out + more.text()
+    }
+
+    private static func tracking(_ tracking: MessageTracking, _ out: inout String) {
+        head("queuepool_tracking_records_total", "counter", "News of messages that were kept.", &out)
+        out += "queuepool_tracking_records_total \(tracking.savedCount)\n"
+        head(
+            "queuepool_tracking_dropped_total", "counter",
+            "News of messages that this process had no room for: their store took fewer than came.", &out)
+        out += "queuepool_tracking_dropped_total \(tracking.droppedCount)\n"
     }
 
     private static func bodies(_ bodies: BodyOptions, _ out: inout String) {

@@ -58,8 +58,9 @@ enum RouteTable {
         case (1, "healthz", _), (1, "readyz", _), (1, "metrics", _), (1, "openapi.json", _): return ["GET"]
         case (2, "v1", "pools"): return ["GET", "POST"]
         case (3, "v1", _) where parts[1] == "pools": return ["GET", "DELETE"]
-        case (4, "v1", "messages"), (4, "v1", "emails"), (4, "v1", "purge"):
+        case (4, "v1", "messages"), (4, "v1", "emails"), (4, "v1", "purge"), (4, "v1", "outcomes"):
             return parts[1] == "pools" ? ["POST"] : []
+        case (5, "v1", _) where parts[1] == "pools" && parts[3] == "messages": return ["GET"]
         case (4, "v1", "leases") where parts[1] == "pools": return ["GET"]
         case (5, "v1", _) where parts[1] == "pools" && parts[3] == "leases": return ["PUT"]
         case (5, "v1", _) where parts[1] == "pools" && parts[3] == "workers": return ["PUT", "DELETE"]

@@ -17,9 +17,7 @@ struct TrackingService: Sendable {
 
     /// `GET /v1/pools/{pool}/messages/{id}`
     func show(_ pool: Pool, id: String) async throws(Problem) -> Answer {
-        guard !id.isEmpty, id.utf8.count <= TrackingRecord.idBytesMax else {
-            throw .invalidField("id", "It has \(id.utf8.count) bytes; allowed are 1 to \(TrackingRecord.idBytesMax).")
-        }
+        guard !id.isEmpty, id.utf8.count <= TrackingRecord.idBytesMax else { throw .noSuchTrackedMessage }
         // Ids are written in one way, and given out in it.
         let id = id.lowercased()
         let told: TrackingRecord?
