@@ -21,7 +21,7 @@ import Testing
         for name in ["a-1", "b-1", "c-1", "d-1"] { stage.receive(name) }
         #expect(stage.told() == ["deliver a-1 1", "deliver b-1 1"])
         stage.end("b-1")
-        #expect(stage.told() == ["delete b-1", "deliver c-1 1"])
+        #expect(stage.told() == ["deliver c-1 1", "delete b-1"])
         stage.end("a-1")
         #expect(stage.told().contains("deliver d-1 1"), "and its attempt is the first")
         #expect(stage.figures.targets[0].limitedByConcurrency == 2)
@@ -57,15 +57,16 @@ import Testing
         stage.wait(5_000)
         #expect(stage.told() == [])
         stage.end("a-1")
-        #expect(stage.told() == ["delete a-1", "deliver b-1 1"])
+        #expect(stage.told() == ["deliver b-1 1", "delete a-1"])
     }
 
     @Test func `who waits for a target that fails goes to the next`() {
         let stage = SchedulerStage(targets: 2, targetLimits: [TargetLimits(concurrency: 3)])
-        for name in ["a-1", "b-1", "c-1", "d-1", "e-1"] { stage.receive(name) }
+        for name in ["a-1", "b-1", "c-1", "d-1", "e-1", "f-1", "g-1"] { stage.receive(name) }
         #expect(stage.told().count == 3)
+        // The first two that end give their places to the next two.
         for name in ["a-1", "b-1", "c-1"] { stage.end(name, Self.away) }
-        #expect(Set(Self.begun(stage, at: 1)) == ["a-1", "b-1", "c-1", "d-1", "e-1"])
+        #expect(Set(Self.begun(stage, at: 1)) == ["a-1", "b-1", "c-1", "f-1", "g-1"])
         #expect(stage.figures.targets[0].waitingGroups == 0)
     }
 
@@ -202,12 +203,13 @@ import Testing
 
     @Test func `opens the breaker at half of the latest outcomes`() {
         #expect(Self.breaker("x.x.x.x..x").breaker.state != .closed)
-        #expect(Self.breaker("x.x.x.x...x.x.x.x.x").breaker.state != .closed)
+        #expect(Self.breaker("....x.x.x.xx.xx.x").breaker.state == .closed)
+        #expect(Self.breaker("....x.x.x.xx.xx.xx").breaker.state != .closed)
     }
 
     @Test func `is not looked at before there are ten, nor below half`() {
         #expect(Self.breaker("xx.xx.xx.").breaker.state == .closed)
-        #expect(Self.breaker(String(repeating: "xx...", count: 20)).breaker.state == .closed)
+        #expect(Self.breaker(String(repeating: "...xx", count: 20)).breaker.state == .closed)
     }
 
     @Test func `is of the latest twenty and of half a minute`() {

@@ -120,7 +120,7 @@ import Testing
         let lines = page.split(separator: "\n")
         for kind in ["# HELP", "# TYPE"] {
             let names = lines.filter { $0.hasPrefix(kind) }.map { $0.split(separator: " ")[2] }
-            #expect(names.count == 18 && Set(names).count == 18)
+            #expect(names.count == 22 && Set(names).count == 22)
         }
         for pool in ["p.fifo", "q.fifo"] {
             #expect(lines.contains { $0.hasPrefix(#"queuepool_worker_held_bytes{pool="\#(pool)"} "#) })
