@@ -242,3 +242,19 @@ def test_queues_that_cannot_be_listed_can_be_redriven_as_a_whole(servers, moto, 
     assert not page.one("#redrive-all").get_property("disabled") and page.one("#redrive-some").get_property("disabled")
     page.click("#redrive-all")
     page.waits_for("progress", "COMPLETED", "moved 0 of 0")
+
+
+def test_a_message_is_asked_for_by_its_id(browser, server):
+    server.post(f"/v1/pools/{POOL}/purge")
+    sent = server.send(POOL, "g", "body", tags={"campaign": MARKUP})
+    page = Page(browser, server)
+    page.one("#track-id").send_keys(sent["id"])
+    page.click("#track button")
+    page.waits_for("track-answer", f"{sent['id']} is queued.")
+    assert sent["shard"] in page.text("tracked") and MARKUP in page.text("tracked")
+    page.one("#track-id").clear()
+    page.one("#track-id").send_keys("nothing")
+    page.click("#track button")
+    page.waits_for("track-answer", "Nothing is known of such a message (404)")
+    assert page.driver.title == "queuepool" and page.text("tracked") == ""
+    server.drain(POOL)

@@ -284,6 +284,7 @@ package final class PoolRegistry: Sendable {
             } catch { throw .shard(name: entry.name, reason: "\(error)") }
         }
         // The same that purge does, also for a deletion that a start finishes.
+        options.tracking?.forget(definition.name)
         if meaning(definition.attributes).redrive == nil { options.bodies?.removeAll(definition, clock.now()) }
         do throws(ControlStoreError) {
             try store.remove(definition)

@@ -97,6 +97,11 @@ package final class MessageTracking: Sendable {
         note(record, ofPool: pool)
     }
 
+    /// A pool was deleted: nothing of its messages is kept. What fails goes when its time is over.
+    func forget(_ pool: PoolName) {
+        Task { [store] in try? await store.removeAll(ofPool: pool) }
+    }
+
     /// Saves what is left, until a time at the latest.
     package func finish(deadline: Timestamp) async {
         for tracker in trackers.withLock({ Array($0.values) }) { await tracker.finish(deadline: deadline) }

@@ -22,6 +22,7 @@ func sharedTrackingStore(
 /// Where a server keeps what became of messages, and the pool that outcomes go to.
 final class ServerTracking: Sendable {
     private static let stopMilliseconds: Int64 = 3_000
+    private static let sweepMilliseconds: Int64 = 60_000
 
     let tracking: MessageTracking
     private let own: SQLiteTrackingStore?
@@ -43,6 +44,7 @@ final class ServerTracking: Sendable {
                 throw CommandFailure("the file \(path) cannot be opened: \(error)", status: ExitStatus.inputOutput)
             }
         }
+        if let own { ServerTracking.sweep(own, clock) }
         let outcomes = settings.tracking.outcomesPool.map(OutcomesPool.init)
         self.outcomes = outcomes
         tracking = MessageTracking(store: store, keepMilliseconds: settings.tracking.keepMilliseconds, clock: clock) {
@@ -60,6 +62,17 @@ final class ServerTracking: Sendable {
                     + "\(outcomes.name)=SHARDS", status: ExitStatus.configuration)
         }
         outcomes.connect(registry)
+    }
+
+    /// Looks for what is over, again and again: a store without a clock would keep it while nothing comes.
+    private static func sweep(_ store: SQLiteTrackingStore, _ clock: any QueuePoolCore.Clock) {
+        clock.schedule(afterMilliseconds: sweepMilliseconds) { [weak store] in
+            guard let store else { return }
+            Task {
+                _ = try? await store.removeExpired(now: clock.wallTime())
+                sweep(store, clock)
+            }
+        }
     }
 
     /// Saves what is left.
