@@ -4,9 +4,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """What deliveries cost beside programs that do nothing else: mails beside Postfix's smtp-source, webhooks beside
-libcurl alone; what DKIM adds to a mail; how long fail-over to another mail server and back takes.
+libcurl alone; what DKIM adds to a mail; how long fail-over to another mail server and back takes; what tracking costs.
 
-    benchmarks/delivery.py [CASE ...]       all cases unless some are named: smtp webhook failover
+    benchmarks/delivery.py [CASE ...]       all cases unless some are named: smtp webhook failover tracking
 
 QUEUEPOOL names the program. A worker drains a backlog over a server on the same machine, so that its rate holds
 everything: receiving, handing over, deleting. Rates and CPU are those of the middle 80 per cent of it. Each row is measured ROUNDS
@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 PATH = os.environ["PATH"] + ":/usr/sbin"
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 MAILS, SIGNED, HOOKS, SESSIONS, SIZE, REPEATS = 15_000, 5_000, 40_000, 64, 1_024, 5
-CASES = ["smtp", "webhook", "failover"]
+CASES = ["smtp", "webhook", "failover", "tracking"]
 
 
 def need(command, package):
@@ -187,6 +187,40 @@ http {{ access_log off; {paths} keepalive_requests 100000000;
     return {"ratio": ratio, "cpu_ratio": cpu, "rounds": {"libcurl": bare, "worker": ours}}
 
 
+# MARK: - Tracking
+
+
+def tracking(directory):
+    """Sends, and deliveries to nobody, with tracking and without, by turns in one run; each way has a server of its own."""
+    rounds = {hours: {"send": [], "deliver": []} for hours in ("24", "0")}
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for hours in rounds:
+            place = directory / hours
+            place.mkdir()
+            servers[hours] = stack.enter_context(
+                Server(place, "--pool", f"{POOL}=8", "--tracking-hours", hours))
+        for number in range(ROUNDS):
+            for hours in rounds if number % 2 else reversed(rounds):
+                server = servers[hours]
+                before, began = server.cpu_seconds(), time.monotonic()
+                fill(server.url, POOL, HOOKS)
+                seconds = time.monotonic() - began
+                rounds[hours]["send"].append(
+                    {"rate": HOOKS / seconds, "server_us": (server.cpu_seconds() - before) / HOOKS * 1e6})
+                with Worker(directory / hours, number, "--endpoint", server.url, "--concurrency", SESSIONS,
+                            "--tracking-hours", hours, deliver="stdout:") as worker:
+                    rounds[hours]["deliver"].append(consume(worker, [server], HOOKS))
+    result = {"rounds": {"on": rounds["24"], "off": rounds["0"]}}
+    for kind in ("send", "deliver"):
+        on, off = rounds["24"][kind], rounds["0"][kind]
+        for key in ("rate", "server_us", "worker_us")[:2 if kind == "send" else 3]:
+            ratio = statistics.median(a[key] / b[key] for a, b in zip(on, off))
+            result[f"{kind}_{key}_ratio"] = ratio
+            row(f"{kind} with tracking, {key}", f"{median(on, key):,.1f}", f"{ratio:.2f}", f"{median(off, key):,.1f} without")
+    return result
+
+
 # MARK: - Fail-over
 
 
@@ -299,10 +333,13 @@ def main():
     for case in cases:
         directory = Path(tempfile.mkdtemp(prefix=f"queuepool-{case}."))
         try:
-            report[case] = {"smtp": smtp, "webhook": webhook, "failover": failover}[case](directory)
+            report[case] = {"smtp": smtp, "webhook": webhook, "failover": failover, "tracking": tracking}[case](directory)
         finally:
             shutil.rmtree(directory)
     results.mkdir(exist_ok=True)
+    if (results / "delivery.json").exists():
+        # What was not measured now stays.
+        report = {**json.loads((results / "delivery.json").read_text()), **report}
     (results / "delivery.json").write_text(json.dumps(report, indent=1) + "\n")
 
 

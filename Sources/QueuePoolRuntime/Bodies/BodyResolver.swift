@@ -40,6 +40,11 @@ package struct BodyResolver: Sendable {
         self.answerBytesMax = answerBytesMax
     }
 
+    /// Whether a message might carry a pointer; no more than its head is read.
+    static func mayPoint(_ message: ReceivedMessage) -> Bool {
+        message.withView { $0.hasAttributes && $0.body.count <= BodyPointer.textBytesMax }
+    }
+
     /// The pointer that a message carries, if it says that it carries one.
     package static func pointer(of message: ReceivedMessage) -> BodyPointer? {
         message.withView { view in

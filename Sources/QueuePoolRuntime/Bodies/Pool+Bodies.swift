@@ -62,7 +62,10 @@ extension Pool {
         _ messages: [ReceivedMessage], _ reach: BodyReach, in shard: PoolShard?,
         _ completion: @escaping @Sendable ([ReceivedMessage]) -> Void
     ) {
-        guard let options = bodyOptions, !messages.isEmpty else { return completion(messages) }
+        // Most answers have no message that could be a pointer, and pay for nothing more than this look.
+        guard let options = bodyOptions, messages.contains(where: BodyResolver.mayPoint) else {
+            return completion(messages)
+        }
         let definition = snapshot.definition
         let resolver = BodyResolver(
             place: { pointer in
