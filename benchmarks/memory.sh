@@ -38,7 +38,7 @@ base_reopened=$(resident_bytes "$server_pid")
 say "backlog of $messages messages, half by half"
 load $((messages / 2)) --no-verify
 half_running=$(resident_bytes "$server_pid")
-load $((messages / 2)) --no-verify
+load $((messages / 2)) --no-verify --allow-nonempty
 full_running=$(resident_bytes "$server_pid")
 stop_server
 start_server "$program" "$work/data" "$port" --pool bench.fifo=8

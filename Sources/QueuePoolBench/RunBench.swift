@@ -14,7 +14,7 @@ import QueuePoolCore
 ///   - version: written into the report.
 ///   - progress: told the name of each phase as it begins, and of outages.
 ///   - row: takes the rows of figures while the load goes on, their header first.
-/// - Throws: `InvalidBenchOption`, `BenchFailure` when the server cannot be started or reached.
+/// - Throws: `InvalidBenchOption`, `PoolUnfit`, `BenchFailure` when the server cannot be started or reached.
 package func runBench(
     _ options: BenchOptions, version: String = "unknown", progress: @escaping (String) -> Void = { _ in },
     row: @escaping (String) -> Void = { _ in }
@@ -129,7 +129,12 @@ struct BenchSession {
         guard (200..<300).contains(answer.status) else {
             throw BenchFailure("the pool cannot be read or made: HTTP status \(answer.status)")
         }
-        return PoolFacts(answer.body)
+        let facts = PoolFacts(answer.body)
+        if options.endpoint != nil {
+            try facts.requireQuota(options.quota, options.pool)
+            try facts.requireEmpty(options.pool, unless: options.allowsNonempty)
+        }
+        return facts
     }
 
     /// The ring's shard of each group. Only for a pool that was never resized: later epochs cannot be computed.

@@ -41,9 +41,11 @@ package struct BenchOptions: Hashable, Sendable {
     /// Process whose CPU and memory are read when `endpoint` is given.
     package var serverPID: Int?
     package var pool = "bench.fifo"
+    /// Whether messages of others may be in a given server's pool.
+    package var allowsNonempty = false
     /// Shards of the pool when this run creates it, 1...256.
     package var shards = 8
-    /// Requests/s per shard and action of an own server; `nil` = no limit.
+    /// Requests/s per shard and action, of a pool that the run makes; `nil` = no limit.
     package var quota: Int?
     /// Sending connections, each with one request outstanding; 1...4096.
     package var connections = 64

@@ -21,7 +21,8 @@ package func runProcessScale(
     if let text = options.endpoint {
         let pid = options.serverPID
         let target = try ScaleTarget(
-            router: Endpoint(text), pool: options.pool, routerUsage: { pid.flatMap { ProcessUsage(pid: $0) } })
+            router: Endpoint(text), pool: options.pool, allowsNonempty: options.allowsNonempty,
+            routerUsage: { pid.flatMap { ProcessUsage(pid: $0) } })
         quota = target.facts.quota ?? quota
         steps.append(try ScaleMeasurement(target, options, quota: quota, seed: seed).run(progress).step(codes: []))
     } else {
@@ -55,8 +56,8 @@ struct ScaleTarget {
     let routerUsage: () -> ProcessUsage?
     var shardUsage: () -> ProcessUsage? = { nil }
 
-    /// - Throws: `BenchFailure` when the router does not have the pool.
-    init(router: Endpoint, pool: String, routerUsage: @escaping () -> ProcessUsage?) throws {
+    /// - Throws: `BenchFailure` when the router does not have the pool, `PoolUnfit` when it is not empty.
+    init(router: Endpoint, pool: String, allowsNonempty: Bool = false, routerUsage: @escaping () -> ProcessUsage?) throws {
         self.router = router
         self.routerUsage = routerUsage
         let answer = try ControlClient(endpoint: router).get("/v1/pools/\(pool)")
@@ -65,6 +66,7 @@ struct ScaleTarget {
         }
         facts = PoolFacts(answer.body)
         guard !facts.shardNames.isEmpty else { throw BenchFailure("the pool has no shards") }
+        try facts.requireEmpty(pool, unless: allowsNonempty)
     }
 
     init(_ fleet: ShardFleet, pool: String) throws {

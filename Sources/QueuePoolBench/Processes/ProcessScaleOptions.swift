@@ -15,6 +15,8 @@ package struct ProcessScaleOptions: Hashable, Sendable {
     package var serverPID: Int?
     /// The pool; a running router must have it.
     package var pool = "bench.fifo"
+    /// Whether messages of others may be in it.
+    package var allowsNonempty = false
     /// Shares of N x quota x 10 at which an open loop sends, 0.01...1.
     package var loads = [0.1, 0.5, 0.9]
     /// Receiving connections a shard.

@@ -48,6 +48,10 @@ struct PoolFacts: Hashable {
     var epoch = 1
     var shardNames: [String] = []
     var quota: Int?
+    /// Messages in it: to be received, received and not deleted, and not to be received yet.
+    var backlog = 0
+    var inFlight = 0
+    var delayed = 0
 
     /// Reads the answer of `GET /v1/pools/{pool}`.
     init(_ json: [UInt8]) {
@@ -60,6 +64,10 @@ struct PoolFacts: Hashable {
                 case .objectEnd: depth -= 1
                 case .member(let key, let value) where key.equals("epoch") && depth == 1: epoch = value.decimal ?? 1
                 case .member(let key, let value) where key.equals("quota") && depth == 1: quota = value.decimal
+                case .member(let key, let value) where key.equals("backlog") && depth == 1: backlog = value.decimal ?? 0
+                case .member(let key, let value) where key.equals("inFlight") && depth == 1:
+                    inFlight = value.decimal ?? 0
+                case .member(let key, let value) where key.equals("delayed") && depth == 1: delayed = value.decimal ?? 0
                 case .member(let key, let value) where key.equals("name") && depth == 2:
                     shardNames.append(String(decoding: value, as: UTF8.self))
                 default: break
@@ -67,4 +75,30 @@ struct PoolFacts: Hashable {
             }
         }
     }
+
+    /// A run receives what others sent, which hides it from their consumers for a while, and it counts the time that it
+    /// takes to get past it.
+    /// - Throws: `PoolUnfit` when messages are in the pool and that is not allowed.
+    func requireEmpty(_ pool: String, unless isAllowed: Bool) throws(PoolUnfit) {
+        guard !isAllowed, backlog + inFlight + delayed > 0 else { return }
+        throw PoolUnfit(
+            "the pool \(pool) is not empty: \(backlog) messages to receive, \(inFlight) in flight, \(delayed) delayed; a run "
+                + "would receive them beside its own. Drain it, name another pool, or allow it by --allow-nonempty")
+    }
+
+    /// - Throws: `PoolUnfit` when a quota was asked for that the pool does not have.
+    func requireQuota(_ asked: Int?, _ pool: String) throws(PoolUnfit) {
+        guard let asked, asked != quota else { return }
+        throw PoolUnfit(
+            "--quota \(asked): the pool \(pool) has " + (quota.map { "a quota of \($0)" } ?? "no quota")
+                + ", and a run does not change it. Leave --quota out, or name a pool that does not exist, which then gets it"
+        )
+    }
+}
+
+/// A pool of a given server that a run does not touch as it is.
+package struct PoolUnfit: Error, Hashable, CustomStringConvertible {
+    package let description: String
+
+    init(_ description: String) { self.description = description }
 }

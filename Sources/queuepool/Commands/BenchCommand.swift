@@ -19,8 +19,8 @@ struct BenchCommand: AsyncParsableCommand {
               queuepool bench scale --processes --shards 8 --quota 300
             Without --endpoint a server of its own is started in a directory of its own, and both are removed \
             afterwards. Ctrl-C or SIGTERM ends the load, prints the figures of what ran and cleans up.
-            Exit codes: 0, 1 when a check fails, 3 when a threshold is missed, 64 for a wrong flag, 69 when the server cannot be reached, 130 or 143 \
-            after Ctrl-C or SIGTERM.
+            Exit codes: 0, 1 when a check fails, 3 when a threshold is missed, 64 for a wrong flag or a pool that is \
+            not taken as it is, 69 when the server cannot be reached, 130 or 143 after Ctrl-C or SIGTERM.
             """,
         subcommands: [BenchRunCommand.self, BenchScaleCommand.self], defaultSubcommand: BenchRunCommand.self)
 }
@@ -79,8 +79,10 @@ struct BenchTargetOptions: ParsableArguments {
     var outageSeconds = 120.0
     @Option(help: "Process of that server, whose CPU and memory are read.") var serverPID: Int?
     @Option(help: "The pool, made when it does not exist.") var pool = "bench.fifo"
+    @Flag(help: "Take a pool of a running server although messages of others are in it.") var allowNonempty = false
     @Option(help: "Shards of the pool when it is made, 1...256.") var shards = 8
-    @Option(help: "Requests per second and API action of each shard of an own server.") var quota: Int?
+    @Option(help: "Requests per second and API action of each shard; a pool that exists must have the same.")
+    var quota: Int?
     @Option(help: "Which queue the receivers name.") var receiveFrom = BenchOptions.ReceiveFrom.pool
     @Option(name: .customLong("server-argument"), help: "A further argument of the own server; may be repeated.")
     var serverArguments: [String] = []
@@ -93,6 +95,7 @@ struct BenchTargetOptions: ParsableArguments {
         options.outageSecondsMax = outageSeconds
         options.serverPID = serverPID
         options.pool = pool
+        options.allowsNonempty = allowNonempty
         options.shards = shards
         options.quota = quota
         options.receiveFrom = receiveFrom
@@ -193,6 +196,8 @@ func measuring<Report: Sendable>(_ body: @escaping @Sendable () throws -> Report
         throw interrupted()
     } catch let invalid as InvalidBenchOption {
         throw CommandFailure("\(invalid)", status: ExitStatus.usage)
+    } catch let unfit as PoolUnfit {
+        throw CommandFailure("\(unfit)", status: ExitStatus.usage)
     } catch let failure as BenchFailure {
         throw CommandFailure("\(failure)", status: ExitStatus.unavailable)
     }

@@ -16,8 +16,8 @@ struct BenchScaleCommand: AsyncParsableCommand {
               queuepool bench scale --endpoint http://127.0.0.1:9324 --pool emails.fifo --quota 300
             With --processes the shards are queues of servers of their own, with a router over them: what goes through \
             it at the quota, what batches, requests and latency are below it, and what the router adds to a send. \
-            --endpoint measures the same at a running router, over the pool that it has; it stays as it is, but for \
-            some hundred messages of the last measurement, which nobody receives.
+            --endpoint measures the same at a running router, over the pool that it has, which must be empty; it \
+            stays as it is, but for some hundred messages of the last measurement, which nobody receives.
             """)
 
     @Option(help: "Numbers of shards, separated by commas; the pool's own with --endpoint. (default: 1,2,4,8)")
@@ -28,6 +28,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
     @Option(help: "A running router, http://HOST:PORT, over queues of any service.") var endpoint: String?
     @Option(help: "Process of that router, whose CPU is read.") var serverPID: Int?
     @Option(help: "The pool of a running router. (default: bench.fifo)") var pool: String?
+    @Flag(help: "Take a running router's pool although messages of others are in it.") var allowNonempty = false
     @Option(help: "How messages are sent; rest unless set with --processes or --endpoint, otherwise sqs.")
     var api: BenchOptions.API?
     @Option(help: "Sending connections; a shard with --processes or --endpoint.") var connections = 128
@@ -46,6 +47,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
 
     func validate() throws {
         if processes, endpoint != nil { throw ValidationError("--processes and --endpoint exclude each other.") }
+        if endpoint == nil, allowNonempty { throw ValidationError("--allow-nonempty: only with --endpoint.") }
         if endpoint != nil, shards != nil { throw ValidationError("--shards: with --endpoint the pool has its own.") }
         if endpoint == nil, pool != nil { throw ValidationError("--pool: only with --endpoint.") }
         if endpoint == nil, serverPID != nil { throw ValidationError("--server-pid: only with --endpoint.") }
@@ -71,6 +73,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
         options.endpoint = endpoint
         options.serverPID = serverPID
         options.pool = pool ?? options.pool
+        options.allowsNonempty = allowNonempty
         options.latencyPairs = latencyPairs
         let report = try await measuring { [options] in
             try runProcessScale(options, version: Queuepool.version, progress: reportPhase)
