@@ -83,3 +83,13 @@ def test_a_message_without_a_home_stays_and_holds_up_no_other_group(servers, giv
     shown = given_up.pool(DEAD)
     assert shown["backlog"] + shown["inFlight"] == 1
 
+
+def test_few_messages_keep_to_the_rate_too(given_up):
+    started = given_up.post(f"/v1/pools/{POOL}/dead-letters/redrive", json={"ratePerSecond": 3})
+    assert started.status_code == 202, started.text
+    wait_until(lambda: given_up.get(f"/v1/pools/{POOL}/dead-letters/redrive").json()["status"] == "COMPLETED", 30, "its end")
+    times = sorted(int(message["Attributes"]["SentTimestamp"]) for message in given_up.drain(POOL))
+    assert len(times) == 12
+    # Three at once are a second's worth; what is behind them comes a second later for each three.
+    for early, late in zip(times, times[6:], strict=False):
+        assert late - early >= 1_000

@@ -32,6 +32,9 @@ private struct MoveModel {
     /// Messages of which the machine was told that they are stored.
     private var told: Set<String> = []
     private var deleted: Set<String> = []
+    /// When each message was stored first, in order.
+    private var storedAt: [Timestamp] = []
+    private let perSecondMax: Int?
     private let faultRate: Int
     /// Milliseconds that an answer takes at most.
     private let slowness: Int
@@ -50,9 +53,10 @@ private struct MoveModel {
         slowness = [1, 500, 20_000][random.below(3)]
         cancelAt = random.chance(25) ? random.below(30) : nil
         let count = random.below(80)
+        perSecondMax = random.chance(30) ? 1 + random.below([3, 20, 500][random.below(3)]) : nil
         machine = MoveMachine(
             source: source, shardCount: shardCount, destination: destination,
-            perSecondMax: random.chance(30) ? 1 + random.below(500) : nil, toMove: count)
+            perSecondMax: perSecondMax, toMove: count)
         for number in 0..<count {
             let group = random.below(groups)
             let arrival = random.chance(homelessRate) ? (random.chance(50) ? nil : pools[2]) : pools[random.below(2)]
@@ -151,7 +155,9 @@ private struct MoveModel {
     private mutating func store(_ name: String, _ pool: PoolName) {
         #expect(!deleted.contains(name))
         // The same deduplication id: a duplicate.
-        if !(stored[pool] ?? []).contains(name) { stored[pool, default: []].append(name) }
+        if (stored[pool] ?? []).contains(name) { return }
+        stored[pool, default: []].append(name)
+        storedAt.append(now)
     }
 
     private mutating func delete(_ handles: [ReceiptHandle], _ shard: Int) -> [DeleteOutcome] {
@@ -191,7 +197,19 @@ private struct MoveModel {
         }
     }
 
+    /// Over any stretch of time, no more than its rate and a second's worth.
+    private func checkRate() {
+        guard let perSecondMax else { return }
+        for first in storedAt.indices {
+            for last in storedAt.indices[first...] {
+                let most = perSecondMax + Int(storedAt[last] - storedAt[first]) * perSecondMax / 1_000
+                #expect(last - first + 1 <= most, "\(last - first + 1) in \(storedAt[last] - storedAt[first]) ms")
+            }
+        }
+    }
+
     private func checkEnd() {
+        checkRate()
         let report = machine.report
         let left = shards.joined()
         #expect(report.moved == told.count && report.status != .running && report.status != .cancelling)
@@ -219,7 +237,7 @@ private struct MoveModel {
 
 @Suite struct `The machine of a redrive, among faults` {
     @Test(arguments: SplitMix64.seeds(600))
-    func `loses nothing, keeps every group's order, and ends`(seed: UInt64) throws {
+    func `loses nothing, keeps every group's order and its rate, and ends`(seed: UInt64) throws {
         var model = try MoveModel(seed: seed)
         try model.run()
     }

@@ -91,11 +91,40 @@ struct MoveStory: Sendable, CustomTestStringConvertible {
         MoveStory(
             testDescription: "no more a second than it may", perSecondMax: 4,
             steps: [
-                (.start, "receive 10 of 0"), (.got("a0 a1 a2"), "send a0 a1 a2 to home"),
+                (.start, "receive 4 of 0"), (.got("a0 a1 a2"), "send a0 a1 a2 to home"),
                 (.sent([nil, nil, nil]), "delete a0 a1 a2 of 0"),
-                (.deleted([.deleted, .deleted, .deleted]), "wait 750"), (.timer, "receive 10 of 0"),
-                (.got("b3>-"), "receive 10 of 0"), (.got(""), "give back b3 to 0"), (.gaveBack, "end"),
+                (.deleted([.deleted, .deleted, .deleted]), "wait 750"), (.timer, "receive 4 of 0"),
+                (.got("b3>-"), "receive 4 of 0"), (.got(""), "give back b3 to 0"), (.gaveBack, "end"),
             ], status: .failed, moved: 3, reason: "1 messages do not say which queue they came from"),
+        MoveStory(
+            testDescription: "at one a second it takes one at a time", perSecondMax: 1,
+            steps: [
+                (.start, "receive 1 of 0"), (.got("a0"), "send a0 to home"), (.sent([nil]), "delete a0 of 0"),
+                (.deleted([.deleted]), "wait 1000"), (.timer, "receive 1 of 0"),
+                (.got("a1"), "send a1 to home"), (.sent([nil]), "delete a1 of 0"),
+                (.deleted([.deleted]), "wait 1000"), (.timer, "receive 1 of 0"), (.got(""), "end"),
+            ], status: .completed, moved: 2),
+        MoveStory(
+            testDescription: "at a higher rate it takes ten at a time, and waits when a second's worth has gone",
+            perSecondMax: 12,
+            steps: [
+                (.start, "receive 10 of 0"),
+                (.got("a0 a1 a2 a3 a4 a5 a6 a7 a8"), "send a0 a1 a2 a3 a4 a5 a6 a7 a8 to home"),
+                (.sent(Array(repeating: nil, count: 9)), "delete a0 a1 a2 a3 a4 a5 a6 a7 a8 of 0"),
+                (.deleted(Array(repeating: .deleted, count: 9)), "wait 584"), (.timer, "receive 10 of 0"),
+                (.got(""), "end"),
+            ], status: .completed, moved: 9),
+        MoveStory(
+            testDescription: "what is not moved takes nothing of the rate, and what is sent late is paid late",
+            perSecondMax: 2,
+            steps: [
+                (.start, "receive 2 of 0"), (.got("a0>- b1>-"), "receive 2 of 0"),
+                (.got("c2 c3"), "send c2 c3 to home"),
+                (.sent([away, away]), "wait 250"), (.timer, "send c2 c3 to home"),
+                (.sent([nil, nil]), "delete c2 c3 of 0"),
+                (.deleted([.deleted, .deleted]), "wait 1000"), (.cancel, ""), (.timer, "give back b1 a0 to 0"),
+                (.gaveBack, "end"),
+            ], status: .failed, moved: 2, reason: "2 messages do not say which queue they came from"),
         MoveStory(
             testDescription: "a deletion in doubt is tried again, also when it was cancelled",
             steps: [

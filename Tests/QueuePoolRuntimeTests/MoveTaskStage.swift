@@ -204,9 +204,9 @@ struct MoveTaskStage {
             attributes: isHomeless ? [] : [MessageAttribute(name: WorkerAttributes.pool, text: "emails.fifo")])
     }
 
-    func task() -> MoveTask {
+    func task(perSecondMax: Int? = nil) -> MoveTask {
         MoveTask(
-            handle: "1", source: sourcePool, destination: nil, perSecondMax: nil, clock: clock,
+            handle: "1", source: sourcePool, destination: nil, perSecondMax: perSecondMax, clock: clock,
             homes: MoveTask.Homes(byTag: { _ in nil }, byName: { [homePool] in $0 == "emails.fifo" ? homePool : nil }))
     }
 

@@ -21,6 +21,21 @@ struct MoveTaskTests {
         #expect(stage.home.bodies == all && stage.source.bodies.isEmpty)
     }
 
+    @Test(arguments: [1, 2, 10])
+    func `few messages take their time too`(rate: Int) async {
+        stage.fill("abcabcabcabcabc")
+        let all = stage.source.bodies
+        let task = stage.task(perSecondMax: rate)
+        let start = stage.clock.now()
+        // The first second's worth may go at once.
+        stage.source.onReceive { [clock = stage.clock] _ in
+            #expect(task.report.moved <= rate + Int(clock.now() - start) * rate / 1_000)
+        }
+        await task.run()
+        #expect(task.report.status == .completed && stage.home.bodies == all)
+        #expect(stage.clock.now() - start >= Int64((all.count - rate) * 1_000 / rate))
+    }
+
     @Test func `what the destination does not take for now is tried again, in order`() async {
         stage.fill("aabab")
         let all = stage.source.bodies

@@ -10,6 +10,10 @@
 // that was stored but not yet deleted when the task broke off is caught as a duplicate if the task is started again within
 // five minutes.
 //
+// A rate is of messages, not of requests: a receive asks for no more than may be moved now, and each message that was
+// moved takes a token. It takes it when it is stored, so that a destination that was away does not get more at once
+// afterwards than a second's worth.
+//
 // One thing is under way at a time, so there is at most one effect, and each event answers the last one; what does not is
 // ignored.
 
@@ -63,7 +67,7 @@ package struct MoveMachine: Sendable {
         case waitingToSend(MoveBatch)
         case deleting(Deletion)
         case waitingToDelete(Deletion)
-        case pacing
+        case pacing(MovePatience)
         /// What was not stored and what had nowhere to go goes back, at the end of a shard or of the whole.
         case leaving(MoveReturns)
         case over
@@ -87,6 +91,8 @@ package struct MoveMachine: Sendable {
     private let destination: PoolName?
     private let shardCount: Int
     private let perSecondMax: Int?
+    /// What may be moved now; `nil` until the start, and without a rate.
+    private var tokens: TokenBucket?
     private var stage = Stage.idle
     private var shard = 0
     private var leftovers = MoveLeftovers()
@@ -117,9 +123,12 @@ package struct MoveMachine: Sendable {
         case (_, .cancel):
             if report.status == .running { report.status = .cancelling }
             return []
-        case (.idle, .start), (.pacing, .timer): return receive(MovePatience())
+        case (.idle, .start):
+            tokens = perSecondMax.map { TokenBucket(rate: $0, now: now) }
+            return receive(MovePatience(), now)
+        case (.pacing(let patience), .timer): return receive(patience, now)
         case (.receiving(let patience), .received(let result)): return received(result, patience, now)
-        case (.waitingToReceive(let patience), .timer): return receive(patience)
+        case (.waitingToReceive(let patience), .timer): return receive(patience, now)
         case (.sending(var batch), .sent(let answers)):
             batch.answered(answers)
             return send(batch, now)
@@ -127,7 +136,7 @@ package struct MoveMachine: Sendable {
         case (.waitingToSend(let batch), .timer): return isRunning ? send(batch, now) : endSending(batch, nil, now)
         case (.deleting(let deletion), .deleted(let outcomes)): return deleted(outcomes, deletion, now)
         case (.waitingToDelete(let deletion), .timer): return delete(deletion, now)
-        case (.leaving(let returns), .gaveBack): return leave(returns)
+        case (.leaving(let returns), .gaveBack): return leave(returns, now)
         default: return []
         }
     }
@@ -136,11 +145,20 @@ package struct MoveMachine: Sendable {
 
     // MARK: - Reading
 
-    private mutating func receive(_ patience: MovePatience) -> [Effect] {
-        guard isRunning, shard < shardCount else { return leave(MoveReturns(leftovers.inOrder)) }
+    private mutating func receive(_ patience: MovePatience, _ now: Timestamp) -> [Effect] {
+        guard isRunning, shard < shardCount else { return leave(MoveReturns(leftovers.inOrder), now) }
+        var limit = QueueLimits.batchEntriesMax
+        if var tokens {
+            limit = min(limit, tokens.burst)
+            let wait = tokens.wait(for: limit, now: now)
+            self.tokens = tokens
+            if wait > 0 {
+                stage = .pacing(patience)
+                return [.wake(at: now + wait)]
+            }
+        }
         stage = .receiving(patience)
-        let command = ReceiveCommand(
-            limit: QueueLimits.batchEntriesMax, visibilitySeconds: MoveMachine.visibilitySeconds)
+        let command = ReceiveCommand(limit: limit, visibilitySeconds: MoveMachine.visibilitySeconds)
         return [.receive(command, shard: shard)]
     }
 
@@ -149,7 +167,7 @@ package struct MoveMachine: Sendable {
     ) -> [Effect] {
         switch result {
         case .success(let arrivals):
-            return arrivals.isEmpty ? leave(MoveReturns(leftovers.inOrder)) : take(arrivals, now)
+            return arrivals.isEmpty ? leave(MoveReturns(leftovers.inOrder), now) : take(arrivals, now)
         case .failure(let error):
             // A shard that does not answer is not an empty one.
             var patience = patience
@@ -158,7 +176,7 @@ package struct MoveMachine: Sendable {
                 return [.wake(at: now + delay)]
             }
             failure = "the source could not be read (\(error.reason))"
-            return leave(MoveReturns(leftovers.inOrder))
+            return leave(MoveReturns(leftovers.inOrder), now)
         }
     }
 
@@ -201,6 +219,7 @@ package struct MoveMachine: Sendable {
     }
 
     private mutating func endSending(_ batch: MoveBatch, _ failure: String?, _ now: Timestamp) -> [Effect] {
+        tokens?.spend(batch.stored.count, now: now)
         let rest = batch.left.map(\.message.handle)
         return delete(
             Deletion(moved: batch.stored.count, rest: rest, left: batch.stored, failure: failure), now)
@@ -250,16 +269,12 @@ package struct MoveMachine: Sendable {
         }
         guard failure == nil, isRunning else {
             // What had nowhere to go keeps its group, so of one group it is behind what was not stored.
-            return leave(MoveReturns(batch.rest + leftovers.inOrder))
+            return leave(MoveReturns(batch.rest + leftovers.inOrder), now)
         }
-        if let perSecondMax, batch.moved > 0 {
-            stage = .pacing
-            return [.wake(at: now + Int64(batch.moved) * 1_000 / Int64(max(1, perSecondMax)))]
-        }
-        return receive(MovePatience())
+        return receive(MovePatience(), now)
     }
 
-    private mutating func leave(_ returns: MoveReturns) -> [Effect] {
+    private mutating func leave(_ returns: MoveReturns, _ now: Timestamp) -> [Effect] {
         var returns = returns
         if let handles = returns.next() {
             stage = .leaving(returns)
@@ -268,7 +283,7 @@ package struct MoveMachine: Sendable {
         homeless += leftovers.count
         leftovers = MoveLeftovers()
         shard += 1
-        if failure == nil, isRunning, shard < shardCount { return receive(MovePatience()) }
+        if failure == nil, isRunning, shard < shardCount { return receive(MovePatience(), now) }
         return end()
     }
 

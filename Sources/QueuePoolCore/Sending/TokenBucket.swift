@@ -52,6 +52,20 @@ package struct TokenBucket: Hashable, Sendable {
         return thousandths >= 1_000
     }
 
+    /// - Parameter tokens: no more count than the bucket can hold.
+    /// - Returns: milliseconds until so many are there, if nobody takes one.
+    package mutating func wait(for tokens: Int, now: Timestamp) -> Int64 {
+        fill(now)
+        let missing = Int64(min(tokens, burst)) * 1_000 - thousandths
+        return missing <= 0 ? 0 : (missing + Int64(rate) - 1) / Int64(rate)
+    }
+
+    /// Takes tokens that are known to be there.
+    package mutating func spend(_ tokens: Int, now: Timestamp) {
+        fill(now)
+        thousandths -= Int64(tokens) * 1_000
+    }
+
     private mutating func fill(_ now: Timestamp) {
         let passed = max(0, now - filledAt)
         filledAt = max(filledAt, now)
