@@ -35,7 +35,8 @@ struct ReceivedMessages {
             handle: handle, messageID: id, receiveCount: entry.receiveCount,
             firstReceivedAt: entry.firstReceivedAt ?? Timestamp(milliseconds: 0), storage: record.bytes, offset: 0,
             length: record.bytes.count,
-            remote: RemoteFacts(sentAt: entry.sentAt, sequence: entry.sequence, senderID: entry.senderID))
+            remote: RemoteFacts(
+                sentAt: entry.sentAt, sequence: entry.sequence, senderID: entry.senderID, sourceARN: entry.sourceARN))
         return (message, entry.group.withUnsafeBytes { XXHash64.hash($0) })
     }
 }

@@ -52,8 +52,12 @@ package final class RemoteFacts: Sendable {
     /// Up to 128 bits, in decimal digits.
     package let sequence: String
     package let senderID: String
+    /// The ARN of the queue whose redrive policy moved the message to this dead-letter queue; `nil` if the service does
+    /// not say.
+    package let sourceARN: String?
 
-    package init(sentAt: Timestamp, sequence: String, senderID: String) {
+    package init(sentAt: Timestamp, sequence: String, senderID: String, sourceARN: String? = nil) {
+        self.sourceARN = sourceARN
         self.sentAt = sentAt
         self.sequence = sequence
         self.senderID = senderID

@@ -26,6 +26,12 @@ package struct PoolName: Hashable, Sendable, CustomStringConvertible {
         return stem + "-" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits + ".fifo"
     }
 
+    /// Whether a queue's name is one that a shard of this pool has, whatever its number.
+    package func isShardName(_ queue: String) -> Bool {
+        let digits = queue.dropFirst(stem.count + 1).dropLast(5)
+        return digits.count >= 4 && Int(digits).map { shardName($0) == queue } == true
+    }
+
     /// `emails.fifo` -> `emails-dlq.fifo`.
     package var deadLetterQueueName: String { stem + "-dlq.fifo" }
 

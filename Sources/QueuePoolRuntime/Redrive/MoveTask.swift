@@ -29,17 +29,33 @@ package final class MoveTask: Sendable {
     package struct Homes: Sendable {
         let byTag: @Sendable (ShardTag) -> Pool?
         let byName: @Sendable (String) -> Pool?
+        let byQueue: @Sendable (SourceQueue) -> Pool?
+        let byPolicy: @Sendable () -> Pool?
 
         /// - Parameters:
         ///   - byTag: the pool in which a shard's ids were given.
         ///   - byName: the pool of a name.
-        package init(byTag: @escaping @Sendable (ShardTag) -> Pool?, byName: @escaping @Sendable (String) -> Pool?) {
+        ///   - byQueue: the pool that has a remote queue for a shard.
+        ///   - byPolicy: the only pool whose dead letters come into the source; `nil` if there are none or several.
+        package init(
+            byTag: @escaping @Sendable (ShardTag) -> Pool?, byName: @escaping @Sendable (String) -> Pool?,
+            byQueue: @escaping @Sendable (SourceQueue) -> Pool? = { _ in nil },
+            byPolicy: @escaping @Sendable () -> Pool? = { nil }
+        ) {
             self.byTag = byTag
             self.byName = byName
+            self.byQueue = byQueue
+            self.byPolicy = byPolicy
         }
 
+        /// The latest move counts: what a worker noted may be older than that.
         fileprivate func home(of message: ReceivedMessage) -> Pool? {
-            message.originShard.flatMap(byTag) ?? message.notedPool.flatMap(byName)
+            if let pool = message.originShard.flatMap(byTag) { return pool }
+            let queue = message.sourceQueue
+            if let pool = queue.flatMap(byQueue) { return pool }
+            if let noted = message.notedPool { return byName(noted) }
+            // Shards of our own always say where a message came from, but not every remote queue does.
+            return message.remote != nil && queue == nil ? byPolicy() : nil
         }
     }
 

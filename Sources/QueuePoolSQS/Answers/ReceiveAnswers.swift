@@ -17,7 +17,7 @@ extension SQSAnswer {
     ///     the receiver wants it, `nil` if it is not known any more.
     package static func receiveMessage(
         _ messages: [ReceivedMessage], for request: ReceiveMessageRequest,
-        sourceArn: (MessageOrigin) -> String? = { _ in nil }, to json: inout JSONWriter
+        sourceArn: (ReceivedMessage) -> String? = { _ in nil }, to json: inout JSONWriter
     ) {
         json.beginObject()
         if !messages.isEmpty {
@@ -34,7 +34,7 @@ extension SQSAnswer {
 
     private static func write(
         _ message: ReceivedMessage, _ view: RecordView, _ request: ReceiveMessageRequest,
-        _ sourceArn: (MessageOrigin) -> String?, to json: inout JSONWriter
+        _ sourceArn: (ReceivedMessage) -> String?, to json: inout JSONWriter
     ) {
         let origin = view.origin
         json.beginObject()
@@ -62,10 +62,11 @@ extension SQSAnswer {
 
     private static func writeSystem(
         _ message: ReceivedMessage, _ view: RecordView, _ origin: MessageOrigin?, _ names: SystemAttributeNames,
-        _ sourceArn: (MessageOrigin) -> String?, to json: inout JSONWriter
+        _ sourceArn: (ReceivedMessage) -> String?, to json: inout JSONWriter
     ) {
         let trace = names.contains(.traceHeader) && view.hasSystemAttributes ? view.systemAttributes : []
-        let arn = names.contains(.deadLetterQueueSourceArn) ? origin.flatMap(sourceArn) : nil
+        let wasMoved = origin != nil || message.remote?.sourceARN != nil
+        let arn = wasMoved && names.contains(.deadLetterQueueSourceArn) ? sourceArn(message) : nil
         // All others are always there; these two may be all that was asked for, and be absent.
         guard names.subtracting([.traceHeader, .deadLetterQueueSourceArn]) != [] || !trace.isEmpty || arn != nil else {
             return

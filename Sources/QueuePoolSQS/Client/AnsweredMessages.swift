@@ -22,6 +22,8 @@ package struct AnsweredMessage: Sendable {
     /// By the service's clock; `nil` if it did not say.
     package internal(set) var firstReceivedAt: Timestamp?
     package internal(set) var trace: [UInt8]?
+    /// Of the queue whose redrive policy moved the message here.
+    package internal(set) var sourceARN: String?
     package internal(set) var attributes: [MessageAttribute] = []
 
     /// The body's digest; `nil` if the message is not whole: a digest does not fit, or what no message is without is
@@ -118,6 +120,8 @@ package enum AnsweredMessages {
                 entry.senderID = try json.readString().text
             } else if key.equals("AWSTraceHeader") {
                 entry.trace = try json.readString().array
+            } else if key.equals("DeadLetterQueueSourceArn") {
+                entry.sourceARN = try json.readString().text
             } else {
                 try json.skipValue()
             }

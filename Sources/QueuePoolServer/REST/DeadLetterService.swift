@@ -21,8 +21,9 @@ struct DeadLetterService: Sendable {
             $0.attributes.redrive?.deadLetterQueue == pool.name.text || $0.name.deadLetterQueueName == pool.name.text
         }
         if isOne { return pool }
-        let name = pool.attributes.redrive?.deadLetterQueue ?? pool.name.deadLetterQueueName
-        guard let queue = registry.pool(name) else {
+        // A pool of queues that had a dead-letter queue already has it under the name that goes by the rule.
+        let named = pool.attributes.redrive.flatMap { registry.pool($0.deadLetterQueue) }
+        guard let queue = named ?? registry.pool(pool.name.deadLetterQueueName) else {
             throw Problem(
                 "no-dead-letter-queue", status: 404, title: "The pool has no dead-letter queue",
                 detail: "It has no redrive policy, and there is no \(pool.name.deadLetterQueueName).")
@@ -105,8 +106,7 @@ struct DeadLetterService: Sendable {
         let task = MoveTask(
             handle: MessageID(high: .random(in: .min ... .max), low: .random(in: .min ... .max)).description,
             source: queue, destination: nil, perSecondMax: request.ratePerSecond, clock: registry.clock,
-            homes: MoveTask.Homes(
-                byTag: { [registry] in registry.pool(ofTag: $0) }, byName: { [registry] in registry.pool($0) }),
+            homes: registry.homes(of: queue),
             selection: selection)
         guard registry.start(task, outOf: queue, in: moves) else {
             throw Problem(

@@ -42,8 +42,9 @@ extension SQSService {
         }
     }
 
-    private func sourceArn(_ origin: MessageOrigin) -> String? {
-        registry.pool(ofTag: origin.messageID.shard).map { naming.arn($0.name.text) }
+    /// The pool's, whichever of its shards it was; a queue that is no pool's here is told as its service told it.
+    private func sourceArn(_ message: ReceivedMessage) -> String? {
+        registry.source(of: message).map { naming.arn($0.name.text) } ?? message.remote?.sourceARN
     }
 
     // MARK: - Deleting

@@ -28,8 +28,7 @@ extension SQSService {
         let task = MoveTask(
             handle: handle, source: source, destination: destination, perSecondMax: request.maxPerSecond,
             clock: registry.clock,
-            homes: MoveTask.Homes(
-                byTag: { [registry] in registry.pool(ofTag: $0) }, byName: { [registry] in registry.pool($0) }))
+            homes: registry.homes(of: source))
         guard registry.start(task, outOf: source, in: moves) else {
             throw SQSError(
                 .invalidParameterValue,
