@@ -19,6 +19,10 @@ private enum Act: CaseIterable {
     case answer
     case unwritable, writable
     case lastWritten
+    /// The decoder says nothing more.
+    case outputClosed
+    /// A whole head of a request whose body is too large.
+    case large
     case inputClosed, quiesce, graceOver
     /// Five seconds, or a hundred.
     case tick, longTick
@@ -55,8 +59,11 @@ private struct World: Hashable {
     var isGone = false
     var isUnflushed = false
     var isTurned = false
+    var isOutputClosed = false
     var isStopping = false
     var isReadMissing = false
+    /// Requests that were refused within this answer's act: they waited behind it.
+    var refused = 0
     /// Of this request's answer.
     var written = 0
     var takenBack = 0
@@ -98,8 +105,10 @@ private struct World: Hashable {
         case .refuse:
             check(!isUnderWay, "one request at a time")
             isUnderWay = true
+            refused += 1
             answer()
         case .write, .writeLast:
+            check(!isOutputClosed, "nothing is written after the end")
             check(effect == .writeLast || !isStopping, "a server that stops says with each answer that it is the last")
             written += 1
             isUnflushed = effect == .write
@@ -110,6 +119,9 @@ private struct World: Hashable {
             isUnflushed = false
             if kind.isTight { become(unread: 0) }
         case .read: isReadMissing = false
+        case .closeOutput:
+            check(!isUnflushed && !isLastUnwritten, "what was written is flushed before the close")
+            isOutputClosed = true
         case .close:
             check(!isUnflushed, "what was written is flushed before the close")
             isClosed = true
@@ -147,6 +159,7 @@ private struct World: Hashable {
 
     private var sight: DoorMachine.Sight {
         switch waiting.first {
+        case "L": return .plain(headBytes: 1, bodyBytes: 1 << 40, closes: false)
         case "H":
             guard waiting.count > 1 else { return .incomplete }
             return waiting[1] == "h" ? .plain(headBytes: 2, bodyBytes: 1, closes: false) : .other
@@ -174,10 +187,10 @@ private struct World: Hashable {
             isReadMissing = true
             take(.readAsked)
         case .answer where isUnderWay:
-            (written, takenBack) = (0, 0)
+            (written, takenBack, refused) = (0, 0, 0)
             let (wasClosed, wasGone) = (isClosed, isGone)
             answer()
-            check(written == (wasClosed ? 0 : 1), "an answer is written once, and not after the close")
+            check(written == (wasClosed ? 0 : 1 + refused), "an answer is written once, and not after the close")
             check(takenBack == (wasGone ? 1 : 0), "what was taken for a client that is gone is given back once")
         case .unwritable where unread == 0 && !isClosed:
             become(unread: 100)
@@ -186,6 +199,10 @@ private struct World: Hashable {
         case .lastWritten where isLastUnwritten && unread == 0:
             isLastUnwritten = false
             take(.lastWritten)
+        case .outputClosed where isTurned && !isOutputClosed && !isClosed:
+            isOutputClosed = true
+            take(.outputClosed(at: now))
+        case .large where !isClosed: arrive("L")
         case .inputClosed where !isClosed: take(.inputClosed)
         case .quiesce where !isClosed:
             isStopping = !isTurned
@@ -218,6 +235,8 @@ private struct World: Hashable {
         check(
             !isReadMissing || isLastUnwritten || waiting.count > 2 && (isUnderWay || unread > 0),
             "a read is held only while something else must come first")
+        check(!isOutputClosed || waiting.isEmpty && held[.requests] ?? 0 == 0, "what comes after the end takes no room")
+        check(isOutputClosed == (machine.mode == .lingering), "it lingers after the end")
         if !machine.isInRead { check(!isUnflushed, "no answer is left unflushed") }
         check(isUnderWay == (machine.mode == .busy), "it is busy with what is under way")
     }
@@ -254,6 +273,6 @@ private struct World: Hashable {
         }
         #expect(known.count > 1_000, "the exploration went somewhere")
         #expect(
-            known.contains { $0.isTurned } && known.contains { $0.isEnded } && known.contains { $0.isLastUnwritten })
+            known.contains { $0.isTurned } && known.contains { $0.isOutputClosed && !$0.isTurned } && known.contains { $0.isEnded } && known.contains { $0.isLastUnwritten })
     }
 }

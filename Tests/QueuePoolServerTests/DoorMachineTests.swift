@@ -41,6 +41,13 @@ private let much = DoorMachine.waitingBytesMax + 1
 private let begun = [
     Step(.arrived(100, at: second(0)), .look), Step(.seen(plain), .begin), Step(.begun), Step(.readComplete),
 ]
+/// A request whose body is too large has its answer; then the answer is written.
+private let tooLarge = [
+    Step(.arrived(100, at: second(0)), .look),
+    Step(.seen(.plain(headBytes: 60, bodyBytes: 3 << 20, closes: false)), .forget, .refuse(.tooLarge)),
+    Step(.answered(at: second(0)), .writeLast, .measure), Step(.readComplete),
+]
+private let refused = tooLarge + [Step(.lastWritten, .closeOutput, .forget, .read)]
 private let turned = [
     Step(.arrived(9, at: second(0)), .look),
     Step(.seen(.other), .passOn, .passReadComplete), Step(.readComplete),
@@ -97,10 +104,10 @@ private let stories: [Story] = [
     Story(name: "a body beyond the limit is refused before it comes, with nothing after it") {
         [
             Step(.arrived(100, at: second(0)), .look),
-            Step(.seen(.plain(headBytes: 60, bodyBytes: 3 << 20, closes: false)), .refuse(.tooLarge)),
+            Step(.seen(.plain(headBytes: 60, bodyBytes: 3 << 20, closes: false)), .forget, .refuse(.tooLarge)),
             Step(.answered(at: second(0)), .writeLast, .measure),
-            Step(.arrived(50, at: second(0)), .hold(.requests, 150)),
-            Step(.lastWritten, .close),
+            Step(.arrived(50, at: second(0)), .forget),
+            Step(.lastWritten, .closeOutput, .forget, .read),
         ]
     },
     Story(name: "one connection too many is told so and closed", refusal: .tooMany) {
@@ -127,6 +134,102 @@ private let stories: [Story] = [
         begun + [
             Step(.arrived(10, at: second(0)), .hold(.requests, 10)), Step(.held(.requests, isWithin: false), .close),
         ]
+    },
+    // After the last answer.
+    Story(name: "what comes of a refused request is thrown away until the client's end, and takes no room") {
+        refused + [
+            Step(.arrived(1 << 20, at: second(1)), .forget), Step(.readComplete, .read), Step(.readAsked, .read),
+            Step(.ticked(at: second(1), unread: 0)), Step(.inputClosed, .close), Step(.ended, .end),
+        ]
+    },
+    Story(name: "a client that says all before it has its last answer is closed at once") {
+        tooLarge + [Step(.inputClosed, .endLife), Step(.lastWritten, .close)]
+    },
+    Story(name: "of a refused request no more than so much is thrown away") {
+        refused + [
+            Step(.arrived((64 << 20) - 100, at: second(1)), .forget), Step(.readComplete, .read),
+            Step(.arrived(1, at: second(1)), .forget, .count(.slowRequest), .close),
+        ]
+    },
+    Story(name: "the bound is the same before the answer is written") {
+        tooLarge + [
+            Step(.arrived((64 << 20) - 100, at: second(1)), .forget),
+            Step(.arrived(1, at: second(1)), .forget, .count(.slowRequest), .close), Step(.lastWritten),
+        ]
+    },
+    Story(name: "a refused request that comes too slowly is cut, one that keeps coming is not") {
+        refused + [
+            Step(.arrived(40_960, at: second(9)), .forget), Step(.ticked(at: second(10), unread: 0)),
+            Step(.arrived(40_959, at: second(19)), .forget),
+            Step(.ticked(at: second(20), unread: 0), .count(.slowRequest), .close),
+        ]
+    },
+    Story(name: "a refused request that keeps coming is cut after the idle time") {
+        refused
+            + (1...7).flatMap { step in
+                [
+                    Step(.arrived(50_000, at: second(10 * step)), .forget),
+                    Step(.ticked(at: second(10 * step), unread: 0)),
+                ]
+            } + [Step(.ticked(at: second(76), unread: 0), .count(.slowRequest), .close)]
+    },
+    Story(name: "what comes behind the last request is thrown away, so that it does not take the answer away") {
+        [
+            Step(.arrived(150, at: second(0)), .look),
+            Step(.seen(.plain(headBytes: 60, bodyBytes: 40, closes: true)), .begin),
+            Step(.begun, .hold(.requests, 50)), Step(.answered(at: second(0)), .writeLast, .measure),
+            Step(.lastWritten, .closeOutput, .forget, .hold(.requests, 0), .read),
+            Step(.ticked(at: second(10), unread: 0), .count(.idle), .close),
+        ]
+    },
+    Story(name: "one connection too many does not stay for the rest of its request", refusal: .tooMany) {
+        [
+            Step(.active, .count(.tooMany), .refuse(.tooManyConnections(.tooMany))),
+            Step(.answered(at: second(0)), .writeLast, .measure), Step(.arrived(9, at: second(0)), .hold(.requests, 9)),
+            Step(.lastWritten, .close),
+        ]
+    },
+    Story(name: "what the decoder's client says behind the last answer is thrown away until its end") {
+        turned + [
+            Step(.decoding(.head(isStream: false), at: second(1))), Step(.decoding(.answerEnded, at: second(1))),
+            Step(.outputClosed(at: second(1)), .forget, .read), Step(.arrived(1_000, at: second(1)), .forget),
+            Step(.readComplete, .read), Step(.inputClosed, .close),
+        ]
+    },
+    Story(name: "the decoder's client that owes the rest is cut when it is slow, and not while it reads its answer") {
+        turned + [
+            Step(.decoding(.head(isStream: true), at: second(1))), Step(.decoding(.answerEnded, at: second(1))),
+            Step(.wrote(5_000)), Step(.outputClosed(at: second(1)), .forget, .read),
+            Step(.ticked(at: second(11), unread: 4_000), .hold(.answers, 4_000)),
+            Step(.ticked(at: second(16), unread: 0), .hold(.answers, 0)), Step(.ticked(at: second(20), unread: 0)),
+            Step(.ticked(at: second(21), unread: 0), .count(.slowRequest), .close),
+        ]
+    },
+    Story(name: "a client that has its last answer has a moment when the server stops") {
+        refused + [Step(.quiesce, .awaitGrace), Step(.graceOver, .close)]
+    },
+    Story(name: "the decoder's last answer during the server's stop has a moment") {
+        turned + [
+            Step(.quiesce, .passQuiesce), Step(.outputClosed(at: second(1)), .forget, .awaitGrace, .read),
+            Step(.graceOver, .close),
+        ]
+    },
+    Story(name: "of what the decoder throws away after an answer there is no more than so much") {
+        turned + [
+            Step(.decoding(.head(isStream: false), at: second(1))), Step(.arrived(1 << 30, at: second(1)), .passOn),
+            Step(.decoding(.answerEnded, at: second(1))), Step(.arrived(64 << 20, at: second(1)), .passOn),
+            Step(.arrived(1, at: second(1)), .count(.slowRequest), .close),
+        ]
+    },
+    Story(name: "what the decoder throws away is counted for each request") {
+        turned
+            + (1...3).flatMap { _ in
+                [
+                    Step(.decoding(.head(isStream: false), at: second(1))),
+                    Step(.decoding(.answerEnded, at: second(1))), Step(.arrived(40 << 20, at: second(1)), .passOn),
+                    Step(.decoding(.requestEnded, at: second(1))),
+                ]
+            }
     },
     // Reading.
     Story(name: "behind a request under way no more is read than may wait, until it is answered") {
