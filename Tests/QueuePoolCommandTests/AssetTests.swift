@@ -17,6 +17,7 @@ struct AssetTests {
         let expected = [
             "/v1/pools/{pool}/messages": ["post"], "/v1/pools/{pool}/emails": ["post"], "/v1/pools": ["get", "post"],
             "/v1/pools/{pool}": ["get", "delete"], "/v1/pools/{pool}/purge": ["post"], "/healthz": ["get"],
+            "/v1/pools/{pool}/messages/{id}": ["get"], "/v1/pools/{pool}/outcomes": ["post"],
             "/v1/pools/{pool}/leases": ["get"], "/v1/pools/{pool}/leases/{shard}": ["put"],
             "/v1/pools/{pool}/workers/{worker}": ["put", "delete"],
             "/v1/pools/{pool}/dead-letters": ["get"], "/v1/pools/{pool}/dead-letters/{id}": ["get", "delete"],
