@@ -23,6 +23,7 @@ final class ScriptedShard: Shard {
         var refused: (body: String, error: ShardError)?
         var onReceive: (@Sendable (Int) -> Void)?
         var receiveCalls = 0
+        var remote: RemoteFacts?
     }
 
     let name: String
@@ -43,6 +44,13 @@ final class ScriptedShard: Shard {
     func refuse(_ body: String, _ error: ShardError) { state.withLock { $0.refused = (body, error) } }
     /// Called with the number of the receive, from 1.
     func onReceive(_ body: @escaping @Sendable (Int) -> Void) { state.withLock { $0.onReceive = body } }
+
+    /// From now on it is a remote queue, which says of all messages where they came from, or of none.
+    func becomeRemote(sourceARN: String?) {
+        let facts = RemoteFacts(
+            sentAt: Timestamp(milliseconds: 0), sequence: "1", senderID: "s", sourceARN: sourceARN)
+        state.withLock { $0.remote = facts }
+    }
 
     /// Bodies of what is stored, in order.
     var bodies: [String] { state.withLock { $0.stored.map { ScriptedShard.body($0.record) } } }
@@ -97,9 +105,9 @@ final class ScriptedShard: Shard {
     func receive(
         _ command: ReceiveCommand, completion: @escaping @Sendable (ReceiveAnswer) -> Void
     ) -> ReceiveAnswer? {
-        let (hook, call) = state.withLock { state in
+        let (hook, call, remote) = state.withLock { state in
             state.receiveCalls += 1
-            return (state.onReceive, state.receiveCalls)
+            return (state.onReceive, state.receiveCalls, state.remote)
         }
         hook?(call)
         let result: Result<[(number: Int64, record: MessageRecord)], ShardError> = state.withLock { state in
@@ -117,7 +125,7 @@ final class ScriptedShard: Shard {
                         handle: ReceiptHandle(shard: tag, sequence: sequence, receiveCount: 1, place: 0),
                         messageID: MessageID(shard: tag, sequence: sequence), receiveCount: 1,
                         firstReceivedAt: Timestamp(milliseconds: 0), storage: one.record.bytes, offset: 0,
-                        length: one.record.bytes.count)
+                        length: one.record.bytes.count, remote: remote)
                 }
             }
     }

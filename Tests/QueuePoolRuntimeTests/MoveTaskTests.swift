@@ -122,6 +122,48 @@ struct MoveTaskTests {
         #expect(stage.source.givenBack == stage.source.bodies.reversed())
     }
 
+    /// Homes by queue and by policy; `by` says which one finds the pool.
+    private func moved(
+        _ sourceARN: String?, isRemote: Bool = true, by way: String, noted: String? = nil
+    ) async -> MoveTask.Report {
+        stage.source.put(
+            "a0", group: "a",
+            attributes: noted.map { [MessageAttribute(name: WorkerAttributes.pool, text: $0)] } ?? [])
+        if isRemote { stage.source.becomeRemote(sourceARN: sourceARN) }
+        let task = MoveTask(
+            handle: "1", source: stage.sourcePool, destination: nil, perSecondMax: nil, clock: stage.clock,
+            homes: MoveTask.Homes(
+                byTag: { _ in nil },
+                byName: { [pool = stage.homePool] in way == "name" && $0 == "emails.fifo" ? pool : nil },
+                byQueue: { [pool = stage.homePool] in way == "queue" && $0.name == "mine.fifo" ? pool : nil },
+                byPolicy: { [pool = stage.homePool] in way == "policy" ? pool : nil }))
+        await task.run()
+        return task.report
+    }
+
+    @Test func `a remote queue's word comes before what a worker noted earlier`() async {
+        #expect(await moved("arn:aws:sqs:us-east-1:1:mine.fifo", by: "queue", noted: "gone.fifo").moved == 1)
+    }
+
+    @Test func `what a worker noted counts where the queue is nobody's`() async {
+        #expect(await moved("arn:aws:sqs:us-east-1:1:other.fifo", by: "name", noted: "emails.fifo").moved == 1)
+    }
+
+    @Test func `a remote queue that says nothing has the dead letters of the only pool`() async {
+        #expect(await moved(nil, by: "policy").moved == 1)
+    }
+
+    @Test(arguments: [("arn:aws:sqs:us-east-1:1:other.fifo", nil), (nil, "gone.fifo")] as [(String?, String?)])
+    func `nothing is guessed of a message that says where it came from`(sourceARN: String?, noted: String?) async {
+        let report = await moved(sourceARN, by: "policy", noted: noted)
+        #expect(report.status == .failed && report.moved == 0 && stage.source.bodies == ["a0"])
+    }
+
+    @Test func `a message that somebody sent into a dead-letter queue of the server's own stays`() async {
+        let report = await moved(nil, isRemote: false, by: "policy")
+        #expect(report.status == .failed && report.moved == 0 && stage.source.bodies == ["a0"])
+    }
+
     @Test func `a cancelled task moves no more and holds nothing`() async {
         stage.fill(String(repeating: "ab", count: 20))
         let task = stage.task()

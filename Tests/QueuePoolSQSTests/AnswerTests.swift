@@ -10,12 +10,14 @@ import Testing
     private let tag = ShardTag(rawValue: 0x0123_4567_89AB_CDE)
     private let sequence = SequenceNumber(rawValue: 1_700_000_000_123 << 20 + 5)
 
-    private func received(_ record: MessageRecord, count: Int = 1) -> ReceivedMessage {
+    private func received(
+        _ record: MessageRecord, count: Int = 1, remote: RemoteFacts? = nil
+    ) -> ReceivedMessage {
         ReceivedMessage(
             handle: ReceiptHandle(shard: tag, sequence: sequence, receiveCount: UInt32(count), place: 7),
             messageID: MessageID(shard: tag, sequence: sequence), receiveCount: count,
             firstReceivedAt: Timestamp(milliseconds: 1_700_000_000_999), storage: [1, 2, 3] + record.bytes, offset: 3,
-            length: record.bytes.count)
+            length: record.bytes.count, remote: remote)
     }
 
     private func record(
@@ -142,6 +144,16 @@ import Testing
         #expect(
             text.hasSuffix(
                 "\"Attributes\":{\"ApproximateReceiveCount\":\"4\",\"DeadLetterQueueSourceArn\":\"arn:source\"}}]}"))
+    }
+
+    @Test func `a dead letter of a remote queue says where it came from if that queue does`() {
+        func shown(_ sourceARN: String?) -> String {
+            let facts = RemoteFacts(
+                sentAt: Timestamp(milliseconds: 1), sequence: "1", senderID: "s", sourceARN: sourceARN)
+            return answer([received(record(), remote: facts)], system: .deadLetterQueueSourceArn, arn: "arn:pool")
+        }
+        #expect(shown("arn:queue").hasSuffix("\"Attributes\":{\"DeadLetterQueueSourceArn\":\"arn:pool\"}}]}"))
+        #expect(!shown(nil).contains("Attributes"))
     }
 
     @Test func `message attributes are the subset asked for, with its own digest`() {

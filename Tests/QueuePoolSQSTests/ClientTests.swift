@@ -152,6 +152,14 @@ private func md5(_ text: String) -> String { bytes(text).withUnsafeBytes { MD5Di
         #expect(found.messages.first?.0 == 1 && found.messages.first?.1 == nil)
     }
 
+    @Test func `with a dead letter says which queue it came from, if the service does`() throws {
+        let moved = message("a").replacing(
+            #""ApproximateReceiveCount""#, with: #""DeadLetterQueueSourceArn":"arn:x","ApproximateReceiveCount""#)
+        let answer = bytes(#"{"Messages":["# + moved + "," + message("b", group: "h") + "]}")
+        let found = try AnsweredMessages.read(answer) { entry, _ in entry.sourceARN ?? "none" }
+        #expect(found.messages == ["arn:x", "none"])
+    }
+
     @Test func `without messages has none`() throws {
         #expect(try AnsweredMessages.read(bytes("{}")) { entry, _ in entry.id }.messages == [])
     }
