@@ -82,17 +82,21 @@ struct BenchSession {
             let messages = options.messages ?? 100_000
             add(LoadPhase(name: "fill", sends: .requests(requests(messages))))
             measuredShards.value = loop.outcome.statistics.shards
-            add(LoadPhase(name: "drain", receives: true))
+            add(LoadPhase(name: "drain", receives: true, handles: options.handlerMilliseconds != nil))
             return reports
         case .send, .both:
             let isBoth = options.mode == .both
             if options.messages != nil, options.warmUpSeconds > 0 {
-                add(LoadPhase(name: "warm-up", sends: .seconds(options.warmUpSeconds), receives: isBoth))
+                add(
+                    LoadPhase(
+                        name: "warm-up", sends: .seconds(options.warmUpSeconds), receives: isBoth,
+                        handles: isBoth && options.handlerMilliseconds != nil))
             }
             let sends: LoadPhase.Sends = options.messages.map { .requests(requests($0)) } ?? .seconds(options.seconds)
             add(
                 LoadPhase(
                     name: options.mode.rawValue, sends: sends, receives: isBoth,
+                    handles: isBoth && options.handlerMilliseconds != nil,
                     warmUpSeconds: options.messages == nil ? options.warmUpSeconds : 0, rate: options.rate))
         }
         if options.verify { add(LoadPhase(name: "verify", receives: true)) }

@@ -72,6 +72,12 @@ import Testing
         #expect(abs(Double(counts[0]) / Double(sent) - 0.4) < 0.05, "seed \(Self.seed)")
     }
 
+    @Test func `a group's messages are handled in their order, beside those of other groups`() {
+        let entries = [1, 1, 2, 1, 2, 3].enumerated().map { Connection.Entry(group: $1, sequence: UInt32($0)) }
+        #expect(HandlerRound.indices(entries) == [[0, 2, 5], [1, 4], [3]])
+        #expect(HandlerRound.indices([]).isEmpty)
+    }
+
     @Test func `the same seed draws the same`() {
         var (a, b) = (SplitMix64(seed: 1), SplitMix64(seed: 1))
         #expect((0..<100).allSatisfy { _ in a.next() == b.next() })

@@ -15,7 +15,9 @@ import Testing
             SendTemplate.Shape(
                 api: api, pool: "bench.fifo", authority: "127.0.0.1:9324", batch: batch, run: 0xABCD, filler: filler),
             connection: 5)
-        for entry in 0..<batch { template.set(entry: entry, group: 0x2A + entry, sequence: UInt32(7 + entry)) }
+        for entry in 0..<batch {
+            template.set(entry: entry, group: 0x2A + entry, sequence: UInt32(7 + entry), sentAt: .max - 1)
+        }
         return template
     }
 
@@ -40,7 +42,10 @@ import Testing
         #expect(body.utf8.count == 100)
         let payload = Array(body.utf8).withUnsafeBytes { Payload($0) }
         #expect(
-            payload == Payload(run: 0xABCD, group: UInt32(0x2A + index), sequence: UInt32(7 + index), connection: 5))
+            payload
+                == Payload(
+                    run: 0xABCD, group: UInt32(0x2A + index), sequence: UInt32(7 + index), connection: 5,
+                    sentAt: .max - 1))
         #expect(Array(body.utf8.suffix(filler.count)) == filler)
     }
 
@@ -85,10 +90,10 @@ import Testing
     @Test func `a request can be patched again and again`() {
         var patched = template(.rest, batch: 1)
         let first = patched.bytes
-        patched.set(entry: 0, group: 99, sequence: 100)
+        patched.set(entry: 0, group: 99, sequence: 100, sentAt: 1)
         #expect(patched.bytes != first)
         #expect(patched.bytes.count == first.count)
-        patched.set(entry: 0, group: 0x2A, sequence: 7)
+        patched.set(entry: 0, group: 0x2A, sequence: 7, sentAt: .max - 1)
         #expect(patched.bytes == first)
     }
 

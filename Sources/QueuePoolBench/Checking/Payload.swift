@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // What a message body says about itself, so that a consumer can check it without asking anybody: run, group, sequence
-// within the group, connection; then a filler that must come back as it was. Fixed width, so that a request is a
+// within the group, connection, time of the send; then a filler that must come back as it was. Fixed width, so that a request is a
 // template in which only digits change, and plain ASCII, so that its JSON form is itself.
 
 /// The stamp at the head of each body.
@@ -12,9 +12,11 @@ struct Payload: Hashable, Sendable {
     let group: UInt32
     let sequence: UInt32
     let connection: UInt16
+    /// When its send was meant to start: monotonic nanoseconds of this machine.
+    let sentAt: UInt64
 
-    /// "qb" run.16 group.8 sequence.8 connection.4, all hexadecimal.
-    static let stampBytes = 38
+    /// "qb" run.16 group.8 sequence.8 connection.4 time.16, all hexadecimal.
+    static let stampBytes = 54
     static let bytesMin = 64
 
     /// Writes the stamp's digits.
@@ -25,24 +27,27 @@ struct Payload: Hashable, Sendable {
         Hexadecimal.write(UInt64(group), digits: 8, to: place + 18)
         Hexadecimal.write(UInt64(sequence), digits: 8, to: place + 26)
         Hexadecimal.write(UInt64(connection), digits: 4, to: place + 34)
+        Hexadecimal.write(sentAt, digits: 16, to: place + 38)
     }
 
     /// Reads a stamp; `nil` if there is none.
     init?(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= Payload.stampBytes, bytes[0] == 0x71, bytes[1] == 0x62,
             let run = Hexadecimal.read(bytes, 2..<18), let group = Hexadecimal.read(bytes, 18..<26),
-            let sequence = Hexadecimal.read(bytes, 26..<34), let connection = Hexadecimal.read(bytes, 34..<38)
+            let sequence = Hexadecimal.read(bytes, 26..<34), let connection = Hexadecimal.read(bytes, 34..<38),
+            let sentAt = Hexadecimal.read(bytes, 38..<54)
         else { return nil }
         self.init(
             run: run, group: UInt32(truncatingIfNeeded: group), sequence: UInt32(truncatingIfNeeded: sequence),
-            connection: UInt16(truncatingIfNeeded: connection))
+            connection: UInt16(truncatingIfNeeded: connection), sentAt: sentAt)
     }
 
-    init(run: UInt64, group: UInt32, sequence: UInt32, connection: UInt16) {
+    init(run: UInt64, group: UInt32, sequence: UInt32, connection: UInt16, sentAt: UInt64) {
         self.run = run
         self.group = group
         self.sequence = sequence
         self.connection = connection
+        self.sentAt = sentAt
     }
 
     /// The bytes after the stamp, the same in every message of a run.

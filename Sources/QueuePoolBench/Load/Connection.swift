@@ -17,6 +17,8 @@ final class Connection {
         case idle
         case sending
         case receiving
+        /// Messages are being handled; no request is outstanding.
+        case handling
         case deleting
     }
 
@@ -56,6 +58,10 @@ final class Connection {
     // Receiver
     var requests: ReceiveRequests?
     var deleteOutput: [UInt8] = []
+    /// What is still to be deleted after it was handled, in its order.
+    var rounds: [HandlerRound] = []
+    /// When the messages of the first round are handled.
+    var handledAt: UInt64 = 0
 
     init(index: Int, role: Role, endpoint: Endpoint) {
         self.index = index
@@ -70,7 +76,7 @@ final class Connection {
     /// - Returns: whether all of it is written; `nil` when the connection is broken.
     func flush() -> Bool? {
         switch step {
-        case .idle: true
+        case .idle, .handling: true
         case .sending: template.map { write($0.bytes) } ?? nil
         case .receiving: requests.map { write($0.receive) } ?? nil
         case .deleting: write(deleteOutput)

@@ -42,6 +42,7 @@ extension LoadLoop {
             connection.isRetry = false
             return write(connection)
         }
+        if connection.step == .handling { return handled(connection, now: now) }
         guard connection.step == .idle, mayStart else { return }
         switch connection.role {
         case .sender: startSend(connection, now: now)
@@ -59,7 +60,7 @@ extension LoadLoop {
     func answered(_ connection: Connection, _ response: Response, now: UInt64) {
         defer { noteProgress(now) }
         let step = connection.step
-        guard step != .idle else { return connection.reader.consume() }
+        guard step != .idle, step != .handling else { return connection.reader.consume() }
         if Answers.isThrottled(response), step != .sending || plan.options.retriesThrottled {
             if windowIsOpen { outcome.statistics.throttled += 1 }
             connection.reader.consume()
@@ -70,7 +71,7 @@ extension LoadLoop {
         connection.failures = 0
         if outages.since != nil { endOutage(connection, now) }
         switch step {
-        case .idle: break
+        case .idle, .handling: break
         case .sending: sendAnswered(connection, response, now: now)
         case .receiving: receiveAnswered(connection, response, now: now)
         case .deleting: deleteAnswered(connection, response, now: now)
@@ -98,7 +99,7 @@ extension LoadLoop {
             busySenders -= 1
             releaseGroups(connection)
         case .receiving: busyReceivers -= 1
-        case .deleting: busyDeleters -= 1
+        case .handling, .deleting: busyDeleters -= 1
         }
         connection.step = .idle
     }

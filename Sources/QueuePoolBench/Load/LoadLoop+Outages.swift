@@ -38,7 +38,7 @@ extension LoadLoop {
     func broken(_ connection: Connection) {
         let now = monotonicNanoseconds()
         let wasConnected = connection.isConnected
-        let isUnanswered = connection.step != .idle && !connection.isRetry
+        let isUnanswered = connection.step != .idle && connection.step != .handling && !connection.isRetry
         disconnect(connection)
         if wasConnected, windowIsOpen { outcome.statistics.reconnects += 1 }
         if isUnanswered {
@@ -47,6 +47,7 @@ extension LoadLoop {
                 for entry in connection.entries { checker.outcomeUnknown(group: entry.group, sequence: entry.sequence) }
                 count(error: "connection closed", connection.entries.count)
             }
+            connection.rounds.removeAll()
             finish(connection)
         }
         // One that was closed while it was idle is opened again when it has something to do.

@@ -26,7 +26,7 @@ extension LoadLoop {
         connection.entries.removeAll(keepingCapacity: true)
         handles.removeAll(keepingCapacity: true)
         for message in received {
-            guard let entry = check(message), handles.count < ReceiveRequests.entriesMax else { continue }
+            guard let entry = check(message, now), handles.count < ReceiveRequests.entriesMax else { continue }
             connection.entries.append(entry)
             handles.append(message.receiptHandle)
         }
@@ -38,6 +38,7 @@ extension LoadLoop {
             outcome.statistics.receive.record(nanoseconds: now - connection.startedAt, messages: received.count)
         }
         if phase.sends == nil { rows?.record(nanoseconds: now - connection.startedAt) }
+        if phase.handles { return startHandling(connection, now: now) }
         connection.requests?.writeDelete(of: handles, to: &connection.deleteOutput)
         connection.startedAt = now
         connection.step = .deleting
@@ -45,7 +46,7 @@ extension LoadLoop {
     }
 
     /// - Returns: the message's place, or `nil` if it is not this run's and stays where it is.
-    private func check(_ message: ReceivedMessage) -> Connection.Entry? {
+    private func check(_ message: ReceivedMessage, _ now: UInt64) -> Connection.Entry? {
         guard let payload = Payload(message.body), payload.run == plan.run else {
             checker.foreignMessage()
             return nil
@@ -56,6 +57,9 @@ extension LoadLoop {
         // it may hand it out again.
         let receiveCount = outages.count > 0 ? max(2, message.receiveCount) : message.receiveCount
         checker.delivered(group: group, sequence: payload.sequence, receiveCount: receiveCount)
+        if windowIsOpen, phase.sends != nil, message.receiveCount <= 1 {
+            outcome.statistics.endToEnd.record(nanoseconds: now - min(now, payload.sentAt), messages: 1)
+        }
         return Connection.Entry(group: group, sequence: payload.sequence)
     }
 
@@ -89,5 +93,6 @@ extension LoadLoop {
             outcome.statistics.delete.record(nanoseconds: now - connection.startedAt, messages: deleted)
         }
         finish(connection)
+        awaitHandled(connection)
     }
 }

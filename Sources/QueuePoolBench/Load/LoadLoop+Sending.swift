@@ -43,7 +43,8 @@ extension LoadLoop {
 
     private func add(_ group: Int, to connection: Connection) {
         let sequence = checker.nextSequence(group: group)
-        connection.template?.set(entry: connection.entries.count, group: group, sequence: sequence)
+        connection.template?.set(
+            entry: connection.entries.count, group: group, sequence: sequence, sentAt: connection.startedAt)
         connection.entries.append(Connection.Entry(group: group, sequence: sequence))
     }
 

@@ -132,7 +132,9 @@ final class LoadLoop {
     /// their groups until the visibility timeout.
     private func collectReceives() {
         mayStart = false
-        let patience = UInt64(plan.options.waitSeconds + 5) * 1_000_000_000
+        // A receive has ten messages, of one group at worst.
+        let handling = UInt64(plan.options.handlerMilliseconds ?? 0) * 10_000_000
+        let patience = UInt64(plan.options.waitSeconds + 5) * 1_000_000_000 + handling
         let deadline = monotonicNanoseconds() + patience
         while busyReceivers > 0 || busyDeleters > 0, monotonicNanoseconds() < deadline {
             poll()
@@ -210,6 +212,7 @@ final class LoadLoop {
         windowIsOpen = false
         windowStart = min(windowStart, now)
         outcome.nanoseconds = now - windowStart
+        outcome.backlog = max(0, checker.outstanding)
         countArrivals(now)
         outcome.hottest = groupCounts.indices.max { groupCounts[$0] < groupCounts[$1] }.map {
             (group: $0, messages: Int(groupCounts[$0]))

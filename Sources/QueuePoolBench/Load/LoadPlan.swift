@@ -54,6 +54,8 @@ struct LoadPhase {
     let name: String
     var sends: Sends?
     var receives = false
+    /// Whether messages take the handler's time before they are deleted.
+    var handles = false
     var warmUpSeconds = 0.0
     var rate: Double?
 }

@@ -31,6 +31,8 @@ struct PhaseStatistics {
     var send = Action()
     var receive = Action()
     var delete = Action()
+    /// From the send of a message to its first delivery, where both go on at once.
+    var endToEnd = Action()
     var emptyReceives = 0
     var throttled = 0
     var reconnects = 0
@@ -66,6 +68,8 @@ struct PhaseOutcome {
     var neverSent = 0
     /// Latencies of sends, and how long those never sent had waited at the end; `nil` when all were sent.
     var waits: Histogram<UInt64>?
+    /// Messages acknowledged and not received at the end.
+    var backlog = 0
     /// Whether receivers went on until nothing was outstanding.
     var isDrained = false
     /// Whether a signal ended it before its time.

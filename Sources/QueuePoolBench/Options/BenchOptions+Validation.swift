@@ -30,6 +30,14 @@ extension BenchOptions {
         if let intervalSeconds { try require("interval", intervalSeconds, 0.1...3_600) }
         if let rate { try require("rate", rate, 0.1...10_000_000) }
         if case .zipf(let exponent) = skew { try require("skew", exponent, 0.01...5) }
+        if let handlerMilliseconds {
+            // Ten messages of one group are handled within the visibility timeout of 30 s that pools have.
+            try require("handler-ms", handlerMilliseconds, 1...2_000)
+            guard mode != .send else {
+                throw InvalidBenchOption(
+                    field: "handler-ms", value: "a handler of sends alone", allowed: "with mode both or drain")
+            }
+        }
         try requireBatch()
         try requirePool()
         if let endpoint { _ = try Endpoint(endpoint) }

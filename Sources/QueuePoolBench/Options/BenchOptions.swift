@@ -75,6 +75,8 @@ package struct BenchOptions: Hashable, Sendable {
     package var receiveFrom = ReceiveFrom.pool
     /// WaitTimeSeconds of a receive, 0...20.
     package var waitSeconds = 1
+    /// Time that a consumer takes for each message before it deletes it, 1...2000; `nil` = none. Not of a mere `.send`.
+    package var handlerMilliseconds: Int?
     /// Whether a drain ends a run of sends, so that a lost message is found.
     package var verify = true
     /// A drain gives up after so many seconds without a message.

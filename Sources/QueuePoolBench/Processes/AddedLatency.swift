@@ -94,7 +94,7 @@ private final class Side {
     deinit { close(descriptor) }
 
     func send(group: Int, sequence: UInt32, counts: Bool) throws {
-        template.set(entry: 0, group: group, sequence: sequence)
+        template.set(entry: 0, group: group, sequence: sequence, sentAt: monotonicNanoseconds())
         let start = monotonicNanoseconds()
         try write()
         let status = try answerStatus()

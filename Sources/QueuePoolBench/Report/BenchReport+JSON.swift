@@ -29,7 +29,8 @@ extension BenchReport {
                     ("group", .optional(sending?.hottestGroup)), ("share", .optional(sending?.hottestShare)),
                 ])
             ),
-            ("imbalance", .optional(imbalance)), ("thresholds", .list(verdicts.map(\.value))),
+            ("handler", handler.map(\.value) ?? .null), ("imbalance", .optional(imbalance)),
+            ("thresholds", .list(verdicts.map(\.value))),
             ("serverExitCode", .optional(serverExitCode.map(Int.init))),
         ])
     }
@@ -54,7 +55,8 @@ extension BenchOptions {
             ("skew", .text(skew.description)), ("messages", .optional(messages)), ("seconds", .number(seconds)),
             ("warmUpSeconds", .number(warmUpSeconds)), ("rate", .optional(rate)),
             ("receiveFrom", .text(receiveFrom.rawValue)), ("waitSeconds", .integer(waitSeconds)),
-            ("verify", .boolean(verify)), ("retryThrottled", .boolean(retriesThrottled)),
+            ("handlerMilliseconds", .optional(handlerMilliseconds)), ("verify", .boolean(verify)),
+            ("retryThrottled", .boolean(retriesThrottled)),
         ])
     }
 }
@@ -97,7 +99,8 @@ extension PhaseReport {
     var value: JSONValue {
         .object([
             ("name", .text(name)), ("seconds", .number(seconds)), ("send", send.value), ("receive", receive.value),
-            ("delete", delete.value), ("emptyReceives", .integer(emptyReceives)), ("throttled", .integer(throttled)),
+            ("delete", delete.value), ("endToEnd", endToEnd.map(\.value) ?? .null), ("backlog", .integer(backlog)),
+            ("emptyReceives", .integer(emptyReceives)), ("throttled", .integer(throttled)),
             ("reconnects", .integer(reconnects)), ("rate", .optional(rate)),
             ("due", .integer(due)), ("neverSent", .integer(neverSent)),
             ("errors", .object(errors.sorted { $0.key < $1.key }.map { ($0.key, .integer($0.value)) })),

@@ -17,8 +17,10 @@ extension BenchReport {
             row("phase", "action", "messages/s", "requests/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us"),
         ]
         for phase in phases {
-            for (name, action) in [("send", phase.send), ("receive", phase.receive), ("delete", phase.delete)]
-            where action.requests > 0 {
+            let actions = [
+                ("send", phase.send), ("receive", phase.receive), ("delete", phase.delete), ("end2end", phase.endToEnd),
+            ]
+            for case (let name, let action?) in actions where action.requests > 0 {
                 lines.append(actionRow(phase.name, name, action))
             }
         }
@@ -56,6 +58,7 @@ extension BenchReport {
             lines.append(
                 "hottest group: \(SendTemplate.groupID(group)), \(decimal(share * 100, places: 2)) % of the messages")
         }
+        if let handler { lines.append(handler.description) }
         lines.append(
             "check: \(checks.holds ? "holds" : "BROKEN") - acknowledged \(checks.acknowledged), delivered "
                 + "\(checks.delivered), lost \(checks.lost.map(String.init) ?? "not drained"), reordered "
@@ -76,6 +79,7 @@ extension BenchReport {
         if let resident = phase.residentBytes { line += ", server memory \(resident >> 20) MiB" }
         if phase.throttled > 0 { line += ", throttled \(phase.throttled)" }
         if phase.reconnects > 0 { line += ", reconnects \(phase.reconnects)" }
+        if phase.endToEnd != nil { line += ", \(phase.backlog) messages waiting at its end" }
         if let rate = phase.rate {
             line +=
                 ", asked \(decimal(rate, places: 0))/s, reached \(decimal(phase.send.messagesPerSecond, places: 0))/s"

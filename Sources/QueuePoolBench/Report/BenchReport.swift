@@ -62,6 +62,10 @@ package struct PhaseReport: Hashable, Sendable {
     package let send: ActionReport
     package let receive: ActionReport
     package let delete: ActionReport
+    /// From a message's send to its first delivery; `nil` unless both went on at once.
+    package let endToEnd: ActionReport?
+    /// Messages acknowledged and not received at its end.
+    package let backlog: Int
     package let emptyReceives: Int
     /// Requests answered with "come again later" and sent again.
     package let throttled: Int
@@ -99,6 +103,8 @@ package struct PhaseReport: Hashable, Sendable {
             statistics.send, seconds: seconds, neverSent: outcome.neverSent, waits: outcome.waits)
         receive = ActionReport(statistics.receive, seconds: seconds)
         delete = ActionReport(statistics.delete, seconds: seconds)
+        endToEnd = statistics.endToEnd.requests > 0 ? ActionReport(statistics.endToEnd, seconds: seconds) : nil
+        backlog = outcome.backlog
         emptyReceives = statistics.emptyReceives
         throttled = statistics.throttled
         reconnects = statistics.reconnects

@@ -42,9 +42,10 @@ struct SendTemplate {
     }
 
     /// Writes one entry's digits.
-    mutating func set(entry: Int, group: Int, sequence: UInt32) {
+    mutating func set(entry: Int, group: Int, sequence: UInt32, sentAt: UInt64) {
         let place = entries[entry]
-        let payload = Payload(run: run, group: UInt32(group), sequence: sequence, connection: connection)
+        let payload = Payload(
+            run: run, group: UInt32(group), sequence: sequence, connection: connection, sentAt: sentAt)
         bytes.withUnsafeMutableBytes { raw in
             guard let base = raw.baseAddress else { return }
             Hexadecimal.write(UInt64(group), digits: 8, to: base + place.group)

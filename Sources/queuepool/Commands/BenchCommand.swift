@@ -119,6 +119,10 @@ struct BenchLoadOptions: ParsableArguments {
     @Option(help: "Messages per second of an open loop; a closed loop unless set.") var rate: Double?
     @Option(help: "Seed of every random choice; always printed.") var seed: UInt64?
     @Option(help: "Seconds a receive waits, 0...20.") var waitSeconds = 1
+    @Option(
+        name: .customLong("handler-ms"),
+        help: "Milliseconds a consumer takes for a message before it deletes it, 1...2000; with --mode both or drain.")
+    var handlerMilliseconds: Int?
     @Flag(inversion: .prefixedNo, help: "Whether a drain ends a run of sends, so that a lost message is found.")
     var verify = true
 
@@ -138,6 +142,7 @@ struct BenchLoadOptions: ParsableArguments {
         options.rate = rate
         options.seed = seed
         options.waitSeconds = waitSeconds
+        options.handlerMilliseconds = handlerMilliseconds
         options.verify = verify
         do {
             options.skew = try hotGroup.map { try GroupSkew(hotGroup: $0) } ?? GroupSkew(skew ?? "uniform")
