@@ -5,8 +5,9 @@
 """The bench at a running server: which pools it takes, and what a server that answers nothing is to it."""
 
 import json
+import signal
 
-from conftest import run
+from conftest import Process, run, wait_until
 
 BRIEF = ["--messages", 40, "--warm-up-seconds", 0, "--connections", 4, "--groups", 16]
 
@@ -55,4 +56,42 @@ def test_a_quota_that_the_pool_does_not_have_is_refused(servers):
     done = run("bench", "--endpoint", server.url, "--pool", "made.fifo", "--quota", 200, *BRIEF, check=64)
     assert "a quota of 300" in done.stderr
     run("bench", "--endpoint", server.url, "--pool", "made.fifo", "--quota", 300, *BRIEF, check=0)
+    server.stop()
+
+
+def stored(server, size=1_000_000):
+    return sum(path.stat().st_size for path in server.data.rglob("*.sqlite-wal")) > size
+
+
+def test_a_server_that_answers_nothing_is_an_outage_until_it_answers(servers, tmp_path):
+    """Stopped, it still accepts connections; what is sent again when it goes on is neither doubled nor reordered."""
+    server, report = servers(pools=()), tmp_path / "report.json"
+    bench = Process(["bench", "--endpoint", server.url, "--seconds", 5, "--warm-up-seconds", 0, "--connections", 8,
+                     "--groups", 64, "--answer-seconds", 1, "--json", report], tmp_path / "bench.log")
+    wait_until(lambda: stored(server), what="stored messages")
+    server.popen.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: "the server is away" in bench.text(), what="the outage")
+    finally:
+        server.popen.send_signal(signal.SIGCONT)
+    assert bench.popen.wait(120) == 0, bench.text()
+    found = json.loads(report.read_text())
+    checks, outages = found["checks"], found["outages"]
+    assert checks["holds"] and checks["lost"] == 0 and checks["acknowledged"] == checks["delivered"] > 0
+    assert outages["count"] == 1 and outages["seconds"] >= 1 and outages["unansweredRequests"] >= 1
+    assert outages["failedConnects"] == 0 and outages["isAway"] is False
+    assert found["phases"][0]["send"]["latencyMicroseconds"]["max"] >= 1_000_000, "who waited is in the latency"
+    server.stop()
+
+
+def test_a_server_that_answers_nothing_for_too_long_ends_the_run(servers, tmp_path):
+    server, report = servers(pools=()), tmp_path / "report.json"
+    bench = Process(["bench", "--endpoint", server.url, "--seconds", 600, "--warm-up-seconds", 0, "--connections", 8,
+                     "--answer-seconds", 1, "--outage-seconds", 2, "--json", report], tmp_path / "bench.log")
+    wait_until(lambda: stored(server), what="stored messages")
+    server.popen.send_signal(signal.SIGSTOP)
+    assert bench.popen.wait(60) == 69, bench.text()
+    server.popen.send_signal(signal.SIGCONT)
+    found = json.loads(report.read_text())
+    assert found["outages"]["isAway"] is True and found["outages"]["seconds"] >= 2 and found["checks"]["lost"] is None
     server.stop()

@@ -43,6 +43,9 @@ final class Connection {
     var isRetry = false
     var written = 0
     var awaitsWritable = false
+    /// Something went out or came in since the last look at late answers, and when that look was.
+    var isFresh = false
+    var seenAt: UInt64 = 0
     /// False while it is being made, and when it is broken.
     var isConnected = false
     /// Requests and attempts to connect that failed since the last answer.

@@ -53,12 +53,14 @@ extension LoadLoop {
     /// Sends the current request from its first byte.
     func write(_ connection: Connection) {
         connection.written = 0
+        connection.isFresh = true
         flush(connection)
     }
 
     /// The answer of the outstanding request is complete.
     func answered(_ connection: Connection, _ response: Response, now: UInt64) {
         defer { noteProgress(now) }
+        lastAnswerAt = now
         let step = connection.step
         guard step != .idle, step != .handling else { return connection.reader.consume() }
         if Answers.isThrottled(response), step != .sending || plan.options.retriesThrottled {

@@ -2,14 +2,15 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import CQueuePoolEpoll
 import Glibc
 import QueuePoolChecking
 
 // A server that is away does not end the load: each connection tries again by itself, with a back-off, and what it had
-// outstanding has no known outcome (the checker lets such a message be stored or not, but not out of its order). Time
-// counts as an outage from the first connection that broke until the next answer, so that the moments in which the
-// server is up and not ready yet belong to it.
+// outstanding has no known outcome (the checker lets such a message be stored or not, but not out of its order). A
+// request that nothing comes back of in time (a stopped server still accepts connections) is sent again as it is: its
+// first copy may yet be stored, so that the next message of its groups has to wait, and its deduplication ids keep one
+// of the two. Time counts as an outage from the first connection that broke until the next answer, so that the moments
+// in which the server is up and not ready yet belong to it.
 
 /// The times during which the server could not be reached.
 struct Outages {
@@ -59,8 +60,41 @@ extension LoadLoop {
         connection.wakeAt = now + reconnectDelay(connection.failures)
     }
 
+    /// Looks for answers that are late. Now and then only, and by a mark that each request leaves: a clock read for each
+    /// would be felt.
+    func watch(_ now: UInt64) {
+        guard now >= watchDue else { return }
+        watchDue = now + 250_000_000
+        let patience = UInt64(plan.options.answerSecondsMax * 1e9)
+        let wait = UInt64(plan.options.waitSeconds) * 1_000_000_000
+        for connection in connections where connection.descriptor >= 0 && !connection.isRetry {
+            let isBusy = connection.step != .idle && connection.step != .handling
+            guard isBusy || !connection.isConnected else { continue }
+            if connection.isFresh {
+                connection.isFresh = false
+                connection.seenAt = now
+            } else if now - connection.seenAt > patience + (connection.step == .receiving ? wait : 0) {
+                connection.isConnected ? unanswered(connection, now) : broken(connection)
+            }
+        }
+    }
+
+    /// Nothing came back in time.
+    private func unanswered(_ connection: Connection, _ now: UInt64) {
+        disconnect(connection)
+        if windowIsOpen { outcome.statistics.reconnects += 1 }
+        outages.unansweredRequests += 1
+        connection.isRetry = true
+        if connection.failures == 0 { connection.brokenAt = connection.seenAt }
+        connection.failures += 1
+        // While others are answered, it is this request that is slow.
+        if lastAnswerAt < connection.seenAt || connection.failures > 1 { noteOutage(connection, now) }
+        connection.wakeAt = now + reconnectDelay(connection.failures)
+    }
+
     /// Begins to connect; `connected` goes on.
     func reopen(_ connection: Connection) {
+        connection.isFresh = true
         do throws(SocketError) {
             connection.descriptor = try Sockets.beginConnecting(to: connection.endpoint)
             connection.awaitsWritable = true

@@ -44,6 +44,9 @@ final class LoadLoop {
     private var interruptedAt: UInt64?
     /// End of the window.
     var closedAt: UInt64 = 0
+    /// When connections are looked at for answers that are late.
+    var watchDue: UInt64 = 0
+    var lastAnswerAt: UInt64 = 0
     /// Rows of figures while the load goes on, if asked for.
     var rows: IntervalRows?
     private var windowStart: UInt64 = 0
@@ -52,14 +55,14 @@ final class LoadLoop {
     private var usageAtStart: ProcessUsage?
     private var shardUsageAtStart: ProcessUsage?
     private var machineBusyAtStart: UInt64?
-    private let epoll: Int32
-    private let timer: Int32
-    private var timerSetFor = UInt64.max
-    private let events = UnsafeMutablePointer<qp_ready>.allocate(capacity: LoadLoop.eventsMax)
-    private static let eventsMax = 256
+    let epoll: Int32
+    let timer: Int32
+    var timerSetFor = UInt64.max
+    let events = UnsafeMutablePointer<qp_ready>.allocate(capacity: LoadLoop.eventsMax)
+    static let eventsMax = 256
     /// How long an interrupted run waits for the answers of its sends.
     private static let interruptedNanosecondsMax: UInt64 = 2_000_000_000
-    private static let timerTag = UInt64.max
+    static let timerTag = UInt64.max
 
     init(plan: LoadPlan) throws {
         self.plan = plan
@@ -97,6 +100,7 @@ final class LoadLoop {
             tick(now)
             if Interruption.isRequested, interruptedAt == nil { interrupt(now) }
             wakeDue(now)
+            watch(now)
             if let due = rows?.due, now >= due { printRow(now) }
         }
         closeWindow(monotonicNanoseconds())
@@ -138,7 +142,9 @@ final class LoadLoop {
         let deadline = monotonicNanoseconds() + patience
         while busyReceivers > 0 || busyDeleters > 0, monotonicNanoseconds() < deadline {
             poll()
-            wakeDue(monotonicNanoseconds())
+            let now = monotonicNanoseconds()
+            wakeDue(now)
+            watch(now)
         }
     }
 
@@ -234,52 +240,6 @@ final class LoadLoop {
             && startedAt < windowStart + outcome.nanoseconds
     }
 
-    private func poll() {
-        let count = qp_epoll_wait(epoll, events, Int32(LoadLoop.eventsMax), 1_000)
-        guard count > 0 else { return }
-        for index in 0..<Int(count) {
-            let event = events[index]
-            if event.tag == LoadLoop.timerTag {
-                var expirations: UInt64 = 0
-                _ = read(timer, &expirations, MemoryLayout<UInt64>.size)
-                timerSetFor = .max
-                continue
-            }
-            let connection = connections[Int(event.tag)]
-            if event.writable != 0 { connection.isConnected ? flush(connection) : connected(connection) }
-            if event.readable != 0 {
-                if connection.isConnected {
-                    readable(connection)
-                } else if connection.descriptor >= 0, event.writable == 0 {
-                    connected(connection)
-                }
-            }
-        }
-    }
-
-    private func readable(_ connection: Connection) {
-        do {
-            while true {
-                let space = try connection.reader.space()
-                let count = recv(connection.descriptor, space.baseAddress, space.count, 0)
-                if count > 0 {
-                    connection.reader.received(count)
-                    if count == space.count { continue }
-                    break
-                }
-                if count < 0, errno == EAGAIN { return }
-                if count < 0, errno == EINTR { continue }
-                return broken(connection)
-            }
-            guard let response = try connection.reader.next() else { return }
-            let closes = response.closes
-            answered(connection, response, now: monotonicNanoseconds())
-            if closes, connection.isConnected { broken(connection) }
-        } catch {
-            broken(connection)
-        }
-    }
-
     private func wakeDue(_ now: UInt64) {
         for connection in connections where connection.wakeAt <= now {
             connection.wakeAt = .max
@@ -295,28 +255,5 @@ final class LoadLoop {
         guard next < timerSetFor else { return }
         timerSetFor = next
         qp_timer_set(timer, next)
-    }
-
-    /// Writes on; asks for writability only while the socket is full.
-    func flush(_ connection: Connection) {
-        guard let isDone = connection.flush() else { return broken(connection) }
-        guard connection.awaitsWritable == isDone else { return }
-        setAwaitsWritable(connection, !isDone)
-    }
-
-    func setAwaitsWritable(_ connection: Connection, _ awaitsWritable: Bool) {
-        connection.awaitsWritable = awaitsWritable
-        qp_epoll_change(epoll, connection.descriptor, UInt64(connection.index), awaitsWritable ? 1 : 0)
-    }
-
-    /// Connects before the load begins.
-    func open(_ connection: Connection) throws {
-        connection.descriptor = try Sockets.connect(to: connection.endpoint, isBlocking: false)
-        connection.isConnected = true
-        register(connection, awaitsWritable: false)
-    }
-
-    func register(_ connection: Connection, awaitsWritable: Bool) {
-        qp_epoll_add(epoll, connection.descriptor, UInt64(connection.index), awaitsWritable ? 1 : 0)
     }
 }

@@ -27,6 +27,7 @@ extension BenchOptions {
         try require("warmUpSeconds", warmUpSeconds, 0...3_600)
         try require("drainTimeoutSeconds", drainTimeoutSeconds, 1...3_600)
         try require("outageSeconds", outageSecondsMax, 0.1...86_400)
+        try require("answerSeconds", answerSecondsMax, 0.5...600)
         if let intervalSeconds { try require("interval", intervalSeconds, 0.1...3_600) }
         if let rate { try require("rate", rate, 0.1...10_000_000) }
         if case .zipf(let exponent) = skew { try require("skew", exponent, 0.01...5) }

@@ -81,6 +81,9 @@ package struct BenchOptions: Hashable, Sendable {
     package var verify = true
     /// A drain gives up after so many seconds without a message.
     package var drainTimeoutSeconds = 45.0
+    /// A request that nothing comes back of for so long is sent again over a new connection, 0.5...600; a receive's wait
+    /// comes on top.
+    package var answerSecondsMax = 10.0
     /// An outage of a given server that is longer ends the run, 0.1...86,400.
     package var outageSecondsMax = 120.0
     /// Whether a throttled request is sent again after a back-off; `nil` = when there is a quota.

@@ -135,7 +135,7 @@ package struct OutageReport: Hashable, Sendable {
     package let count: Int
     package let seconds: Double
     package let longestSeconds: Double
-    /// Sends, receives and deletes whose connection ended before their answer.
+    /// Sends, receives and deletes whose connection ended before their answer, or whose answer did not come in time.
     package let unansweredRequests: Int
     package let failedConnects: Int
     /// Whether the last one ended the run, so that nothing could be verified.

@@ -77,6 +77,8 @@ struct BenchTargetOptions: ParsableArguments {
     @Option(help: "A running server, http://HOST:PORT; an own one unless set.") var endpoint: String?
     @Option(help: "A given server that is away for longer ends the run; otherwise its load goes on when it is back.")
     var outageSeconds = 120.0
+    @Option(help: "A request that is so long without an answer is sent again; without any answer the server is away.")
+    var answerSeconds = 10.0
     @Option(help: "Process of that server, whose CPU and memory are read.") var serverPID: Int?
     @Option(help: "The pool, made when it does not exist.") var pool = "bench.fifo"
     @Flag(help: "Take a pool of a running server although messages of others are in it.") var allowNonempty = false
@@ -93,6 +95,7 @@ struct BenchTargetOptions: ParsableArguments {
         options.mode = mode
         options.endpoint = endpoint
         options.outageSecondsMax = outageSeconds
+        options.answerSecondsMax = answerSeconds
         options.serverPID = serverPID
         options.pool = pool
         options.allowsNonempty = allowNonempty
