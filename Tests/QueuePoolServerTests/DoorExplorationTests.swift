@@ -273,6 +273,7 @@ private struct World: Hashable {
         }
         #expect(known.count > 1_000, "the exploration went somewhere")
         #expect(
-            known.contains { $0.isTurned } && known.contains { $0.isOutputClosed && !$0.isTurned } && known.contains { $0.isEnded } && known.contains { $0.isLastUnwritten })
+            known.contains { $0.isTurned } && known.contains { $0.isOutputClosed && !$0.isTurned }
+                && known.contains { $0.isEnded } && known.contains { $0.isLastUnwritten })
     }
 }

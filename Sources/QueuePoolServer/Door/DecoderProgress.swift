@@ -24,7 +24,10 @@ struct DecoderProgress: Hashable, Sendable {
     private var isAnswering = false
     /// Whether bytes are asked for: where nobody reads, it is not the client who is slow.
     var isReading = true
-    private var isArriving = false
+    /// Whether a request's head has come and its end has not.
+    private(set) var isArriving = false
+    /// Bytes that came of a request after its answer: they are thrown away.
+    private(set) var left = 0
 
     init(now: NIODeadline) {
         arrival = ArrivalPace(now: now)
@@ -37,6 +40,7 @@ struct DecoderProgress: Hashable, Sendable {
             arrival = ArrivalPace(now: now)
         }
         arrival.arrived(bytes)
+        if isArriving, !isAnswering { left += bytes }
     }
 
     mutating func step(_ step: Step, _ now: NIODeadline) {
@@ -48,6 +52,7 @@ struct DecoderProgress: Hashable, Sendable {
         case .requestEnded:
             isArriving = false
             hasBytes = false
+            left = 0
         case .answerEnded:
             isAnswering = false
             since = now
@@ -61,7 +66,8 @@ struct DecoderProgress: Hashable, Sendable {
                 arrival.excuse(now: now)
                 return nil
             }
-            let isStalled = arrival.isStalled(hasHead: isArriving, mayPause: isStream, now: now, limits: limits)
+            let isStalled = arrival.isStalled(
+                hasHead: isArriving, mayPause: isStream && isAnswering, now: now, limits: limits)
             return isStalled ? .slowRequest : nil
         }
         return !isAnswering && now - since > .seconds(Int64(limits.idleSeconds)) ? .idle : nil

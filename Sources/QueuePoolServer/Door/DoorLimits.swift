@@ -22,6 +22,8 @@ package struct DoorLimits: Hashable, Sendable {
     package var bodyBytesPerSecondMin = 4_096
     /// Bytes of requests that have not arrived whole and of answers that were not read, of all connections together.
     package var heldBytesMax = 256 << 20
+    /// Bytes of a request that are read and thrown away after its answer, which came before them.
+    package var thrownBytesMax = 64 << 20
 
     package init() {}
 

@@ -19,6 +19,8 @@ extension DoorMachine {
             isInRead = false
             progress.isReading = false
             flush(&effects)
+            // Nobody else asks: those behind wait for nothing any more.
+            if mode == .lingering { read(&effects) }
         case .readAsked: readAsked(&effects)
         case .writability(let isWritable, let unread, let now):
             moment = now
@@ -33,8 +35,9 @@ extension DoorMachine {
         case .active: active(&effects)
         case .inputClosed: inputClosed(&effects)
         case .quiesce: quiesce(&effects)
-        case .graceOver: if mode == .open { close(&effects) }
-        case .lastWritten: if mode == .closing { close(&effects) }
+        case .graceOver: if mode == .open || mode == .lingering { close(&effects) }
+        case .lastWritten: lastWritten(&effects)
+        case .outputClosed(let now): outputClosed(now, &effects)
         case .ended: end(&effects)
         }
     }
@@ -47,10 +50,12 @@ extension DoorMachine {
         isInRead = true
         if mode == .turnedOver {
             progress.arrived(count, now)
+            guard progress.left <= thrownBytesMax else { return cut(.slowRequest, &effects) }
             return effects.append(.passOn)
         }
         if waiting == 0, mode == .open { arrival = ArrivalPace(now: now) }
         arrival.arrived(count)
+        if isThrowing { return throwAway(count, &effects) }
         waiting += count
         advance(&effects)
     }
@@ -83,7 +88,7 @@ extension DoorMachine {
         switch sight {
         case .incomplete: settle(&effects)
         case .other: turnOver(&effects)
-        case .plain(_, let bodyBytes, _) where bodyBytes > limits.requestBytesMax: refuse(.tooLarge, &effects)
+        case .plain(_, let bodyBytes, _) where bodyBytes > limits.requestBytesMax: refuseRest(.tooLarge, &effects)
         case .plain(let headBytes, let bodyBytes, let closes):
             // The buffer grows as bytes arrive: what a head says costs nothing.
             guard headBytes + bodyBytes <= waiting else {
@@ -106,11 +111,29 @@ extension DoorMachine {
 
     private mutating func refuseForMemory(_ sight: Sight, _ effects: inout [Effect]) {
         guard case .plain = sight else { return close(&effects) }
+        refuseRest(.noRoom, &effects)
+    }
+
+    /// Refuses a request that has not arrived whole, and throws away what comes of it.
+    private mutating func refuseRest(_ refusal: Refusal, _ effects: inout [Effect]) {
+        isRefused = true
+        isThrowing = true
+        throwAway(0, &effects)
+        guard !isOver else { return }
+        refuse(refusal, &effects)
+    }
+
+    /// Forgets what waits and so many bytes more: they take no room from others.
+    private mutating func throwAway(_ count: Int, _ effects: inout [Effect]) {
+        thrown += waiting + count
         waiting = 0
         effects.append(.forget)
         hold(.requests, 0, &effects)
-        refuse(.noRoom, &effects)
+        if thrown > thrownBytesMax { cut(.slowRequest, &effects) }
     }
+
+    /// A request that is allowed may be thrown away as well.
+    private var thrownBytesMax: Int { max(limits.thrownBytesMax, limits.requestBytesMax) }
 
     private mutating func overBudget(_ side: Side, _ effects: inout [Effect]) {
         guard !isOver else { return }
@@ -175,6 +198,34 @@ extension DoorMachine {
         effects.append(.hold(side, bytes))
     }
 
+    // MARK: - After the last answer
+
+    private mutating func lastWritten(_ effects: inout [Effect]) {
+        guard mode == .closing else { return }
+        // A client that has said all is reset by nothing, and one too many must not stay.
+        guard isRefused || waiting > 0, !isGone, refusal == nil else { return close(&effects) }
+        effects.append(.closeOutput)
+        linger(moment, &effects)
+    }
+
+    private mutating func outputClosed(_ now: NIODeadline, _ effects: inout [Effect]) {
+        guard mode == .turnedOver else { return }
+        moment = now
+        linger(now, &effects)
+    }
+
+    /// Reads on until the client's end.
+    private mutating func linger(_ now: NIODeadline, _ effects: inout [Effect]) {
+        become(.lingering)
+        isThrowing = true
+        since = now
+        arrival = ArrivalPace(now: now)
+        throwAway(0, &effects)
+        guard !isOver else { return }
+        if isQuiescing { effects.append(.awaitGrace) }
+        read(&effects)
+    }
+
     // MARK: - Reading
 
     private mutating func readAsked(_ effects: inout [Effect]) {
@@ -207,6 +258,7 @@ extension DoorMachine {
         case .turnedOver:
             endLife(&effects)
             effects.append(.passInputClosed)
+        case .lingering: close(&effects)
         case .closed, .ended: break
         }
     }
@@ -221,7 +273,10 @@ extension DoorMachine {
             isQuiescing = true
             effects.append(.awaitGrace)
         case .busy, .closing: isQuiescing = true
-        case .turnedOver: effects.append(.passQuiesce)
+        case .lingering: effects.append(.awaitGrace)
+        case .turnedOver:
+            isQuiescing = true
+            effects.append(.passQuiesce)
         case .closed, .ended: break
         }
     }
@@ -257,6 +312,13 @@ extension DoorMachine {
         hold(.answers, unread, &effects)
         switch mode {
         case .busy, .closing, .closed, .ended: return
+        case .lingering:
+            let isLate = now - since > .seconds(Int64(limits.idleSeconds))
+            // Until it has read its answer, it need not say anything.
+            if unread > 0 { arrival.excuse(now: now) }
+            if isLate || arrival.isStalled(hasHead: true, now: now, limits: limits) {
+                cut(isOwed ? .slowRequest : .idle, &effects)
+            }
         case .turnedOver:
             if let reason = progress.overdue(now, limits) { cut(reason, &effects) }
         case .open where waiting == 0:

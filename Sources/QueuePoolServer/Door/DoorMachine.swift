@@ -8,6 +8,11 @@ import NIOCore
 // No request is begun while the client has not read what it was sent before. Every wait for the client has an end: a head
 // must arrive within seconds, a body must keep coming, an answer must be read, an idle connection is closed. What all
 // connections hold together is bounded as well.
+//
+// An answer may come before its request has arrived whole: its body is too large, or nobody wants it. Many clients write
+// all of a request before they read. One that is not read hangs, and one whose connection is closed with bytes of it
+// unread is reset, which takes the answer from it. So the rest is read and thrown away, at most so many bytes and so long.
+// Where the answer was the last one, nothing more is said from there on, which the client sees as the end.
 
 /// What one connection's front door does next. Pure: it knows how many bytes wait, not what they are, and no clock.
 struct DoorMachine: Hashable, Sendable {
@@ -54,6 +59,8 @@ struct DoorMachine: Hashable, Sendable {
         case wrote(Int)
         /// The last answer was taken by the system, or will never be.
         case lastWritten
+        /// The decoder says nothing more: its last answer was given to the channel.
+        case outputClosed(at: NIODeadline)
         /// Whether the channel takes more, and how many bytes the system has not taken.
         case writability(Bool, unread: Int, at: NIODeadline)
         /// Answers `Effect.measure`.
@@ -86,6 +93,8 @@ struct DoorMachine: Hashable, Sendable {
         case writeLast
         case flush
         case read
+        /// Tell the client that nothing more is said to it.
+        case closeOutput
         case close
         /// Say how many bytes the system has not taken.
         case measure
@@ -115,6 +124,8 @@ struct DoorMachine: Hashable, Sendable {
         case busy
         /// The last answer is on its way.
         case closing
+        /// The last answer is given; what the client still says is thrown away until its end.
+        case lingering
         /// The decoder has the connection.
         case turnedOver
         /// It was told to close.
@@ -146,10 +157,16 @@ struct DoorMachine: Hashable, Sendable {
     var isWritable = true
     var mustFlush = false
     var closesAfterAnswer = false
+    /// Whether what arrives is thrown away: it belongs to a request that was refused, or comes after the last answer.
+    var isThrowing = false
+    /// Whether the request that is arriving was refused: its rest is still to come.
+    var isRefused = false
+    /// Bytes that were thrown away.
+    var thrown = 0
     var isQuiescing = false
     /// Whether those who wait on the client's account were told that it is gone.
     var isGone = false
-    /// When the connection fell idle.
+    /// When the connection fell idle, or began to linger.
     var since: NIODeadline
     /// The last event's time.
     var moment: NIODeadline
@@ -177,6 +194,9 @@ struct DoorMachine: Hashable, Sendable {
 
     /// Whether more may be read now: behind a request under way, or unread answers, only so many bytes wait.
     var mayRead: Bool { waiting <= waitingBytesMax || isWritable && (mode == .open || mode == .turnedOver) }
+
+    /// Whether the client owes the rest of a request, as far as is known.
+    var isOwed: Bool { isRefused || progress.isArriving }
 
     mutating func become(_ mode: Mode) { self.mode = mode }
 }

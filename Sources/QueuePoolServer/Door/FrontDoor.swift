@@ -134,6 +134,12 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         context.write(data, promise: promise)
     }
 
+    /// Those behind the door say that they say nothing more.
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        context.close(mode: mode, promise: promise)
+        if mode == .output { take(.outputClosed(at: eventLoop.now)) }
+    }
+
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         take(.writability(context.channel.isWritable, unread: unreadBytes, at: eventLoop.now))
         context.fireChannelWritabilityChanged()
@@ -157,6 +163,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         case .read: context?.read()
         case .refuse(let refusal): refuse(refusal)
         case .writeLast: writeLast()
+        case .closeOutput: context?.close(mode: .output, promise: nil)
         case .close: context?.close(promise: nil)
         case .measure: take(.unread(unreadBytes))
         case .hold(.requests, let bytes): take(.held(.requests, isWithin: heldIn.set(bytes)))
