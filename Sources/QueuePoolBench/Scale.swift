@@ -2,6 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import QueuePoolChecking
+
 // Does throughput grow with N? For each N a fresh server with a quota per shard, load well above N x quota x 10, and
 // the ratio of what went through to that product. The buckets start full (one second's worth), so nothing counts until
 // the warm-up has used that up. Groups are many: with 1,000 the busiest of 8 shards gets about a tenth more than its
@@ -15,6 +17,14 @@ package struct ScaleOptions: Hashable, Sendable {
     package var quota = 300
     /// How messages are sent; `.sqs` sends batches of 10, `.rest` leaves the batching to the server.
     package var api = BenchOptions.API.sqs
+    package var mode = BenchOptions.Mode.send
+    /// Messages/s of each step in an open loop; `nil` = closed loops, as much as goes through.
+    package var rate: Double?
+    /// Messages a request; `nil` = 10 by `.sqs`, the API's default otherwise.
+    package var batch: Int?
+    package var skew = GroupSkew.uniform
+    /// What every step must reach.
+    package var thresholds: [Threshold] = []
     package var connections = 128
     package var bodyBytes = 1_024
     package var groups = 65_536
@@ -39,11 +49,22 @@ package struct ScaleOptions: Hashable, Sendable {
         return self
     }
 
+    /// What the quota lets through: batches as they are sent by `.sqs`; otherwise the server batches, or a receive does.
+    func allowedPerSecond(shards: Int) -> Double {
+        Double(shards * quota * (api == .sqs && mode != .drain ? batch ?? 10 : 10))
+    }
+
     /// The measurement of one step.
     func bench(shards: Int) -> BenchOptions {
         var options = BenchOptions()
         options.api = api
-        options.batch = api == .sqs ? 10 : nil
+        options.batch = batch ?? (api == .sqs ? 10 : nil)
+        options.mode = mode
+        options.rate = rate
+        options.skew = skew
+        options.thresholds = thresholds
+        // A drain takes as long as the other measurements.
+        if mode == .drain { options.messages = max(1, Int(allowedPerSecond(shards: shards) * seconds)) }
         options.shards = shards
         options.quota = quota
         options.connections = connections
@@ -63,12 +84,16 @@ package struct ScaleOptions: Hashable, Sendable {
 /// One number of shards.
 package struct ScaleStep: Sendable {
     package let shards: Int
-    /// shards x quota x 10.
+    /// Messages/s by the quota: shards x quota x messages a request.
     package let allowedPerSecond: Double
     package let report: BenchReport
 
-    package var messagesPerSecond: Double { report.measured?.send.messagesPerSecond ?? 0 }
-    package var ratio: Double { messagesPerSecond / allowedPerSecond }
+    /// The rate that was asked for, where the quota allows more.
+    package var expectedPerSecond: Double { min(allowedPerSecond, report.options.rate ?? allowedPerSecond) }
+    /// Of sends; of a drain, deletes.
+    package var messagesPerSecond: Double { measured?.messagesPerSecond ?? 0 }
+    package var ratio: Double { messagesPerSecond / expectedPerSecond }
+    var measured: ActionReport? { report.options.mode == .drain ? report.measured?.delete : report.measured?.send }
 }
 
 /// What a scale run found.
@@ -82,18 +107,27 @@ package struct ScaleReport: Sendable {
     /// Whether a signal ended the run; the last step is then cut short.
     package var isInterrupted: Bool { steps.contains(where: \.report.isInterrupted) }
     package var reachesRatio: Bool { steps.allSatisfy { $0.ratio >= ScaleReport.ratioMin } }
+    /// Whether no check of any step found a violation.
+    package var holds: Bool { steps.allSatisfy(\.report.checks.holds) }
+    /// Thresholds that some step missed.
+    package var missed: [String] {
+        steps.flatMap { step in
+            step.report.verdicts.filter { !$0.isMet }.map { "\($0.threshold.text) at \(step.shards) shards" }
+        }
+    }
 
     /// The run as a table for people.
     package var text: String {
         var lines = [row("shards", "quota", "allowed/s", "messages/s", "ratio", "p50 us", "p99 us")]
         for step in steps {
-            let send = step.report.measured?.send
+            let send = step.measured
             lines.append(
                 row(
                     String(step.shards), String(options.quota), decimal(step.allowedPerSecond, places: 0),
                     decimal(step.messagesPerSecond, places: 0), decimal(step.ratio, places: 3),
                     decimal(send?.p50 ?? 0, places: 0), decimal(send?.p99 ?? 0, places: 0)))
         }
+        for step in steps { lines += step.report.verdicts.map { "\(step.shards) shards: \($0)" } }
         if isInterrupted { lines.append("interrupted: the last line is of what ran until then") }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -102,13 +136,15 @@ package struct ScaleReport: Sendable {
     package var json: String {
         let value = JSONValue.object([
             ("kind", .text("scale")), ("quota", .integer(options.quota)),
-            ("reachesRatio", .boolean(reachesRatio)), ("interrupted", .boolean(isInterrupted)),
+            ("reachesRatio", .boolean(reachesRatio)), ("holds", .boolean(holds)),
+            ("interrupted", .boolean(isInterrupted)),
             (
                 "steps",
                 .list(
                     steps.map {
                         .object([
                             ("shards", .integer($0.shards)), ("allowedPerSecond", .number($0.allowedPerSecond)),
+                            ("expectedPerSecond", .number($0.expectedPerSecond)),
                             ("messagesPerSecond", .number($0.messagesPerSecond)), ("ratio", .number($0.ratio)),
                             ("report", $0.report.value),
                         ])
@@ -131,7 +167,8 @@ package func runScale(
             progress("\(shards) shards: \(phase)")
         }
         steps.append(
-            ScaleStep(shards: shards, allowedPerSecond: Double(shards * options.quota * 10), report: report))
+            ScaleStep(
+                shards: shards, allowedPerSecond: options.allowedPerSecond(shards: shards), report: report))
     }
     return ScaleReport(options: options, steps: steps)
 }

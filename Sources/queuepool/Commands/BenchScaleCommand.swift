@@ -31,6 +31,17 @@ struct BenchScaleCommand: AsyncParsableCommand {
     @Flag(help: "Take a running router's pool although messages of others are in it.") var allowNonempty = false
     @Option(help: "How messages are sent; rest unless set with --processes or --endpoint, otherwise sqs.")
     var api: BenchOptions.API?
+    @Option(help: "What each step measures; send unless set. Not with --processes or --endpoint.")
+    var mode: BenchOptions.Mode?
+    @Option(help: "Messages per second of each step in an open loop. Not with --processes or --endpoint.")
+    var rate: Double?
+    @Option(help: "Messages a request; sqs 10 unless set. Not with --processes or --endpoint.") var batch: Int?
+    @Option(help: "How often each group is sent: uniform or zipf:S. (default: uniform)") var skew: String?
+    @Option(help: "Share of one group, such as 5%; the others are sent alike. Not with --skew.") var hotGroup: String?
+    @Option(
+        name: .customLong("threshold"),
+        help: "A condition of every step, as of bench run; may be repeated. Not with --processes or --endpoint.")
+    var thresholds: [String] = []
     @Option(help: "Sending connections; a shard with --processes or --endpoint.") var connections = 128
     @Option(help: "Bytes of a message body.") var bodyBytes = 1_024
     @Option(help: "Message groups.") var groups = 65_536
@@ -49,6 +60,16 @@ struct BenchScaleCommand: AsyncParsableCommand {
         if processes, endpoint != nil { throw ValidationError("--processes and --endpoint exclude each other.") }
         if endpoint == nil, allowNonempty { throw ValidationError("--allow-nonempty: only with --endpoint.") }
         if endpoint != nil, shards != nil { throw ValidationError("--shards: with --endpoint the pool has its own.") }
+        if skew != nil, hotGroup != nil { throw ValidationError("--skew and --hot-group exclude each other.") }
+        if isOverQueues {
+            let given = [
+                ("--mode", mode != nil), ("--rate", rate != nil), ("--batch", batch != nil),
+                ("--threshold", !thresholds.isEmpty),
+            ]
+            if let (name, _) = given.first(where: \.1) {
+                throw ValidationError("\(name): not with --processes or --endpoint, which have loads of their own.")
+            }
+        }
         if endpoint == nil, pool != nil { throw ValidationError("--pool: only with --endpoint.") }
         if endpoint == nil, serverPID != nil { throw ValidationError("--server-pid: only with --endpoint.") }
     }
@@ -64,7 +85,12 @@ struct BenchScaleCommand: AsyncParsableCommand {
         }
         try show(report.text, json: report.json, file: json)
         if report.isInterrupted { throw interrupted() }
+        if !report.holds { throw CommandFailure("the checks found violations") }
         if !report.reachesRatio { throw BenchScaleCommand.belowRatio }
+        if !report.missed.isEmpty {
+            throw CommandFailure(
+                "missed: " + report.missed.joined(separator: ", "), status: BenchRunCommand.missedStatus)
+        }
     }
 
     private func runOverQueues() async throws {
@@ -84,7 +110,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
     }
 
     private static let belowRatio = CommandFailure(
-        "less than \(ScaleReport.ratioMin) of the quota went through at some number of shards")
+        "less than \(ScaleReport.ratioMin) of the quota, or of the rate, went through at some number of shards")
 
     private func scaleOptions() throws -> ScaleOptions {
         var options = ScaleOptions()
@@ -100,6 +126,15 @@ struct BenchScaleCommand: AsyncParsableCommand {
         }
         options.quota = quota
         options.api = api ?? (isOverQueues ? .rest : .sqs)
+        options.mode = mode ?? .send
+        options.rate = rate
+        options.batch = batch
+        do {
+            options.skew = try hotGroup.map { try GroupSkew(hotGroup: $0) } ?? GroupSkew(skew ?? "uniform")
+            options.thresholds = try thresholds.map { try Threshold($0) }
+        } catch {
+            throw CommandFailure("\(error)", status: ExitStatus.usage)
+        }
         options.connections = connections
         options.bodyBytes = bodyBytes
         options.groups = groups
