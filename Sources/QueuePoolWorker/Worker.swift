@@ -51,7 +51,10 @@ public struct Worker: Service {
         self.options = options
         self.engine = engine
         self.logger = logger
-        self.source = source ?? WorkerSource(endpoint: options.endpoint, engine: engine, clock: clock)
+        self.source =
+            source
+            ?? WorkerSource(
+                endpoint: options.endpoint, engine: engine, clock: clock, targets: options.deliver)
         targets = try options.deliver.map { url in
             try DeliveryURL.target(
                 url, engine: engine, concurrency: options.concurrency, clock: clock, signer: signer)

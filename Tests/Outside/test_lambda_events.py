@@ -110,6 +110,9 @@ def test_a_record_is_what_lambda_hands_over(server, sqs, work):
     assert record.attributes.message_group_id == "g1"
     assert record.attributes.approximate_receive_count == "1"
     assert int(record.attributes.approximate_first_receive_timestamp) > 1_600_000_000_000
+    assert int(record.attributes.sent_timestamp) > 1_600_000_000_000
+    assert record.attributes.sequence_number == sent["SequenceNumber"]
+    assert record.attributes.message_deduplication_id == "d1"
     assert record.message_attributes["kind"].string_value == "order"
     assert record.message_attributes["count"].data_type == "Number"
     assert record.message_attributes["raw"].binary_value == "AP8="

@@ -23,6 +23,8 @@ package struct WorkMessage: Sendable {
     package var recipients: [Int]?
     /// Where the body lies; `nil`: in the queue.
     package var storedBody: StoredBody?
+    /// What the queue says of how it was sent, where a target wants to know.
+    package var sending: SendingFacts?
 
     package init(
         id: String, handle: String, group: String, body: [UInt8] = [], attributes: [MessageAttribute] = [],
@@ -41,6 +43,21 @@ package struct WorkMessage: Sendable {
     /// message is delivered.
     package var byteCount: Int {
         attributes.reduce(max(body.count, storedBody?.byteCount ?? 0)) { $0 + $1.byteCount }
+    }
+}
+
+/// How a message was sent. An object, because a message is copied often and few targets want it.
+package final class SendingFacts: Sendable {
+    /// By the queue's clock.
+    package let sentAt: Timestamp
+    /// Decimal digits.
+    package let sequence: String
+    package let deduplicationID: String
+
+    package init(sentAt: Timestamp, sequence: String, deduplicationID: String) {
+        self.sentAt = sentAt
+        self.sequence = sequence
+        self.deduplicationID = deduplicationID
     }
 }
 

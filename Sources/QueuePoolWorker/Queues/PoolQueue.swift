@@ -14,9 +14,14 @@ import Synchronization
 /// Queues of pools that are open in this process.
 package struct PoolQueue: WorkerQueue {
     private let registry: PoolRegistry
+    private let tellsSending: Bool
     let bodies = FinishedBodies()
 
-    package init(registry: PoolRegistry) { self.registry = registry }
+    /// - Parameter tellsSending: whether messages say how they were sent.
+    package init(registry: PoolRegistry, tellsSending: Bool = false) {
+        self.registry = registry
+        self.tellsSending = tellsSending
+    }
 
     package func shards(ofPool pool: String) async throws(WorkerQueueError) -> [WorkerShard] {
         guard let pool = registry.pool(pool) else { throw .noPool }
@@ -41,6 +46,7 @@ package struct PoolQueue: WorkerQueue {
             let mayBeRemote = target.pool.mayHaveRemoteBodies
             return messages.map { received in
                 var message = PoolQueue.message(received, at: now)
+                if tellsSending { message.sending = PoolQueue.sending(received) }
                 if let pointer = received.pointer {
                     message.storedBody = target.pool.bodyStore(holding: pointer).map {
                         StoredBody(pointer, byteCount: message.body.count, in: $0, isHere: true)
@@ -64,6 +70,16 @@ package struct PoolQueue: WorkerQueue {
                 receiveCount: received.receiveCount + Int(origin?.receiveCount ?? 0))
             message.millisecondsSinceFirstReceive = max(0, now - received.firstReceivedAt)
             return message
+        }
+    }
+
+    private static func sending(_ received: ReceivedMessage) -> SendingFacts {
+        let sequence = received.handle.sequence
+        return received.withView { view in
+            SendingFacts(
+                sentAt: received.remote?.sentAt ?? sequence.sentAt,
+                sequence: received.remote?.sequence ?? sequence.text,
+                deduplicationID: String(decoding: view.deduplicationID, as: UTF8.self))
         }
     }
 

@@ -12,9 +12,13 @@ package struct SQSEndpointQueue: WorkerQueue {
     private let engine: CurlEngine
     private let endpoint: String
     private let clock: any Clock
+    private let tellsSending: Bool
 
-    /// - Parameter endpoint: `http://HOST:PORT`, without a slash at its end.
-    package init(engine: CurlEngine, endpoint: String, clock: any Clock) {
+    /// - Parameters:
+    ///   - endpoint: `http://HOST:PORT`, without a slash at its end.
+    ///   - tellsSending: whether messages say how they were sent.
+    package init(engine: CurlEngine, endpoint: String, clock: any Clock, tellsSending: Bool = false) {
+        self.tellsSending = tellsSending
         self.clock = clock
         self.engine = engine
         self.endpoint = endpoint
@@ -66,16 +70,21 @@ package struct SQSEndpointQueue: WorkerQueue {
         let now = clock.wallTime()
         // What is not whole comes back when its visibility timeout ends, and so does what is behind it in its group.
         return try SQSEndpointQueue.read { () throws(JSONFault) in
-            try AnsweredMessages.read(answer) { entry, _ in SQSEndpointQueue.message(entry, at: now) }.messages
+            try AnsweredMessages.read(answer) { entry, _ in message(entry, at: now) }.messages
         }
     }
 
-    private static func message(_ entry: AnsweredMessage, at now: Timestamp) -> WorkMessage? {
+    private func message(_ entry: AnsweredMessage, at now: Timestamp) -> WorkMessage? {
         var message = WorkMessage(
             id: entry.id, handle: entry.handle, group: String(decoding: entry.group, as: UTF8.self), body: entry.body,
             attributes: entry.attributes, receiveCount: entry.receiveCount)
         // The two clocks may differ, and a first receive is never later than now.
         message.millisecondsSinceFirstReceive = entry.firstReceivedAt.map { max(0, now - $0) }
+        if tellsSending {
+            message.sending = SendingFacts(
+                sentAt: entry.sentAt, sequence: entry.sequence,
+                deduplicationID: String(decoding: entry.deduplicationID, as: UTF8.self))
+        }
         // A server puts bodies of its own in place of their pointers. Where others lie only the control store says.
         message.storedBody = message.pointer.map { StoredBody($0.pointer, byteCount: 0, in: BodiesOutOfReach.shared) }
         return message

@@ -23,8 +23,9 @@ package struct WorkerSource: Sendable {
     let leaseEngine: CurlEngine?
 
     /// Pools that are open in this process.
-    package init(registry: PoolRegistry, leases: (any LeaseStore)?, label: String) {
-        let queue = PoolQueue(registry: registry)
+    /// - Parameter targets: that messages go to; some want to know more of a message.
+    package init(registry: PoolRegistry, leases: (any LeaseStore)?, label: String, targets: [String] = []) {
+        let queue = PoolQueue(registry: registry, tellsSending: DeliveryURL.wantSending(targets))
         self.queue = queue
         bodies = queue.bodies
         self.leases = leases
@@ -41,11 +42,14 @@ package struct WorkerSource: Sendable {
         }
     }
 
-    /// - Parameter endpoint: `http://HOST:PORT` of a server, without a slash at its end.
-    init(endpoint: String, engine: CurlEngine, clock: any Clock) {
+    /// - Parameters:
+    ///   - endpoint: `http://HOST:PORT` of a server, without a slash at its end.
+    ///   - targets: that messages go to; some want to know more of a message.
+    init(endpoint: String, engine: CurlEngine, clock: any Clock, targets: [String] = []) {
         // Behind the worker's calls a renewal could come too late.
         let leaseEngine = CurlEngine()
-        queue = SQSEndpointQueue(engine: engine, endpoint: endpoint, clock: clock)
+        queue = SQSEndpointQueue(
+            engine: engine, endpoint: endpoint, clock: clock, tellsSending: DeliveryURL.wantSending(targets))
         let store = HTTPLeaseStore(engine: leaseEngine, endpoint: endpoint)
         leases = store
         isKeepingLeases = { await store.isServed(ofPool: $0) }

@@ -58,6 +58,11 @@ public struct DeliveryURLError: Error, Hashable, Sendable, CustomStringConvertib
 }
 
 package enum DeliveryURL {
+    /// Whether one of these targets wants to know how a message was sent.
+    static func wantSending(_ targets: [String]) -> Bool {
+        targets.contains { $0.lowercased().hasPrefix("lambda+") }
+    }
+
     /// The target of `stdout:`, `exec:CMD`, `http(s)://`, `lambda+http(s)://`, `smtp://` or `smtps://`; reads a password,
     /// a secret or a key from where it is.
     /// - Parameters:

@@ -45,6 +45,14 @@ enum LambdaEvent {
         json.string(number: Int64(message.receiveCount))
         json.key("ApproximateFirstReceiveTimestamp")
         json.string(number: wall.milliseconds - (message.firstReceivedAt.map { max(0, now - $0) } ?? 0))
+        if let sending = message.sending {
+            json.key("SentTimestamp")
+            json.string(number: sending.sentAt.milliseconds)
+            json.key("SequenceNumber")
+            json.string(sending.sequence)
+            json.key("MessageDeduplicationId")
+            json.string(sending.deduplicationID)
+        }
         json.key("MessageGroupId")
         json.string(message.group)
         json.key("SenderId")

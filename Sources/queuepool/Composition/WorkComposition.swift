@@ -117,7 +117,7 @@ private func openSource(
     registry.follow { error in
         logger.warning("The control store cannot be followed", metadata: ["error": "\(error)"])
     }
-    return (registry, WorkerSource(registry: registry, leases: stores.leases, label: label))
+    return (registry, WorkerSource(registry: registry, leases: stores.leases, label: label, targets: settings.deliver))
 }
 
 /// A worker that cannot go on before somebody changes something ends with a status that says so.

@@ -29,7 +29,8 @@ struct WorkersBesideServer {
         }
         let metrics = MetricsOfWorkers()
         MoreMetrics.ofProcess.set { metrics.page() }
-        let source = WorkerSource(registry: registry, leases: registry.leases, label: "this server")
+        let source = WorkerSource(
+            registry: registry, leases: registry.leases, label: "this server", targets: settings.deliver)
         waiting = try settings.pools.map { pool in
             let (begin, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
             // Made before the server starts: a wrong target must stop the start, not what was started.
