@@ -57,7 +57,9 @@ struct ScaleTarget {
     var shardUsage: () -> ProcessUsage? = { nil }
 
     /// - Throws: `BenchFailure` when the router does not have the pool, `PoolUnfit` when it is not empty.
-    init(router: Endpoint, pool: String, allowsNonempty: Bool = false, routerUsage: @escaping () -> ProcessUsage?) throws {
+    init(
+        router: Endpoint, pool: String, allowsNonempty: Bool = false, routerUsage: @escaping () -> ProcessUsage?
+    ) throws {
         self.router = router
         self.routerUsage = routerUsage
         let answer = try ControlClient(endpoint: router).get("/v1/pools/\(pool)")
