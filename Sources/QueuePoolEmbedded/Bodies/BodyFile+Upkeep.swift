@@ -25,13 +25,13 @@ extension BodyFile {
     /// takes no more writes.
     /// - Parameter always: also if it is short.
     func checkpoint(always: Bool) {
-        let pages = logPages.pointee
+        let pages = logPages.count
         guard brokenBy == nil, pages > 0, always || pages >= BodyFile.checkpointPagesMin else { return }
         // A log in which readers always stand would grow for ever; a long one waits for each of them.
         let mode = pages >= BodyFile.checkpointPagesMax ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE
         do throws(DatabaseError) {
             if try BodyFile.checkpoint(database, mode) {
-                logPages.pointee = 0
+                logPages.count = 0
                 hasGivenBack = false
             }
         } catch {

@@ -48,7 +48,7 @@ final class BodyFile: @unchecked Sendable {
     /// Why the file takes no more writes: after a failed flush nobody knows what is on the disk.
     var brokenBy: DatabaseError?
     /// Pages in the log, told by SQLite after each commit.
-    let logPages: UnsafeMutablePointer<Int32>
+    let logPages: LogPages
     /// Pages were given back since the log was copied into the file.
     var hasGivenBack = false
     private var isOpen = true
@@ -81,26 +81,16 @@ final class BodyFile: @unchecked Sendable {
                 bodies: Int(try database.integer("SELECT count(*) FROM bodies")),
                 bytes: try database.integer("SELECT ifnull(sum(bytes), 0) FROM bodies"))
         } catch { throw .failed(error) }
-        logPages = .allocate(capacity: 1)
-        logPages.initialize(to: 0)
-        sqlite3_wal_hook(
-            database.handle,
-            { context, _, _, pages in
-                context?.assumingMemoryBound(to: Int32.self).pointee = pages
-                return SQLITE_OK
-            }, logPages)
+        logPages = LogPages(of: database)
     }
 
-    deinit {
-        close()
-        logPages.deallocate()
-    }
+    deinit { close() }
 
     /// Closes the file now.
     func close() {
         guard isOpen else { return }
         isOpen = false
-        sqlite3_wal_hook(database.handle, nil, nil)
+        logPages.stop(database)
         for statement in [
             insertBody, insertPart, selectBody, deleteBody, deleteParts, selectPool, selectExpired,
         ] { statement.finalize() }

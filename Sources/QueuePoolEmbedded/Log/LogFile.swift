@@ -65,7 +65,7 @@ final class LogFile {
     private let commitStatement: Statement
     private let rollbackStatement: Statement
     /// Pages in the WAL, told by SQLite after each commit.
-    private let walPages: UnsafeMutablePointer<Int32>
+    private let walPages: LogPages
     private(set) var nextRow: Int64
     var identities: [String: LogIdentity]
     /// Shards whose rows are being removed, by number, each with the last row that was looked at.
@@ -112,26 +112,16 @@ final class LogFile {
         nextRow = try newest.next("find the newest row") ? newest.integer(0) + 1 : 1
         newest.reset()
         marks = LogFile.marks([path, path + "-wal"])
-        walPages = .allocate(capacity: 1)
-        walPages.initialize(to: 0)
-        sqlite3_wal_hook(
-            database.handle,
-            { context, _, _, pages in
-                context?.assumingMemoryBound(to: Int32.self).pointee = pages
-                return SQLITE_OK
-            }, walPages)
+        walPages = LogPages(of: database)
     }
 
-    deinit {
-        close()
-        walPages.deallocate()
-    }
+    deinit { close() }
 
     /// Closes the file now, so that it can be opened again or removed.
     func close() {
         guard isOpen else { return }
         isOpen = false
-        sqlite3_wal_hook(database.handle, nil, nil)
+        walPages.stop(database)
         // Frames that a failed flush dropped would be copied into the file unseen; recovery looks at their checksums.
         if brokenBy != nil { database.closeWithoutCheckpoint() }
         for statement in [
@@ -273,13 +263,13 @@ final class LogFile {
     // MARK: - Checkpoints
 
     /// Whether the WAL has grown to where its pages should be copied into the file.
-    var isCheckpointDue: Bool { walPages.pointee >= checkpointPages }
+    var isCheckpointDue: Bool { walPages.count >= checkpointPages }
 
     /// Copies the WAL's pages into the file. A failed write costs nothing but another try later; a failed flush closes
     /// the file for writes, like any other.
     func checkpoint() {
         guard brokenBy == nil else { return }
-        walPages.pointee = 0
+        walPages.count = 0
         do throws(DatabaseError) { try LogFile.checkpoint(database) } catch {
             if error.isFatal { brokenBy = error }
         }

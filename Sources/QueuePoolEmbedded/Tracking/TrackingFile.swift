@@ -41,7 +41,7 @@ final class TrackingFile {
     /// Why the file takes no more writes: after a failed flush nobody knows what is on the disk.
     private var brokenBy: DatabaseError?
     /// Pages in the log, told by SQLite after each commit.
-    private let logPages: UnsafeMutablePointer<Int32>
+    private let logPages: LogPages
     private var isOpen = true
 
     /// Opens the file, or makes it.
@@ -73,26 +73,16 @@ final class TrackingFile {
         let known = try database.prepare("SELECT name, number FROM pools")
         defer { known.finalize() }
         while try known.next("read the pools") { pools[known.text(0)] = known.integer(1) }
-        logPages = .allocate(capacity: 1)
-        logPages.initialize(to: 0)
-        sqlite3_wal_hook(
-            database.handle,
-            { context, _, _, pages in
-                context?.assumingMemoryBound(to: Int32.self).pointee = pages
-                return SQLITE_OK
-            }, logPages)
+        logPages = LogPages(of: database)
     }
 
-    deinit {
-        close()
-        logPages.deallocate()
-    }
+    deinit { close() }
 
     /// Closes the file now.
     func close() {
         guard isOpen else { return }
         isOpen = false
-        sqlite3_wal_hook(database.handle, nil, nil)
+        logPages.stop(database)
         for statement in [begin, commitStatement, select, insert, update, selectOldest, remove, usedPages] {
             statement.finalize()
         }
@@ -197,9 +187,9 @@ final class TrackingFile {
     /// Copies a long log into the file. A failed write costs nothing but another try later; after a failed flush the file
     /// takes no more writes, because a second flush may succeed without what the first one lost.
     func checkpoint() {
-        guard brokenBy == nil, logPages.pointee >= TrackingFile.checkpointPages else { return }
+        guard brokenBy == nil, logPages.count >= TrackingFile.checkpointPages else { return }
         do throws(DatabaseError) {
-            if try BodyFile.checkpoint(database, SQLITE_CHECKPOINT_PASSIVE) { logPages.pointee = 0 }
+            if try BodyFile.checkpoint(database, SQLITE_CHECKPOINT_PASSIVE) { logPages.count = 0 }
         } catch {
             if error.isFatal { brokenBy = error }
         }
