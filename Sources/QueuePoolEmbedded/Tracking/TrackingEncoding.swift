@@ -13,8 +13,6 @@ enum TrackingKey {
     /// No text of UTF-8 ends with it.
     private static let filler: UInt8 = 0xFF
     private static let uuidBytes = 16
-    /// Places of a UUID's dashes.
-    private static let dashes: Set<Int> = [8, 13, 18, 23]
 
     /// A UUID as it is written here has 16 bytes, and those of one shard sort by age: rows come at the end of a page and
     /// leave from its start. Any other id has more than 16, so that no two ids have one key.
@@ -32,7 +30,7 @@ enum TrackingKey {
         bytes.reserveCapacity(uuidBytes)
         var half: UInt8?
         for (place, character) in id.utf8.enumerated() {
-            if dashes.contains(place) {
+            if place == 8 || place == 13 || place == 18 || place == 23 {
                 guard character == UInt8(ascii: "-") else { return nil }
                 continue
             }
