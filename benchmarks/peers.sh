@@ -96,8 +96,19 @@ gcc -O2 -Wall -Wextra -o "$work/peers" "$here"/peers.c "$here"/peers_redis.c "$h
 program=${QUEUEPOOL:-$(build_release)}
 mkdir "$work/results"
 
-# A line of the log of loads: the machine's load average before a measurement tells whether it was quiet.
-note() { say "== $1"; printf '%s %s\n' "$1" "$(cut -d ' ' -f 1 /proc/loadavg)" >>"$work/results/loads"; }
+# A line of the log of loads: the share of the processors that others use just before a measurement, when nothing of ours
+# runs, tells whether the machine was quiet.
+note() {
+    say "== $1"
+    local before after
+    before=$(head -1 /proc/stat)
+    sleep 0.3
+    after=$(head -1 /proc/stat)
+    # user nice system idle iowait irq softirq steal
+    printf '%s\n%s\n' "$before" "$after" | awk -v name="$1" '
+        { busy = $2 + $3 + $4 + $7 + $8 + $9 - busy; rest = $5 + $6 - rest }
+        END { printf "%s %.2f\n", name, busy / (busy + rest) }' >>"$work/results/loads"
+}
 
 queuepool_flags=(--seconds "$seconds" --warm-up-seconds "$WARM_UP" --groups 1000 --shards 8 --body-bytes 1024 --api sqs)
 measure_queuepool() {

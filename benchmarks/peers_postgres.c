@@ -34,6 +34,11 @@ static PGconn *connect_only(void) {
 }
 
 static void prepare(void) {
+    // It listens before it takes connections.
+    char words[64];
+    snprintf(words, sizeof words, "host=127.0.0.1 port=%d", ports[0]);
+    for (int tries = 0; tries < 600 && PQping(words) != PQPING_OK; tries++)
+        nanosleep(&(struct timespec){0, 50000000}, NULL);
     PGconn *opened = connect_only();
     command(opened, "SET client_min_messages = warning");
     command(opened, "DROP TABLE IF EXISTS messages");

@@ -57,8 +57,8 @@ for row, side, title in ROWS:
                      f"CPU {statistics.median(cpu_ratios):.2f}")
     rows.append(entry)
     print(f"| {title} | " + " | ".join(cells) + " |")
-print(f"\nLoad average before each measurement: median {statistics.median(loads.values()):.1f}, "
-      f"from {min(loads.values()):.1f} to {max(loads.values()):.1f}")
+print(f"\nProcessors used by others just before each measurement: median {statistics.median(loads.values()):.0%}, "
+      f"from {min(loads.values()):.0%} to {max(loads.values()):.0%}")
 names = ("QUEUEPOOL", "REDIS", "POSTGRES")
 target.write_text(json.dumps({
     "kind": "peers",
@@ -66,6 +66,6 @@ target.write_text(json.dumps({
     "versions": {name.lower(): os.environ[f"{name}_VERSION"] for name in names},
     "flags": {name.lower(): os.environ[f"{name}_FLAGS"] for name in names},
     "backlog": int(os.environ["BACKLOG"]),
-    "loadAverages": loads,
+    "sharesUsedByOthersBefore": loads,
     "rows": rows,
 }, indent=2) + "\n")
