@@ -9,8 +9,9 @@
 //
 // usage: peers PEER MODE SECONDS PORT...
 // PEER redis or postgres. MODE send (64 senders, 1 message a request), batch (64 senders, 10), drain (a backlog, 8
-// consumers, 10 a request), both (32 senders of 10 and 8 consumers; at most 10,000 messages wait). Environment: PIDS, the servers' process ids, whose CPU
-// and that of whose children is counted; BACKLOG, messages that a drain begins with; WARM_UP, seconds before the window.
+// consumers, 10 a request), both (32 senders of 10 and 8 consumers; at most 10,000 messages wait). Environment: PIDS,
+// the servers' process ids, whose CPU and that of whose children is counted; BACKLOG, messages that a drain begins
+// with; WARM_UP, seconds before the window.
 
 #include "peers.h"
 

@@ -3,10 +3,10 @@
 # Licensed under the Apache License, Version 2.0
 # SPDX-License-Identifier: Apache-2.0
 
-# queuepool beside durable peers used as queues that keep the order of groups, in one run on this machine: Redis Streams with an
-# append-only file flushed before each answer, one process and two, and PostgreSQL. The peers are started here, on free
-# loopback ports, in directories of their own under TMPDIR, each anew for every measurement and alone; ROUNDS by turns, of which
-# the median counts. Prints the table and writes it to RESULTS/peers.json with versions, flags and every measurement.
+# queuepool beside durable peers used as queues that keep the order of groups, in one run on this machine: Redis
+# Streams with an append-only file flushed before each answer, one process and two, and PostgreSQL. The peers are
+# started here, on free loopback ports, in directories of their own under TMPDIR, each anew for every measurement and
+# alone; ROUNDS by turns, of which the median counts. Prints the table and writes it to RESULTS/peers.json with versions, flags and every measurement.
 #
 # QUEUEPOOL=PATH     a program that is built already
 # ROUNDS=3           times that every row is measured
@@ -70,8 +70,8 @@ else
 fi
 postgres_flags=(-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=on -c synchronous_commit=on
     -c full_page_writes=on -c shared_buffers=1GB -c max_wal_size=4GB -c max_connections=200)
-(cd "$work/postgres" && "${as_user[@]}" "$postgres_bin/initdb" -D "$work/postgres/data" -U peer -A trust --no-locale -E UTF8) \
-    >"$work/initdb.log" 2>&1 || { cat "$work/initdb.log" >&2; exit 1; }
+(cd "$work/postgres" && "${as_user[@]}" "$postgres_bin/initdb" -D "$work/postgres/data" -U peer -A trust \
+    --no-locale -E UTF8) >"$work/initdb.log" 2>&1 || { cat "$work/initdb.log" >&2; exit 1; }
 start_postgres() {
     (cd "$work/postgres" && exec "${as_user[@]}" "$postgres_bin/postgres" -D "$work/postgres/data" -p "$1" \
         "${postgres_flags[@]}") >>"$work/postgres.log" 2>&1 &

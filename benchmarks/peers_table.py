@@ -2,7 +2,10 @@
 # Licensed under the Apache License, Version 2.0
 # SPDX-License-Identifier: Apache-2.0
 
-"""Prints the measurements of peers.sh as a table in Markdown and writes them to a file: peers_table.py DIRECTORY FILE."""
+"""Prints the measurements of peers.sh as a table in Markdown, and writes them to a file.
+
+    peers_table.py DIRECTORY FILE
+"""
 import json
 import os
 import pathlib
