@@ -6,7 +6,8 @@
 # queuepool beside durable peers used as queues that keep the order of groups, in one run on this machine: Redis
 # Streams with an append-only file flushed before each answer, one process and two, and PostgreSQL. The peers are
 # started here, on free loopback ports, in directories of their own under TMPDIR, each anew for every measurement and
-# alone; ROUNDS by turns, of which the median counts. Prints the table and writes it to RESULTS/peers.json with versions, flags and every measurement.
+# alone; ROUNDS by turns, of which the median counts. Prints the table and writes it to
+# RESULTS/peers.json with versions, flags and every measurement.
 #
 # QUEUEPOOL=PATH     a program that is built already
 # ROUNDS=3           times that every row is measured
@@ -96,8 +97,8 @@ gcc -O2 -Wall -Wextra -o "$work/peers" "$here"/peers.c "$here"/peers_redis.c "$h
 program=${QUEUEPOOL:-$(build_release)}
 mkdir "$work/results"
 
-# A line of the log of loads: the share of the processors that others use just before a measurement, when nothing of ours
-# runs, tells whether the machine was quiet.
+# A line of the log of loads: the share of the processors that others use just before a measurement, when nothing of
+# ours runs, tells whether the machine was quiet.
 note() {
     say "== $1"
     local before after

@@ -4,8 +4,8 @@
 
 // PostgreSQL as a queue: one table, an index on (part, id), prepared statements in binary. A batch is one INSERT of ten
 // rows. A receive is DELETE ... RETURNING of the first rows of a part in a transaction, a delete its COMMIT, so that a
-// consumer that dies gives its messages back; two round trips, as for the others. A part has one consumer, so FOR UPDATE SKIP
-// LOCKED never skips here; it is what would guard a part that two consumers hold for a moment.
+// consumer that dies gives its messages back; two round trips, as for the others. A part has one consumer, so FOR
+// UPDATE SKIP LOCKED never skips here; it is what would guard a part that two consumers hold for a moment.
 
 #include "peers.h"
 
