@@ -201,7 +201,8 @@ int main(int count, char **words) {
     // A message that was sent and received within the window counts once.
     long messages = window_sent > window_received ? window_sent : window_received;
     printf("{\"kind\": \"peer\", \"peer\": \"%s\", \"servers\": %d, \"mode\": \"%s\", \"seconds\": %.3f, "
-           "\"sent\": %ld, \"received\": %ld, \"sentPerSecond\": %.1f, \"receivedPerSecond\": %.1f, \"serverCPUSeconds\": %.2f, "
+           "\"sent\": %ld, \"received\": %ld, \"sentPerSecond\": %.1f, \"receivedPerSecond\": %.1f, "
+           "\"serverCPUSeconds\": %.2f, "
            "\"serverCPUMicrosecondsPerMessage\": %.2f, \"checks\": {\"holds\": %s, \"sent\": %ld, \"received\": %ld, "
            "\"lost\": %ld, \"doubled\": %ld, \"disordered\": %ld}}\n",
            words[1], port_count, mode, took_seconds, window_sent, window_received, (double)window_sent / took_seconds,

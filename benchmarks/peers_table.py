@@ -17,7 +17,9 @@ directory, target = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 PEERS = {"redis1": "Redis, 1 process", "redis2": "Redis, 2 processes", "postgres": "PostgreSQL"}
 # Row, side that counts, its name. Of sends and a drain at once it is what went right through.
 ROWS = [("send", "send", "single sends"), ("batch", "send", "batches of 10"),
-        ("drain", "receive", "drain, 8 consumers"), ("drain64", "receive", "drain, queuepool with 64 consumers"), ("both", "receive", "send and drain at once")]
+        ("drain", "receive", "drain, 8 consumers"),
+        ("drain64", "receive", "drain, queuepool with 64 consumers"),
+        ("both", "receive", "send and drain at once")]
 
 
 def load(name):
