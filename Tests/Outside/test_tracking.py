@@ -51,6 +51,17 @@ def test_a_message_is_followed_from_queued_to_sent(servers, workers):
     assert track(again, sent["id"])["state"] == "sent"
 
 
+def test_a_message_is_never_unknown_on_its_way_to_the_target(servers, workers):
+    server = servers()
+    ids = [server.send(POOL, f"g{n}", "body")["id"] for n in range(6)]
+    with webhook() as hook:
+        worker = workers("--deliver", hook.url, endpoint=server.url)
+        seen = {id: [] for id in ids}
+        wait_until(lambda: all([seen[id].append(track(server, id)["state"]) or seen[id][-1] == "sent" for id in ids]), 30, "sent")
+        assert all(None not in states for states in seen.values()), seen
+        worker.stop()
+
+
 def test_a_failing_message_is_retrying_then_dead_with_the_code(servers, workers):
     server = servers()
     sent = server.send(POOL, "g", "body", tags={"a": "b"})
