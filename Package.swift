@@ -18,6 +18,7 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let signals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 
 let package = Package(
@@ -35,6 +36,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -59,9 +61,12 @@ let package = Package(
             name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque],
             swiftSettings: settings),
         .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl", deque], swiftSettings: settings),
+        .target(name: "QueuePoolSigning", dependencies: ["QueuePoolCore", crypto], swiftSettings: settings),
         .target(
             name: "QueuePoolAWS",
-            dependencies: ["QueuePoolCore", "QueuePoolCurl", "QueuePoolJSON", "QueuePoolSQS", crypto, deque],
+            dependencies: [
+                "QueuePoolCore", "QueuePoolCurl", "QueuePoolJSON", "QueuePoolSigning", "QueuePoolSQS", crypto, deque,
+            ],
             swiftSettings: settings),
         .target(
             name: "QueuePoolEmail", dependencies: ["QueuePoolJSON", crypto, cryptoExtras], swiftSettings: settings),
@@ -78,7 +83,7 @@ let package = Package(
             name: "QueuePoolServer",
             dependencies: [
                 "QueuePoolRuntime", "QueuePoolSQS", "QueuePoolJSON", "QueuePoolEmail", "QueuePoolCore", crypto, deque,
-                "CQueuePoolAssets", lifecycle, logging, nioCore, nioPosix,
+                "QueuePoolSigning", "CQueuePoolAssets", lifecycle, logging, nioCore, nioPosix, nioSSL,
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -175,6 +180,9 @@ let package = Package(
         .testTarget(
             name: "QueuePoolCurlTests", dependencies: ["QueuePoolTestSupport", "QueuePoolCurl"], swiftSettings: settings
         ),
+        .testTarget(
+            name: "QueuePoolSigningTests", dependencies: ["QueuePoolTestSupport", "QueuePoolSigning", "QueuePoolCore"],
+            swiftSettings: settings),
         .testTarget(
             name: "QueuePoolAWSTests",
             dependencies: [

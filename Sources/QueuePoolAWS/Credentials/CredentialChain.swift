@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolCurl
 import QueuePoolJSON
+import QueuePoolSigning
 
 // The places where AWS's tools look for credentials, in botocore's order: variables; the role of the profile; a web
 // identity (variables, then profile); the keys of the profile; the container's endpoint; the instance's. The first that

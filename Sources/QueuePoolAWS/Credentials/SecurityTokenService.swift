@@ -4,6 +4,7 @@
 
 import QueuePoolCore
 import QueuePoolCurl
+import QueuePoolSigning
 
 // Roles through STS. Its answers are XML of which four fields matter; they hold no markup, so they are cut out between
 // their tags, not parsed. Source: docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html

@@ -4,6 +4,7 @@
 
 package import QueuePoolCore
 package import QueuePoolCurl
+import QueuePoolSigning
 import Synchronization
 
 // Services refuse a signature whose time is off by more than some minutes, and say in `Date` what time it is. So a

@@ -4,6 +4,7 @@
 
 import Crypto
 package import QueuePoolCore
+import QueuePoolSigning
 import Synchronization
 
 // AWS Signature Version 4. Ours, not CURLOPT_AWS_SIGV4: libcurl 7.88 (Debian 12) neither sorts nor encodes the query,
