@@ -60,7 +60,8 @@ extension LoadLoop {
     /// The answer of the outstanding request is complete.
     func answered(_ connection: Connection, _ response: Response, now: UInt64) {
         defer { noteProgress(now) }
-        lastAnswerAt = now
+        // Shards that are asked directly say nothing of the server in front of them.
+        if connection.endpoint == plan.endpoint { lastAnswerAt = now }
         let step = connection.step
         guard step != .idle, step != .handling else { return connection.reader.consume() }
         if Answers.isThrottled(response), step != .sending || plan.options.retriesThrottled {

@@ -20,6 +20,8 @@ struct Outages {
     var longest: UInt64 = 0
     /// Start of the one that goes on.
     var since: UInt64?
+    /// End of the last one.
+    var endedAt: UInt64 = 0
     var unansweredRequests = 0
     var failedConnects = 0
     /// The one that goes on was longer than allowed, and the load ended.
@@ -31,6 +33,7 @@ struct Outages {
         nanoseconds += length
         longest = max(longest, length)
         self.since = nil
+        endedAt = now
     }
 }
 
@@ -88,7 +91,7 @@ extension LoadLoop {
         if connection.failures == 0 { connection.brokenAt = connection.seenAt }
         connection.failures += 1
         // While others are answered, it is this request that is slow.
-        if lastAnswerAt < connection.seenAt || connection.failures > 1 { noteOutage(connection, now) }
+        if lastAnswerAt < connection.seenAt { noteOutage(connection, now) }
         connection.wakeAt = now + reconnectDelay(connection.failures)
     }
 
@@ -124,7 +127,8 @@ extension LoadLoop {
         guard connection.endpoint == plan.endpoint else { return }
         if outages.since == nil {
             outages.count += 1
-            outages.since = connection.brokenAt
+            // A connection that was not answered yet since the last outage has nothing to say of the time before its end.
+            outages.since = max(connection.brokenAt, outages.endedAt)
             plan.tell("the server is away, trying again")
         }
         let length = now - min(outages.since ?? now, now)
