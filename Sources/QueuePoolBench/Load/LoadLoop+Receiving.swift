@@ -37,7 +37,10 @@ extension LoadLoop {
         if windowIsOpen {
             outcome.statistics.receive.record(nanoseconds: now - connection.startedAt, messages: received.count)
         }
-        if phase.sends == nil { rows?.record(nanoseconds: now - connection.startedAt) }
+        if phase.sends == nil {
+            rows?.record(nanoseconds: now - connection.startedAt)
+            timeline?.record(nanoseconds: now - connection.startedAt)
+        }
         if phase.handles { return startHandling(connection, now: now) }
         connection.requests?.writeDelete(of: handles, to: &connection.deleteOutput)
         connection.startedAt = now

@@ -78,6 +78,7 @@ extension LoadLoop {
         rows?.record(nanoseconds: latency)
         if windowIsOpen, accepted > 0 {
             outcome.statistics.send.record(nanoseconds: latency, messages: accepted)
+            timeline?.record(nanoseconds: latency)
         } else if accepted > 0, countsLate(connection.startedAt) {
             outcome.statistics.send.recordLate(nanoseconds: latency)
         }

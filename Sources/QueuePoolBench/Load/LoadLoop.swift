@@ -49,6 +49,8 @@ final class LoadLoop {
     var lastAnswerAt: UInt64 = 0
     /// Rows of figures while the load goes on, if asked for.
     var rows: IntervalRows?
+    /// The window in intervals, for the report; `nil` when it is not open.
+    var timeline: Timeline?
     private var windowStart: UInt64 = 0
     private var windowEnd = UInt64.max
     private var clientCPUAtStart: UInt64 = 0
@@ -102,6 +104,7 @@ final class LoadLoop {
             wakeDue(now)
             watch(now)
             if let due = rows?.due, now >= due { printRow(now) }
+            if let due = timeline?.due, now >= due { closeInterval(now) }
         }
         closeWindow(monotonicNanoseconds())
         recordWaits()
@@ -206,6 +209,7 @@ final class LoadLoop {
         windowIsOpen = true
         windowStart = now
         outcome.statistics = PhaseStatistics()
+        timeline = Timeline(now: now, phase)
         for group in groupCounts.indices { groupCounts[group] = 0 }
         clientCPUAtStart = ownCPUNanoseconds()
         usageAtStart = plan.serverUsage()
@@ -218,6 +222,9 @@ final class LoadLoop {
         windowIsOpen = false
         windowStart = min(windowStart, now)
         outcome.nanoseconds = now - windowStart
+        closeInterval(now)
+        outcome.intervals = timeline?.intervals ?? []
+        timeline = nil
         outcome.backlog = max(0, checker.outstanding)
         countArrivals(now)
         outcome.hottest = groupCounts.indices.max { groupCounts[$0] < groupCounts[$1] }.map {
@@ -251,6 +258,7 @@ final class LoadLoop {
         var next = windowIsOpen ? windowEnd : min(windowStart, windowEnd)
         if !mayStart { next = .max }
         if let due = rows?.due { next = min(next, due) }
+        if let due = timeline?.due { next = min(next, due) }
         for connection in connections where connection.wakeAt < next { next = connection.wakeAt }
         guard next < timerSetFor else { return }
         timerSetFor = next

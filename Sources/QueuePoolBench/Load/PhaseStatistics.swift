@@ -59,6 +59,8 @@ struct PhaseOutcome {
     /// Of everything that ran on the machine.
     var machineCPUNanoseconds: UInt64?
     var residentBytes: Int?
+    /// The window in its parts.
+    var intervals: [IntervalReport] = []
     /// The group with the most accepted messages.
     var hottest: (group: Int, messages: Int)?
     /// Messages a second that were asked for, in an open loop.

@@ -72,6 +72,7 @@ extension ActionReport {
                     latencies.map { ($0.name, .number($0.microseconds)) }
                         + [("lowerBounds", .list(latencies.filter(\.isLowerBound).map { .text($0.name) }))])
             ),
+            ("latencyDistribution", .list(distribution.map { .compact($0.value) })),
         ])
     }
 }
@@ -111,6 +112,7 @@ extension PhaseReport {
             ("clientCPUMicrosecondsPerMessage", .number(clientCPUPerMessage)),
             ("clientCores", .number(clientCores)), ("machineCores", .optional(machineCores)),
             ("serverResidentBytes", .optional(residentBytes)),
+            ("intervals", .list(intervals.map { .compact($0.value) })),
         ])
     }
 }

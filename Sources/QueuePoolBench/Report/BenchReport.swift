@@ -21,6 +21,8 @@ package struct ActionReport: Hashable, Sendable {
     package var max = 0.0
     /// Percentiles above this one are lower bounds: so many of the requests that were due have an answer. 100 = all.
     package var knownBelow = 100.0
+    /// The latencies from the lowest to the highest, at percentiles that lie closer the higher they are.
+    package var distribution: [PercentilePoint] = []
 
     init(_ action: PhaseStatistics.Action, seconds: Double, neverSent: Int = 0, waits: Histogram<UInt64>? = nil) {
         requests = action.requests
@@ -45,6 +47,11 @@ package struct ActionReport: Hashable, Sendable {
         p99 = percentile(99)
         p999 = percentile(99.9)
         max = Double((waits ?? latency).max) / 1_000
+        distribution = PercentilePoint.ladder(count: Int(due)).map { percent in
+            let microseconds = percent == 0 ? Double(latency.min) / 1_000 : percent == 100 ? max : percentile(percent)
+            return PercentilePoint(
+                percentile: percent, microseconds: microseconds, isLowerBound: percent > knownBelow)
+        }
     }
 
     /// Latencies by name, and whether each is a lower bound.
@@ -92,6 +99,8 @@ package struct PhaseReport: Hashable, Sendable {
     package let machineCores: Double?
     /// The server's memory at the end of the window.
     package let residentBytes: Int?
+    /// The window in its parts, in their order.
+    package let intervals: [IntervalReport]
     /// Whether a signal ended it before its time.
     package let isInterrupted: Bool
 
@@ -126,6 +135,7 @@ package struct PhaseReport: Hashable, Sendable {
         clientCores = Double(outcome.clientCPUNanoseconds) / nanoseconds
         machineCores = outcome.machineCPUNanoseconds.map { Double($0) / nanoseconds }
         residentBytes = outcome.residentBytes
+        intervals = outcome.intervals
         isInterrupted = outcome.isInterrupted
     }
 }

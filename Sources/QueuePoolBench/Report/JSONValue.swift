@@ -11,10 +11,14 @@ indirect enum JSONValue {
     case integer(Int)
     case unsigned(UInt64)
     case number(Double)
+    /// A number whose sixth decimal place tells something.
+    case precise(Double)
     case boolean(Bool)
     case text(String)
     case list([JSONValue])
     case object([(String, JSONValue)])
+    /// A value on one line, for the rows of a long list.
+    case compact(JSONValue)
 
     static func optional(_ value: Int?) -> JSONValue { value.map { .integer($0) } ?? .null }
     static func optional(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
@@ -28,6 +32,7 @@ indirect enum JSONValue {
         case .integer(let value): return String(value)
         case .unsigned(let value): return String(value)
         case .number(let value): return value.isFinite ? decimal(value, places: 3) : "null"
+        case .precise(let value): return value.isFinite ? decimal(value, places: 6) : "null"
         case .boolean(let value): return value ? "true" : "false"
         case .text(let value): return JSONValue.quoted(value)
         case .list(let values) where values.isEmpty: return "[]"
@@ -38,6 +43,16 @@ indirect enum JSONValue {
         case .object(let members):
             let lines = members.map { inner + JSONValue.quoted($0) + ": " + $1.rendered(indent: inner) }
             return "{\n" + lines.joined(separator: ",\n") + "\n\(indent)}"
+        case .compact(let value): return value.line
+        }
+    }
+
+    private var line: String {
+        switch self {
+        case .list(let values): "[" + values.map(\.line).joined(separator: ", ") + "]"
+        case .object(let members):
+            "{" + members.map { JSONValue.quoted($0) + ": " + $1.line }.joined(separator: ", ") + "}"
+        default: rendered()
         }
     }
 
