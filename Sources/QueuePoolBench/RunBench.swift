@@ -39,10 +39,10 @@ private func runBench(
 
 /// One run against a server that is up.
 struct BenchSession {
-    private let options: BenchOptions
-    private let plan: LoadPlan
-    private let loop: LoadLoop
-    private let machine = Machine.current()
+    let options: BenchOptions
+    let plan: LoadPlan
+    let loop: LoadLoop
+    let machine = Machine.current()
 
     init(
         _ given: BenchOptions, server: ServerProcess?, tell: @escaping (String) -> Void,
@@ -103,14 +103,20 @@ struct BenchSession {
         return reports
     }
 
-    func report(_ phases: [PhaseReport], version: String, exitCode: Int32?) -> BenchReport {
+    /// - Parameters:
+    ///   - options: what the report is judged by, when it is not what the run was given.
+    ///   - checks: what the checks say, when they are known already.
+    func report(
+        _ phases: [PhaseReport], version: String, exitCode: Int32?, options judged: BenchOptions? = nil,
+        checks: CheckReport? = nil
+    ) -> BenchReport {
         let isInterrupted = phases.contains(where: \.isInterrupted)
         let isDrained = (options.verify || options.mode == .drain) && !isInterrupted && !loop.outages.isAway
         let counts = measuredShards.value
         let names = plan.shardNames.isEmpty ? counts.indices.map { "shard \($0)" } : plan.shardNames
         return BenchReport(
-            options: options, machine: machine, version: version, seed: plan.seed, run: plan.run, phases: phases,
-            checks: loop.checker.finished(drained: isDrained),
+            options: judged ?? options, machine: machine, version: version, seed: plan.seed, run: plan.run,
+            phases: phases, checks: checks ?? loop.checker.finished(drained: isDrained),
             outages: OutageReport(loop.outages, now: monotonicNanoseconds()),
             shards: names.enumerated().map { ($1, $0 < counts.count ? counts[$0] : 0) },
             shardsFromAnswers: options.api != .sqs, serverExitCode: exitCode)

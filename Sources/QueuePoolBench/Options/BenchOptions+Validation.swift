@@ -39,6 +39,7 @@ extension BenchOptions {
                     field: "handler-ms", value: "a handler of sends alone", allowed: "with mode both or drain")
             }
         }
+        if let findRate { try requireSearchable(findRate) }
         try requireBatch()
         try requirePool()
         if let endpoint { _ = try Endpoint(endpoint) }
@@ -47,6 +48,19 @@ extension BenchOptions {
                 field: "serverPID", value: "set without an endpoint", allowed: "with endpoint only")
         }
         return self
+    }
+
+    private func requireSearchable(_ limit: Threshold) throws(InvalidBenchOption) {
+        guard limit.figure.isTime, limit.figure != .outage, [.below, .atMost].contains(limit.comparison) else {
+            throw InvalidBenchOption(
+                field: "find-rate", value: "'\(limit.text)'", allowed: "a latency below a time, such as p99<20ms")
+        }
+        let others = [
+            ("mode drain", mode == .drain), ("messages", messages != nil), ("interval", intervalSeconds != nil),
+        ]
+        if let (name, _) = others.first(where: \.1) {
+            throw InvalidBenchOption(field: "find-rate", value: "a search with \(name)", allowed: "without \(name)")
+        }
     }
 
     private func requireBatch() throws(InvalidBenchOption) {

@@ -70,6 +70,9 @@ package struct BenchOptions: Hashable, Sendable {
     package var intervalSeconds: Double?
     /// What the run must reach.
     package var thresholds: [Threshold] = []
+    /// The latency that the highest rate is looked for with; `nil` = no search. `rate` is then where it begins, and
+    /// `seconds` how long each run takes.
+    package var findRate: Threshold?
     /// Seed of every random choice; `nil` = from the clock. Always printed.
     package var seed: UInt64?
     package var receiveFrom = ReceiveFrom.pool

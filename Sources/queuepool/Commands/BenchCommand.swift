@@ -15,12 +15,14 @@ struct BenchCommand: AsyncParsableCommand {
         discussion: """
             Example:
               queuepool bench --api sqs --batch 10 --mode both --seconds 10
+              queuepool bench --find-rate 'p99<20ms' --seconds 5
               queuepool bench scale --shards 1,2,4,8 --quota 300
               queuepool bench scale --processes --shards 8 --quota 300
             Without --endpoint a server of its own is started in a directory of its own, and both are removed \
             afterwards. Ctrl-C or SIGTERM ends the load, prints the figures of what ran and cleans up.
-            Exit codes: 0, 1 when a check fails, 3 when a threshold is missed, 64 for a wrong flag or a pool that is \
-            not taken as it is, 69 when the server cannot be reached, 130 or 143 after Ctrl-C or SIGTERM.
+            Exit codes: 0, 1 when a check fails, 3 when a threshold is missed or no rate holds it, 64 for a wrong flag \
+            or a pool that is not taken as it is, 69 when the server cannot be reached, 130 or 143 after Ctrl-C or \
+            SIGTERM.
             """,
         subcommands: [BenchRunCommand.self, BenchScaleCommand.self], defaultSubcommand: BenchRunCommand.self)
 }
@@ -50,6 +52,7 @@ struct BenchRunCommand: AsyncParsableCommand {
             let row: @Sendable (String) -> Void = { text in
                 json == "-" ? writeToStandardError(text + "\n") : writeToStandardOutput(text + "\n")
             }
+            guard options.findRate == nil else { return try await findHighestRate(options, row) }
             let report = try await measuring { [options] in
                 try runBench(options, version: Queuepool.version, progress: reportPhase, row: row)
             }
@@ -63,6 +66,19 @@ struct BenchRunCommand: AsyncParsableCommand {
             if !missed.isEmpty {
                 throw CommandFailure("missed: " + missed.joined(separator: ", "), status: BenchRunCommand.missedStatus)
             }
+        }
+    }
+
+    private func findHighestRate(_ options: BenchOptions, _ row: @escaping @Sendable (String) -> Void) async throws {
+        let report = try await measuring {
+            try findRate(options, version: Queuepool.version, progress: reportPhase, row: row)
+        }
+        try show(report.text, json: report.json, file: result.json)
+        if report.isInterrupted { throw interrupted() }
+        if report.outages.isAway { throw CommandFailure("the server stayed away", status: ExitStatus.unavailable) }
+        if !report.checks.holds { throw CommandFailure("the checks found violations") }
+        if report.result.rate == nil {
+            throw CommandFailure(report.conclusion, status: BenchRunCommand.missedStatus)
         }
     }
 
@@ -172,10 +188,20 @@ struct BenchResultOptions: ParsableArguments {
                 rate, received (messages a second), loss, reordered, duplicates, errors and never-sent a number.
                 """))
     var thresholds: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "Look for the highest rate of an open loop that keeps a latency: 'p99<20ms'.",
+            discussion: """
+                At most \(RateSearch.runsMax) runs of --seconds each, with the pool emptied after each; a rate is held \
+                when the latency is, every --threshold too, and 99 % of the due messages were sent. Begins near what a \
+                closed loop reaches, or at --rate. Not with --mode drain, --messages or --interval.
+                """))
+    var findRate: String?
 
     func fill(_ options: inout BenchOptions) throws {
         options.intervalSeconds = interval
         do {
+            options.findRate = try findRate.map { try Threshold($0) }
             options.thresholds = try thresholds.map { try Threshold($0) }
         } catch {
             throw CommandFailure("\(error)", status: ExitStatus.usage)
