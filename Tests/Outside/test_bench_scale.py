@@ -5,9 +5,10 @@
 """The steps of a scale run take the load of a single run, and its thresholds."""
 
 import json
+import signal
 
 import pytest
-from conftest import run
+from conftest import Process, run, wait_until
 
 BRIEF = ["--shards", 1, "--quota", 100, "--seconds", 1, "--warm-up-seconds", 0.2, "--connections", 8, "--groups", 500]
 
@@ -49,8 +50,73 @@ def test_thresholds_are_judged_at_each_step(tmp_path):
 
 
 def test_what_measures_a_router_has_its_own_load():
-    for flags in (["--rate", 5], ["--batch", 1], ["--mode", "both"], ["--threshold", "p99<1s"]):
+    for flags in (["--batch", 1], ["--mode", "both"], ["--connections", "1,2"]):
         assert flags[0] in run("bench", "scale", "--processes", *flags, check=64).stderr
     assert "exclude" in run("bench", "scale", "--skew", "uniform", "--hot-group", "5%", check=64).stderr
     assert "batch" in run("bench", "scale", "--batch", 11, check=64).stderr
     assert "threshold" in run("bench", "scale", "--threshold", "p98<1ms", check=64).stderr
+
+
+def test_a_router_is_asked_for_a_rate_and_judged_by_thresholds(tmp_path):
+    report = tmp_path / "report.json"
+    flags = ["--threshold", "p50<60s", "--threshold", "loss=0", "--threshold", "max<1us"]
+    done = run("bench", "scale", "--processes", "--shards", 2, "--quota", 100, "--rate", 100, "--seconds", 1.5,
+               "--warm-up-seconds", 0.3, "--connections", 8, "--groups", 500, "--latency-pairs", 10, *flags,
+               "--json", report, timeout=120)
+    found = json.loads(report.read_text())
+    (step,) = found["steps"]
+    assert found["holds"] and found["parameters"]["rate"] == 100
+    assert step["expectedPerSecond"] == 100 and step["allowedPerSecond"] == 2 * 100 * 10
+    assert step["full"]["phase"]["rate"] == 100 and step["loads"] == []
+    assert step["acceptedRatio"] == pytest.approx(step["acceptedPerSecond"] / 100, abs=0.01)
+    assert [(verdict["threshold"], verdict["met"]) for verdict in step["thresholds"]] == [
+        ("p50<60s", True), ("loss=0", True), ("max<1us", False)]
+    assert "an open loop at 100 messages/s" in done.stdout and "2 shards: threshold max<1us: MISSED" in done.stdout
+    assert done.returncode == (3 if found["reachesRatio"] else 1), done.stderr
+    if found["reachesRatio"]:
+        assert "max<1us at 2 shards" in done.stderr
+
+
+CURVE = ["--seconds", 0.5, "--warm-up-seconds", 0.1, "--groups", 500]
+
+
+def test_connections_are_a_curve(tmp_path):
+    report = tmp_path / "report.json"
+    done = run("bench", "scale", "--connections", "1,3,16", *CURVE, "--mode", "both", "--verify", "--json", report,
+               check=0)
+    found = json.loads(report.read_text())
+    assert found["kind"] == "scale-connections" and found["holds"]
+    assert [step["connections"] for step in found["steps"]] == [1, 3, 16]
+    for step in found["steps"]:
+        parameters = step["report"]["parameters"]
+        assert parameters["connections"] == step["connections"] and parameters["shards"] == 8
+        assert parameters["batch"] == 1 and parameters["quota"] is None
+        assert step["report"]["checks"]["lost"] == 0 and step["report"]["checks"]["acknowledged"] > 0
+    lines = done.stdout.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("connections"))
+    rows = [line.split() for line in lines[start + 1:start + 4]]
+    assert [row[0] for row in rows] == ["1", "3", "16"]
+    for row, step in zip(rows, found["steps"], strict=True):
+        phase = next(phase for phase in step["report"]["phases"] if phase["name"] == "both")
+        assert abs(int(row[1]) - phase["send"]["messagesPerSecond"]) <= 1
+        assert float(row[6]) > 0, "the server's CPU a message is seen"
+
+
+def test_a_curve_has_thresholds_and_ends_at_a_signal(tmp_path):
+    done = run("bench", "scale", "--connections", "1,2", *CURVE, "--threshold", "max<1us", check=3)
+    assert done.stdout.count("MISSED") == 2 and "max<1us at 2 connections" in done.stderr
+    report = tmp_path / "report.json"
+    bench = Process(["bench", "scale", "--connections", "1,2", "--seconds", 600, "--json", report],
+                    tmp_path / "bench.log")
+    wait_until(lambda: "1 connections: send" in bench.text(), what="the first step")
+    bench.popen.send_signal(signal.SIGINT)
+    assert bench.popen.wait(40) == 130, bench.text()
+    found = json.loads(report.read_text())
+    assert found["interrupted"] is True and len(found["steps"]) == 1
+
+
+@pytest.mark.parametrize("flags", [
+    ["--connections", "1,x"], ["--connections", "1,"], ["--connections", "0,1"], ["--connections", "many"],
+    ["--connections", "1,2", "--shards", "1,2"], ["--connections", "1,2", "--mode", "drain"]])
+def test_a_curve_that_cannot_be_measured_is_refused(flags):
+    run("bench", "scale", *flags, check=64)

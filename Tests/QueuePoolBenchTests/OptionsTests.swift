@@ -106,4 +106,32 @@ import Testing
         #expect(decimal(2.5, places: 0) == "3")
         #expect(decimal(0.05, places: 3) == "0.050")
     }
+
+    @Test func `a curve over connections has one number of shards and no quota of its own`() throws {
+        func field(_ change: (inout ConnectionCurveOptions) -> Void) -> String? {
+            var options = ConnectionCurveOptions()
+            change(&options)
+            do throws(InvalidBenchOption) {
+                _ = try options.validated()
+                return nil
+            } catch {
+                return error.field
+            }
+        }
+        #expect(field { _ in } == nil)
+        #expect(field { $0.connectionCounts = [] } == "connections")
+        #expect(field { $0.connectionCounts = [1, 4_097] } == "connections")
+        #expect(field { $0.scale.shardCounts = [1, 2] } == "shards")
+        #expect(field { $0.scale.shardCounts = [] } == "shards")
+        #expect(field { $0.scale.mode = .drain } == "mode")
+        var options = ConnectionCurveOptions()
+        let step = options.bench(connections: 3)
+        #expect(step.connections == 3 && step.shards == 8 && step.batchSize == 1 && step.quota == nil)
+        #expect(!step.retriesThrottled)
+        options.quota = 50
+        options.scale.batch = 10
+        #expect(options.bench(connections: 1).quota == 50)
+        #expect(options.bench(connections: 1).retriesThrottled)
+        #expect(options.bench(connections: 1).batchSize == 10)
+    }
 }

@@ -91,6 +91,38 @@ import Testing
         #expect(options.bench(shards: 1).batchSize == 1, "SendMessage, and no batch of the client's")
     }
 
+    @Test func `a rate is what a step is expected to reach, up to the quota`() throws {
+        var outcome = PhaseOutcome()
+        outcome.nanoseconds = 1_000_000_000
+        for _ in 0..<90 {
+            outcome.statistics.send.record(nanoseconds: 5_000_000, messages: 10)
+            outcome.statistics.delete.record(nanoseconds: 5_000_000, messages: 10)
+        }
+        let phase = ProcessPhase(
+            phase: PhaseReport("full", outcome, batch: 1), load: nil, batchFill: nil, throttledSends: nil, cost: nil)
+        let figures = ThresholdFigures(
+            measured: phase.phase, isDrain: false, checks: LoadChecker(groups: 1).finished(drained: true), errors: 0,
+            outageSeconds: 0)
+        let latency = AddedLatency(
+            router: ActionReport(outcome.statistics.send, seconds: 1), straight: nil, failures: 0)
+        func step(rate: Double?) throws -> ProcessScaleStep {
+            ProcessScaleStep(
+                shards: 2, allowedPerSecond: 3_000, rate: rate, full: phase, loads: [], latency: latency,
+                checks: figures.checks,
+                verdicts: try ["p99<6ms", "p99<4ms"].map { figures.verdict(try Threshold($0)) },
+                endedBadly: false)
+        }
+        #expect(try step(rate: nil).acceptedRatio == 0.3)
+        #expect(try step(rate: 900).acceptedRatio == 1)
+        #expect(try step(rate: 900).reachesRatio)
+        #expect(try step(rate: 6_000).expectedPerSecond == 3_000)
+        let report = ProcessScaleReport(
+            options: ProcessScaleOptions(), machine: .current(), version: "1", seed: 1, quota: 150,
+            steps: [try step(rate: 900)])
+        #expect(report.missed == ["p99<4ms at 2 shards"])
+        #expect(report.text.contains("2 shards: threshold p99<6ms: met"))
+    }
+
     @Test func `children have no settings and no credentials of whoever runs them`() {
         let variables = ["PATH=/bin", "QUEUEPOOL_QUOTA=1", "AWS_SESSION_TOKEN=secret", "AWS_REGION=eu-central-1"]
         #expect(

@@ -82,16 +82,18 @@ struct ScaleTarget {
 struct ScaleFigures {
     let shards: Int
     let allowedPerSecond: Double
+    let rate: Double?
     let full: ProcessPhase
     let loads: [ProcessPhase]
     let latency: AddedLatency
     let checks: CheckReport
+    let verdicts: [ThresholdVerdict]
 
     /// - Parameter codes: exit codes of the processes.
     func step(codes: [Int32?]) -> ProcessScaleStep {
         ProcessScaleStep(
-            shards: shards, allowedPerSecond: allowedPerSecond, full: full, loads: loads, latency: latency,
-            checks: checks, endedBadly: codes.contains { $0 != 0 })
+            shards: shards, allowedPerSecond: allowedPerSecond, rate: rate, full: full, loads: loads, latency: latency,
+            checks: checks, verdicts: verdicts, endedBadly: codes.contains { $0 != 0 })
     }
 }
 
@@ -127,11 +129,13 @@ struct ScaleMeasurement {
     func run(_ progress: (String) -> Void) throws -> ScaleFigures {
         let shards = target.facts.shardNames.count
         func tell(_ phase: String) { progress("\(shards) shards: \(phase)") }
-        tell("as much as goes through")
+        let rate = options.scale.rate
+        tell(rate.map { "\(decimal($0, places: 0)) messages/s" } ?? "as much as goes through")
         let full = try measure(load: nil)
         tell("drain")
         _ = try loop.runWhole(LoadPhase(name: "drain", receives: true))
-        let loads = try options.loads.map { load in
+        // A rate is one load; what it leaves of the quota is not asked for.
+        let loads = try (rate == nil ? options.loads : []).map { load in
             tell("\(decimal(load * 100, places: 0)) % of the quota")
             return try measure(load: load)
         }
@@ -139,12 +143,16 @@ struct ScaleMeasurement {
         _ = try loop.runWhole(LoadPhase(name: "verify", receives: true))
         let checks = loop.checker.finished(drained: true)
         tell("single sends")
+        let figures = ThresholdFigures(
+            measured: full.phase, isDrain: false, checks: checks,
+            errors: ([full] + loads).reduce(0) { $0 + $1.phase.errors.values.reduce(0, +) },
+            outageSeconds: OutageReport(loop.outages, now: monotonicNanoseconds()).seconds)
         return ScaleFigures(
-            shards: shards, allowedPerSecond: allowedPerSecond, full: full, loads: loads,
-            latency: try probe().measure(), checks: checks)
+            shards: shards, allowedPerSecond: allowedPerSecond, rate: rate, full: full, loads: loads,
+            latency: try probe().measure(), checks: checks, verdicts: options.scale.thresholds.map(figures.verdict))
     }
 
-    /// Sends and consumes at once; a closed loop without a load.
+    /// Sends and consumes at once; without a load at the rate that is asked for, or in a closed loop.
     private func measure(load: Double?) throws -> ProcessPhase {
         let before = try RouterTraffic.read(target.router, pool: bench.pool)
         let acknowledged = loop.checker.report.acknowledged
@@ -154,7 +162,7 @@ struct ScaleMeasurement {
                 name: load.map { "load \(decimal($0 * 100, places: 0)) %" } ?? "full",
                 sends: .seconds(bench.seconds), receives: true,
                 warmUpSeconds: load == nil ? bench.warmUpSeconds : min(1, bench.warmUpSeconds),
-                rate: load.map { $0 * allowedPerSecond }))
+                rate: load.map { $0 * allowedPerSecond } ?? options.scale.rate))
         let after = try RouterTraffic.read(target.router, pool: bench.pool)
         let traffic = after.flatMap { after in before.map { after - $0 } }
         return ProcessPhase(

@@ -12,15 +12,18 @@ extension ProcessScaleReport {
             "router over SQS queues, \(way) a shard, \(options.scale.api.rawValue), one message a request, "
                 + "\(options.scale.bodyBytes) bytes, quota \(quota)",
             "seed \(seed), \(machine.cores) cores, \(machine.processor)", "",
-            "as much as goes through (cores: router, shard servers, this client)",
+            (options.scale.rate.map { "an open loop at \(decimal($0, places: 0)) messages/s" }
+                ?? "as much as goes through") + " (cores: router, shard servers, this client)",
             row("shards", "quota", "allowed/s", "accepted/s", "ratio", "consumed/s", "ratio", "router us", "cores"),
         ]
         lines += steps.map(fullRow)
         lines += [
-            "", "open loops below that (fill: messages of a SendMessageBatch)",
+            "",
+            (options.scale.rate == nil ? "open loops below that" : "the same load")
+                + " (fill: messages of a SendMessageBatch)",
             row("shards", "load", "messages/s", "fill", "req/msg", "$/million", "p50 us", "p99 us"),
         ]
-        for step in steps { lines += step.loads.map { loadRow(step, $0) } }
+        for step in steps { lines += (step.rate == nil ? step.loads : [step.full]).map { loadRow(step, $0) } }
         lines += [
             "",
             "single sends, one at a time, to the router and straight to a shard (us); so fast is one group, at most",
@@ -29,6 +32,7 @@ extension ProcessScaleReport {
         lines += steps.map(latencyRow)
         lines.append("")
         lines += steps.map(checkLine)
+        for step in steps { lines += step.verdicts.map { "\(step.shards) shards: \($0)" } }
         if !reachesRatio { lines += steps.filter { !$0.reachesRatio }.map(limitLine) }
         let price = decimal(RequestCost.dollarsPerMillionRequests, places: 2)
         lines.append(
@@ -49,7 +53,8 @@ extension ProcessScaleReport {
     private func loadRow(_ step: ProcessScaleStep, _ load: ProcessPhase) -> String {
         let send = load.phase.send
         return row(
-            String(step.shards), decimal((load.load ?? 0) * 100, places: 0) + " %",
+            String(step.shards),
+            decimal((load.load ?? step.expectedPerSecond / step.allowedPerSecond) * 100, places: 0) + " %",
             decimal(send.messagesPerSecond, places: 0), optional(load.batchFill, places: 2),
             optional(load.cost?.requests, places: 3), optional(load.cost?.dollarsPerMillionMessages, places: 3),
             decimal(send.p50, places: 0), decimal(send.p99, places: 0))

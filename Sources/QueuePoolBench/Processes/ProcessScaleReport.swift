@@ -30,17 +30,23 @@ package struct ProcessScaleStep: Sendable {
     package let shards: Int
     /// shards x quota x 10.
     package let allowedPerSecond: Double
-    /// As much as goes through.
+    /// Messages a second that were asked for; `nil` = as much as goes through.
+    package let rate: Double?
+    /// At that rate, or as much as goes through.
     package let full: ProcessPhase
-    /// Open loops below that.
+    /// Open loops below what goes through; none when a rate was asked for.
     package let loads: [ProcessPhase]
     package let latency: AddedLatency
     package let checks: CheckReport
+    /// Thresholds, judged by `full`.
+    package let verdicts: [ThresholdVerdict]
     /// Whether a process of the run's own ended otherwise than by exit code 0.
     package let endedBadly: Bool
 
-    package var acceptedRatio: Double { full.phase.send.messagesPerSecond / allowedPerSecond }
-    package var consumedRatio: Double { full.phase.delete.messagesPerSecond / allowedPerSecond }
+    /// The rate that was asked for, where the quota allows more.
+    package var expectedPerSecond: Double { min(allowedPerSecond, rate ?? allowedPerSecond) }
+    package var acceptedRatio: Double { full.phase.send.messagesPerSecond / expectedPerSecond }
+    package var consumedRatio: Double { full.phase.delete.messagesPerSecond / expectedPerSecond }
     package var reachesRatio: Bool { min(acceptedRatio, consumedRatio) >= ScaleReport.ratioMin }
 }
 
@@ -58,6 +64,12 @@ package struct ProcessScaleReport: Sendable {
 
     package var holds: Bool { steps.allSatisfy { $0.checks.holds && !$0.endedBadly } }
     package var reachesRatio: Bool { steps.allSatisfy(\.reachesRatio) }
+    /// Thresholds that some step missed.
+    package var missed: [String] {
+        steps.flatMap { step in
+            step.verdicts.filter { !$0.isMet }.map { "\($0.threshold.text) at \(step.shards) shards" }
+        }
+    }
 }
 
 extension ProcessScaleReport {
@@ -71,7 +83,7 @@ extension ProcessScaleReport {
                 "parameters",
                 .object([
                     ("api", .text(parameters.api.rawValue)), ("endpoint", .optional(options.endpoint)),
-                    ("pool", .text(options.pool)), ("quota", .integer(quota)),
+                    ("pool", .text(options.pool)), ("quota", .integer(quota)), ("rate", .optional(parameters.rate)),
                     ("connectionsPerShard", .integer(options.scale.connections)),
                     ("receiversPerShard", .integer(options.receiversPerShard)),
                     ("receivesFrom", .text(options.endpoint == nil ? "shard servers" : "router")),
@@ -94,11 +106,13 @@ extension ProcessScaleStep {
     var value: JSONValue {
         .object([
             ("shards", .integer(shards)), ("allowedPerSecond", .number(allowedPerSecond)),
+            ("expectedPerSecond", .number(expectedPerSecond)),
             ("acceptedPerSecond", .number(full.phase.send.messagesPerSecond)),
             ("acceptedRatio", .number(acceptedRatio)),
             ("consumedPerSecond", .number(full.phase.delete.messagesPerSecond)),
             ("consumedRatio", .number(consumedRatio)), ("full", full.value), ("loads", .list(loads.map(\.value))),
-            ("latency", latency.value), ("checks", checks.value), ("endedBadly", .boolean(endedBadly)),
+            ("latency", latency.value), ("checks", checks.value), ("thresholds", .list(verdicts.map(\.value))),
+            ("endedBadly", .boolean(endedBadly)),
         ])
     }
 }

@@ -127,11 +127,24 @@ extension BenchReport {
     package var meetsThresholds: Bool { verdicts.allSatisfy(\.isMet) }
 
     /// The thresholds in the order in which they were given.
-    package var verdicts: [ThresholdVerdict] { options.thresholds.map(verdict) }
+    package var verdicts: [ThresholdVerdict] {
+        let figures = ThresholdFigures(
+            measured: measured, isDrain: options.mode == .drain, checks: checks,
+            errors: phases.reduce(0) { $0 + $1.errors.values.reduce(0, +) }, outageSeconds: outages.seconds)
+        return options.thresholds.map(figures.verdict)
+    }
+}
 
+/// What thresholds are compared with.
+struct ThresholdFigures {
+    let measured: PhaseReport?
     /// Latency and rate are those of sends; of a drain, those of receives and deletes.
-    private func verdict(_ threshold: Threshold) -> ThresholdVerdict {
-        let isDrain = options.mode == .drain
+    let isDrain: Bool
+    let checks: CheckReport
+    let errors: Int
+    let outageSeconds: Double
+
+    func verdict(_ threshold: Threshold) -> ThresholdVerdict {
         let action = isDrain ? measured?.receive : measured?.send
         let figure = threshold.figure
         switch figure {
@@ -145,10 +158,9 @@ extension BenchReport {
         case .loss: return ThresholdVerdict(threshold, checks.lost.map(Double.init))
         case .reordered: return ThresholdVerdict(threshold, Double(checks.reordered))
         case .duplicates: return ThresholdVerdict(threshold, Double(checks.duplicated))
-        case .errors:
-            return ThresholdVerdict(threshold, Double(phases.reduce(0) { $0 + $1.errors.values.reduce(0, +) }))
+        case .errors: return ThresholdVerdict(threshold, Double(errors))
         case .neverSent: return ThresholdVerdict(threshold, measured.map { Double($0.neverSent) })
-        case .outage: return ThresholdVerdict(threshold, outages.seconds)
+        case .outage: return ThresholdVerdict(threshold, outageSeconds)
         }
     }
 }

@@ -12,9 +12,11 @@ struct BenchScaleCommand: AsyncParsableCommand {
         discussion: """
             Example:
               queuepool bench scale --shards 1,2,4,8 --quota 300
+              queuepool bench scale --connections 1,2,4,16,64,256
               queuepool bench scale --processes --shards 8 --quota 300 --json result.json
               queuepool bench scale --endpoint http://127.0.0.1:9324 --pool emails.fifo --quota 300
-            With --processes the shards are queues of servers of their own, with a router over them: what goes through \
+            With several numbers of connections the steps are those, over a pool of 8 shards without a quota unless \
+            set, and messages go one by one unless --batch is set. With --processes the shards are queues of servers of their own, with a router over them: what goes through \
             it at the quota, what batches, requests and latency are below it, and what the router adds to a send. \
             --endpoint measures the same at a running router, over the pool that it has, which must be empty; it \
             stays as it is, but for some hundred messages of the last measurement, which nobody receives.
@@ -22,8 +24,12 @@ struct BenchScaleCommand: AsyncParsableCommand {
 
     @Option(help: "Numbers of shards, separated by commas; the pool's own with --endpoint. (default: 1,2,4,8)")
     var shards: String?
-    @Option(help: "Requests per second and API action of each shard; the pool's own with --endpoint, if it has one.")
-    var quota = 300
+    @Option(
+        help: """
+            Requests per second and API action of each shard; the pool's own with --endpoint, if it has one; none \
+            with several numbers of connections. (default: 300)
+            """)
+    var quota: Int?
     @Flag(help: "Queues of a server a shard and a router over them, each a process.") var processes = false
     @Option(help: "A running router, http://HOST:PORT, over queues of any service.") var endpoint: String?
     @Option(help: "Process of that router, whose CPU is read.") var serverPID: Int?
@@ -33,16 +39,25 @@ struct BenchScaleCommand: AsyncParsableCommand {
     var api: BenchOptions.API?
     @Option(help: "What each step measures; send unless set. Not with --processes or --endpoint.")
     var mode: BenchOptions.Mode?
-    @Option(help: "Messages per second of each step in an open loop. Not with --processes or --endpoint.")
+    @Option(
+        help: "Messages per second of each step in an open loop; instead of their loads with --processes, --endpoint.")
     var rate: Double?
     @Option(help: "Messages a request; sqs 10 unless set. Not with --processes or --endpoint.") var batch: Int?
     @Option(help: "How often each group is sent: uniform or zipf:S. (default: uniform)") var skew: String?
     @Option(help: "Share of one group, such as 5%; the others are sent alike. Not with --skew.") var hotGroup: String?
     @Option(
         name: .customLong("threshold"),
-        help: "A condition of every step, as of bench run; may be repeated. Not with --processes or --endpoint.")
+        help: """
+            A condition of every step, as of bench run; may be repeated. With --processes or --endpoint it is judged \
+            at --rate, or where as much is sent as goes through.
+            """)
     var thresholds: [String] = []
-    @Option(help: "Sending connections; a shard with --processes or --endpoint.") var connections = 128
+    @Option(
+        help: """
+            Sending connections, of each shard with --processes or --endpoint; several numbers, separated by commas, \
+            measure each of them.
+            """)
+    var connections = "128"
     @Option(help: "Bytes of a message body.") var bodyBytes = 1_024
     @Option(help: "Message groups.") var groups = 65_536
     @Option(help: "Length of each measurement.") var seconds = 8.0
@@ -55,6 +70,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
     @Option(help: "File the report is written to as JSON; - for standard output.") var json: String?
 
     private var isOverQueues: Bool { processes || endpoint != nil }
+    private var isCurve: Bool { connections.contains(",") }
 
     func validate() throws {
         if processes, endpoint != nil { throw ValidationError("--processes and --endpoint exclude each other.") }
@@ -63,11 +79,10 @@ struct BenchScaleCommand: AsyncParsableCommand {
         if skew != nil, hotGroup != nil { throw ValidationError("--skew and --hot-group exclude each other.") }
         if isOverQueues {
             let given = [
-                ("--mode", mode != nil), ("--rate", rate != nil), ("--batch", batch != nil),
-                ("--threshold", !thresholds.isEmpty),
+                ("--mode", mode != nil), ("--batch", batch != nil), ("--connections", isCurve),
             ]
             if let (name, _) = given.first(where: \.1) {
-                throw ValidationError("\(name): not with --processes or --endpoint, which have loads of their own.")
+                throw ValidationError("\(name): not so with --processes or --endpoint, which have loads of their own.")
             }
         }
         if endpoint == nil, pool != nil { throw ValidationError("--pool: only with --endpoint.") }
@@ -75,7 +90,30 @@ struct BenchScaleCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await reportingFailures { isOverQueues ? try await runOverQueues() : try await runEmbedded() }
+        try await reportingFailures {
+            if isOverQueues {
+                try await runOverQueues()
+            } else if isCurve {
+                try await runCurve()
+            } else {
+                try await runEmbedded()
+            }
+        }
+    }
+
+    private func runCurve() async throws {
+        var options = ConnectionCurveOptions()
+        options.scale = try scaleOptions()
+        if shards == nil { options.scale.shardCounts = [8] }
+        options.connectionCounts = try numbers(connections, of: "--connections", allowed: "1...4096")
+        options.quota = quota
+        let report = try await measuring { [options] in
+            try runConnectionCurve(options, version: Queuepool.version, progress: reportPhase)
+        }
+        try show(report.text, json: report.json, file: json)
+        if report.isInterrupted { throw interrupted() }
+        if !report.holds { throw CommandFailure("the checks found violations") }
+        try requireNothing(missed: report.missed)
     }
 
     private func runEmbedded() async throws {
@@ -87,10 +125,12 @@ struct BenchScaleCommand: AsyncParsableCommand {
         if report.isInterrupted { throw interrupted() }
         if !report.holds { throw CommandFailure("the checks found violations") }
         if !report.reachesRatio { throw BenchScaleCommand.belowRatio }
-        if !report.missed.isEmpty {
-            throw CommandFailure(
-                "missed: " + report.missed.joined(separator: ", "), status: BenchRunCommand.missedStatus)
-        }
+        try requireNothing(missed: report.missed)
+    }
+
+    private func requireNothing(missed: [String]) throws {
+        guard !missed.isEmpty else { return }
+        throw CommandFailure("missed: " + missed.joined(separator: ", "), status: BenchRunCommand.missedStatus)
     }
 
     private func runOverQueues() async throws {
@@ -107,6 +147,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
         try show(report.text, json: report.json, file: json)
         if !report.holds { throw CommandFailure("the checks found violations, or a process ended badly") }
         if !report.reachesRatio { throw BenchScaleCommand.belowRatio }
+        try requireNothing(missed: report.missed)
     }
 
     private static let belowRatio = CommandFailure(
@@ -114,17 +155,8 @@ struct BenchScaleCommand: AsyncParsableCommand {
 
     private func scaleOptions() throws -> ScaleOptions {
         var options = ScaleOptions()
-        if let shards {
-            options.shardCounts = try shards.split(separator: ",", omittingEmptySubsequences: false).map { part in
-                guard let count = Int(part) else {
-                    throw CommandFailure(
-                        "--shards: '\(shards)' is not a list of numbers; allowed: 1...256, separated by commas",
-                        status: ExitStatus.usage)
-                }
-                return count
-            }
-        }
-        options.quota = quota
+        if let shards { options.shardCounts = try numbers(shards, of: "--shards", allowed: "1...256") }
+        options.quota = quota ?? options.quota
         options.api = api ?? (isOverQueues ? .rest : .sqs)
         options.mode = mode ?? .send
         options.rate = rate
@@ -135,7 +167,10 @@ struct BenchScaleCommand: AsyncParsableCommand {
         } catch {
             throw CommandFailure("\(error)", status: ExitStatus.usage)
         }
-        options.connections = connections
+        if !isCurve {
+            options.connections =
+                try numbers(connections, of: "--connections", allowed: "1...4096").first ?? options.connections
+        }
         options.bodyBytes = bodyBytes
         options.groups = groups
         options.seconds = seconds
@@ -144,5 +179,16 @@ struct BenchScaleCommand: AsyncParsableCommand {
         options.verify = verify
         options.dataDirectoryParent = dataDirParent
         return options
+    }
+
+    private func numbers(_ text: String, of flag: String, allowed: String) throws -> [Int] {
+        try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+            guard let count = Int(part) else {
+                throw CommandFailure(
+                    "\(flag): '\(text)' is not a list of numbers; allowed: \(allowed), separated by commas",
+                    status: ExitStatus.usage)
+            }
+            return count
+        }
     }
 }
