@@ -22,6 +22,8 @@ import Synchronization
 package struct ServerOptions: Sendable {
     package var host: String
     package var port: Int
+    /// `nil`: plain HTTP.
+    package var tls: TLSDoor?
     package var limits = DoorLimits()
     /// By default everything that a browser's page of another origin could send is refused, as on loopback.
     package var browsers = BrowserGuard(isLoopback: true, allowedHosts: [])
@@ -61,7 +63,7 @@ package struct QueueServer: Service {
     }
 
     package func run() async throws {
-        let naming = QueueNaming(endpoint: "http://\(options.host):\(options.port)")
+        let naming = QueueNaming(endpoint: "\(options.tls == nil ? "http" : "https")://\(options.host):\(options.port)")
         let sqs = SQSService(registry: registry, naming: naming, defaultShards: options.defaultShards)
         let service = QueueService(registry: registry, sqs: sqs, idempotency: options.idempotency)
         let counters = RequestCounters()
@@ -84,7 +86,7 @@ package struct QueueServer: Service {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, System.coreCount / 2))
         let application = Application(
             router: routes.router(),
-            server: HTTPServerBuilder { DoorChannel(shared: shared, responder: $0) },
+            server: HTTPServerBuilder { DoorChannel(shared: shared, tls: options.tls, responder: $0) },
             configuration: ApplicationConfiguration(
                 address: .hostname(options.host, port: options.port), serverName: "queuepool",
                 backlog: 1_024),

@@ -119,6 +119,8 @@ package struct WorkerTuning: Hashable, Sendable {
 /// Everything `serve` is told.
 package struct ServeSettings: Hashable, Sendable {
     package var listen: ListenAddress
+    /// `nil`: the port speaks plain HTTP.
+    package var tls: TLSSettings?
     /// Names without ports that the server goes by besides this machine's own; may be empty.
     package var allowedHosts: [String]
     package var dataDirectory: String
@@ -148,7 +150,8 @@ package struct ServeSettings: Hashable, Sendable {
 
     private init(_ settings: SettingsReader) throws {
         var reader = settings
-        let listen = reader.listenAddress()
+        let tls = reader.tlsSettings()
+        let listen = reader.listenAddress(hasTLS: tls != nil)
         let allowedHosts = reader.allowedHosts()
         let directory = reader.text(.dataDirectory)?.value
         let control = reader.controlSettings(in: directory ?? ".")
@@ -164,12 +167,12 @@ package struct ServeSettings: Hashable, Sendable {
         let tracking = reader.trackingSettings()
         let injection = reader.faultInjection()
         let log = reader.logSettings()
-        reader.refuseTLS()
         try reader.finish()
         guard let listen, let directory, let control, let createQueueShards, let worker, let limits, let shard,
             let storage, let bodies, let tracking, let injection, let log
         else { throw SettingErrors([]) }
         self.listen = listen
+        self.tls = tls
         self.allowedHosts = allowedHosts
         self.dataDirectory = directory
         self.control = control
@@ -191,21 +194,14 @@ package struct ServeSettings: Hashable, Sendable {
 // MARK: - Reading the parts -
 
 extension SettingsReader {
-    fileprivate mutating func listenAddress() -> ListenAddress? {
+    fileprivate mutating func listenAddress(hasTLS: Bool) -> ListenAddress? {
         let allowInsecure = flag(.allowInsecureListen)
         guard let found = text(.listen) else { return nil }
         guard let address = ListenAddress(found.value) else {
             refuse(found.value, of: .listen, from: found.source, "is not an address")
             return nil
         }
-        if !address.isLoopback, allowInsecure != true {
-            refuse(
-                SettingError(
-                    name: Setting.listen.key, source: found.source,
-                    description: "setting 'server.listen': '\(address)' is off loopback, and without TLS and "
-                        + "credentials whoever reaches it may send, receive and purge; allowed: a loopback address, or "
-                        + "--allow-insecure-listen"))
-        }
+        refuseOpenAddress(address, from: found.source, hasTLS: hasTLS, isOpenAllowed: allowInsecure == true)
         return address
     }
 
@@ -300,13 +296,6 @@ extension SettingsReader {
         let rate = decimal(.injectErrorRate)
         guard let latency, let rate else { return nil }
         return FaultInjection(latencyMilliseconds: latency, errorRate: rate)
-    }
-
-    fileprivate mutating func refuseTLS() {
-        for setting in [Setting.tlsCertificate, .tlsKey] {
-            guard let found = text(setting) else { continue }
-            refuse(found.value, of: setting, from: found.source, "is set, but TLS is not available in this version")
-        }
     }
 
     package mutating func workerTuning() -> WorkerTuning? {

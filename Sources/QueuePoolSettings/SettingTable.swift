@@ -27,8 +27,8 @@ extension Setting {
         text: "Address of REST, the SQS protocol, metrics and the console.")
     package static let allowInsecureListen = Setting(
         "server.allow-insecure-listen", flag: "allow-insecure-listen", .flag, fallback: "false",
-        text: "Listen off loopback although there is neither TLS nor a credential check: whoever reaches the port may "
-            + "send, receive and purge.")
+        text: "Listen off loopback without TLS: whoever reaches the port may send, receive and purge, and whoever is "
+            + "in between may read and change what goes over it.")
     package static let allowedHosts = Setting(
         "server.allowed-hosts", flag: "allowed-host", .list, allowed: "host names or addresses without a port",
         text: "A name that the server goes by besides this machine's own, for instance a proxy's: requests with "
@@ -75,10 +75,6 @@ extension Setting {
         "server.deliver", flag: "deliver", .list, allowed: Setting.deliverAllowed, isSecret: true,
         text: "Deliver in this process as well, to this target; several are a fallback order. " + Setting.deliverOptions
     )
-    package static let tlsCertificate = Setting(
-        "tls.certificate", flag: "tls-certificate", .text, allowed: "nothing yet", text: "Not available yet.")
-    package static let tlsKey = Setting(
-        "tls.key", flag: "tls-key", .text, allowed: "nothing yet", isSecret: true, text: "Not available yet.")
 
     // MARK: - Pools and shards -
 
@@ -234,7 +230,7 @@ extension Setting {
         .config, .listen, .allowInsecureListen, .allowedHosts, .maxConnections, .maxConnectionsPerAddress,
         .requestBytesMax, .heldBytesMax, .idleTimeout,
         .headerTimeout, .drainSeconds, .idempotencyWindow, .idempotencyBytesMax, .serverDeliver, .tlsCertificate,
-        .tlsKey, .dataDirectory, .control, .awsEndpoint,
+        .tlsKey, .tlsClientCA, .tlsClient, .dataDirectory, .control, .awsEndpoint,
         .awsRegion,
         .pools, .maxPools, .maxShards, .waitingBytesTotalMax, .cacheBytesTotalMax,
         .deduplicationEntriesMax,

@@ -84,10 +84,6 @@ def test_listening_off_loopback_is_possible_by_name(servers):
     server.stop()
 
 
-def test_tls_is_refused_until_it_exists(tmp_path):
-    refused("--tls-certificate", "a.pem", "--data-dir", str(tmp_path), says=["tls"])
-
-
 def test_a_second_server_cannot_use_the_directory(servers):
     server = servers()
     done = run("serve", "--listen", "127.0.0.1:0", "--data-dir", server.data, timeout=20)

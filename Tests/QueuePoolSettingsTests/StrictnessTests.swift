@@ -136,14 +136,6 @@ struct StrictnessTests {
                     awsRegion: "eu-central-1"))
     }
 
-    @Test func `what is not there yet says so`() async {
-        let errors = await refusals(flags: [
-            .tlsCertificate: ["a.pem"], .tlsKey: ["b.pem"],
-        ])
-        #expect(Set(errors.errors.map(\.name)) == ["tls.certificate", "tls.key"])
-        for error in errors.errors { #expect(error.description.contains("not available in this version")) }
-    }
-
     @Test func `a value that may be a credential is never shown`() async {
         let errors = await refusals(flags: [.serverDeliver: ["smpt://canary:canary@host"], .tlsKey: ["canary"]])
         #expect(errors.errors.count == 2)

@@ -8,17 +8,20 @@ import NIOCore
 import NIOHTTPTypes
 import Synchronization
 
-/// A connection's handlers: the front door, and behind it what Hummingbird sets up for HTTP/1.1.
+/// A connection's handlers: TLS if there is any, the front door, and behind it what Hummingbird sets up for HTTP/1.1.
 struct DoorChannel: ServerChildChannel {
     typealias Value = HTTP1Channel.Value
 
     private static let sendBufferBytes = 256 << 10
 
     let shared: DoorState
+    /// `nil`: plain HTTP.
+    let tls: TLSDoor?
     let responder: HTTPChannelHandler.Responder
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
-        let door = FrontDoor(shared: shared, eventLoop: channel.eventLoop, refusal: shared.refusal(of: channel))
+        let refusal = shared.refusal(of: channel)
+        let door = FrontDoor(shared: shared, eventLoop: channel.eventLoop, refusal: refusal)
         let inner = HTTP1Channel(
             responder: responder,
             configuration: .init(
@@ -28,8 +31,18 @@ struct DoorChannel: ServerChildChannel {
             // The system tells that a client reads only when a good part of its buffer is free: were that megabytes, a slow
             // reader would seem to read nothing for a long time.
             try channel.syncOptions?.setOption(.socketOption(.so_sndbuf), value: DoorChannel.sendBufferBytes)
+            if let tls { try addTLS(tls, to: channel, refusal: refusal) }
             try channel.pipeline.syncOperations.addHandler(door)
         }.flatMap { inner.setup(channel: channel, logger: logger) }
+    }
+
+    private func addTLS(_ tls: TLSDoor, to channel: any Channel, refusal: ConnectionCounters.Reason?) throws {
+        let pipeline = channel.pipeline.syncOperations
+        guard let refusal else {
+            try pipeline.addHandlers([tls.handler(), TLSGate(tls: tls, shared: shared)])
+            return
+        }
+        try pipeline.addHandler(TLSTurnAway(refusal, shared: shared))
     }
 
     func handle(value: Value, logger: Logger) async {

@@ -97,6 +97,8 @@ struct ServeLimitOptions: ParsableArguments {
     @Option(name: .setting(.injectErrorRate), help: .setting(.injectErrorRate)) var injectErrorRate: String?
     @Option(name: .setting(.tlsCertificate), help: .setting(.tlsCertificate)) var tlsCertificate: String?
     @Option(name: .setting(.tlsKey), help: .setting(.tlsKey)) var tlsKey: String?
+    @Option(name: .setting(.tlsClientCA), help: .setting(.tlsClientCA)) var tlsClientCA: String?
+    @Option(name: .setting(.tlsClient), help: .setting(.tlsClient)) var tlsClient: String?
 
     func fill(_ flags: inout FlagTexts) {
         flags.set(.maxConnections, maxConnections)
@@ -125,5 +127,7 @@ struct ServeLimitOptions: ParsableArguments {
         flags.set(.injectErrorRate, injectErrorRate)
         flags.set(.tlsCertificate, tlsCertificate)
         flags.set(.tlsKey, tlsKey)
+        flags.set(.tlsClientCA, tlsClientCA)
+        flags.set(.tlsClient, tlsClient)
     }
 }

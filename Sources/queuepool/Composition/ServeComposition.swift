@@ -19,6 +19,8 @@ import UnixSignals
 func runServe(_ settings: ServeSettings) async throws {
     let logger = Logger(label: "queuepool")
     let clock = SystemClock()
+    let files = settings.tls.map(TLSFiles.init)
+    let tls = try files?.open()
     let lock = try prepareDirectory(settings.dataDirectory)
     defer { withExtendedLifetime(lock) {} }
     warnOfWideFiles(in: settings.dataDirectory, logger: logger)
@@ -37,6 +39,7 @@ func runServe(_ settings: ServeSettings) async throws {
     }
 
     var options = ServerOptions(host: settings.listen.host, port: settings.listen.port)
+    options.tls = tls
     options.browsers = BrowserGuard(
         isLoopback: settings.listen.isLoopback, allowedHosts: settings.allowedHosts)
     options.limits.connectionsMax = OpenFiles.makeRoom(
@@ -57,11 +60,15 @@ func runServe(_ settings: ServeSettings) async throws {
     ) { port in
         logger.info(
             "Listening",
-            metadata: ["host": "\(settings.listen.host)", "port": "\(port)", "pools": "\(registry.pools.count)"])
+            metadata: [
+                "host": "\(settings.listen.host)", "port": "\(port)", "pools": "\(registry.pools.count)",
+                "scheme": tls == nil ? "http" : "https",
+            ])
         workers.begin()
     }
     // A stop goes through them from the last to the first: the workers give back and delete while the pools are open.
-    let services: [any Service] = [TimedStop(service: server, seconds: settings.limits.drainSeconds)] + workers.services
+    var services: [any Service] = [TimedStop(service: server, seconds: settings.limits.drainSeconds)] + workers.services
+    if let files, let tls { services.append(await TLSReload(files: files, door: tls, logger: logger)) }
     // One that ends with a failure must not keep the others from finishing what they accepted.
     var configuration = ServiceGroupConfiguration(
         services: services.map {

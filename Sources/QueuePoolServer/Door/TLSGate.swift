@@ -1,0 +1,138 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import NIOCore
+import NIOSSL
+import NIOTLS
+
+// Between TLS and the front door. The door knows nothing of TLS: it is shown a connection that speaks plain HTTP, and
+// what is TLS' own is settled here. The bytes pass by untouched.
+
+/// Bounds the handshake, notes the client's name, and ends connections the way TLS wants it.
+final class TLSGate: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let tls: TLSDoor
+    private let shared: DoorState
+    private var deadline: Scheduled<Void>?
+    private var isClosing = false
+
+    init(tls: TLSDoor, shared: DoorState) {
+        self.tls = tls
+        self.shared = shared
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let cut = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        deadline = context.eventLoop.scheduleTask(in: .seconds(Int64(shared.limits.headSeconds))) {
+            let (gate, context) = cut.value
+            gate.cutHandshake(context)
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        deadline?.cancel()
+        deadline = nil
+        tls.setPeerName(nil, of: context.channel)
+    }
+
+    /// A client that does not finish its handshake is one that does not finish its head. It is not waited for any more,
+    /// not even for its goodbye.
+    private func cutHandshake(_ context: ChannelHandlerContext) {
+        guard deadline != nil else { return }
+        deadline = nil
+        shared.cuts.count(.slowRequest)
+        close(context: context, mode: .all, promise: nil)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case TLSUserEvent.handshakeCompleted:
+            deadline?.cancel()
+            deadline = nil
+            noteName(context)
+        case TLSUserEvent.shutdownCompleted: break
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    private func noteName(_ context: ChannelHandlerContext) {
+        let handler = try? context.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self)
+        guard let certificate = handler?.peerCertificate else { return }
+        tls.setPeerName(PeerName.of(certificate), of: context.channel)
+    }
+
+    /// What fails in TLS ends the connection there. The one failure that does not is a client that ends without a
+    /// goodbye, which is to the door what it is without TLS: the end of what the client says.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError, is NIOTLSUnwrappingError,
+            is NIOSSLCloseTimedOutError:
+            break
+        default: context.fireErrorCaught(error)
+        }
+    }
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        context.close(mode: mode, promise: promise)
+        guard mode == .all, !isClosing else { return }
+        isClosing = true
+        // The client's goodbye must be read, and the door reads no more.
+        context.read()
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        if isClosing { context.read() }
+    }
+}
+
+/// Ends a connection that is one too many before anything is computed for it.
+///
+/// Without TLS it would be told why. With it the answer would wait for the client's handshake, and connections that are
+/// one too many would stay for as long as their clients like.
+final class TLSTurnAway: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let reason: ConnectionCounters.Reason
+    private let shared: DoorState
+
+    init(_ reason: ConnectionCounters.Reason, shared: DoorState) {
+        self.reason = reason
+        self.shared = shared
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        shared.cuts.count(reason)
+        context.close(promise: nil)
+    }
+}
+
+/// What a client's certificate calls it.
+enum PeerName {
+    /// The first mail address, DNS name or URI among the alternative names, or else the subject's common name.
+    static func of(_ certificate: NIOSSLCertificate) -> String? {
+        let names = certificate._subjectAlternativeNames()
+        let texts: [_SubjectAlternativeName.NameType] = [.email, .dnsName, .uri]
+        if let name = names.first(where: { texts.contains($0.nameType) }) {
+            return checked(String(decoding: name.contents, as: UTF8.self))
+        }
+        guard names.isEmpty else { return nil }
+        // The library tells the common name in its description only. Without alternative names nothing but a bracket
+        // comes behind it, and a serial number, which is of hexadecimal digits, before it.
+        let label = ";common_name="
+        let text = certificate.description
+        guard let start = text.firstRange(of: label)?.upperBound, text.hasSuffix(">") else { return nil }
+        return checked(String(text[start...].dropLast()))
+    }
+
+    /// A name goes into logs and is compared with others: what is not printable is no name.
+    private static func checked(_ name: String) -> String? {
+        let isPlain = name.unicodeScalars.allSatisfy { $0.value > 32 && $0.value != 127 && $0.value != 0xFFFD }
+        return !name.isEmpty && name.utf8.count <= 256 && isPlain ? name : nil
+    }
+}

@@ -1,0 +1,89 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+/// The files that the door's TLS is made of.
+package struct TLSSettings: Hashable, Sendable {
+    /// What is asked of clients.
+    package enum Clients: String, Hashable, Sendable {
+        /// Nobody asks them for a certificate.
+        case none
+        /// A certificate is verified if there is one.
+        case optional
+        /// Without a verified certificate there is no connection.
+        case required
+    }
+
+    /// Path of the server's certificate with its chain.
+    package var certificate: String
+    /// Path of the key that belongs to it.
+    package var key: String
+    /// Path of the certificates that clients' own are verified by; `nil`: clients are asked for none.
+    package var clientCA: String?
+    package var clients: Clients
+}
+
+extension Setting {
+    package static let tlsCertificate = Setting(
+        "tls.certificate", flag: "tls-certificate", .text, allowed: "path of a PEM file, given with tls.key",
+        text: "The server's certificate, and behind it those between it and its authority: with it the port speaks TLS "
+            + "1.2 and 1.3 only. SIGHUP reads the files again.")
+    package static let tlsKey = Setting(
+        "tls.key", flag: "tls-key", .text, allowed: "path of a PEM file, given with tls.certificate",
+        text: "The certificate's private key, without a passphrase.")
+    package static let tlsClientCA = Setting(
+        "tls.client-ca", flag: "tls-client-ca", .text, allowed: "path of a PEM file, given with tls.certificate",
+        text: "The authorities that clients' certificates are verified by.")
+    package static let tlsClient = Setting(
+        "tls.client", flag: "tls-client", .choice(["none", "optional", "required"]),
+        allowed: "none, optional, required; the last two need tls.client-ca",
+        text: "Whether clients are asked for a certificate, and refused without one. Unless set, optional with "
+            + "tls.client-ca, and none without.")
+}
+
+extension SettingsReader {
+    /// - Returns: `nil` without TLS, or after a refusal.
+    mutating func tlsSettings() -> TLSSettings? {
+        let certificate = text(.tlsCertificate)
+        let key = text(.tlsKey)
+        let authority = text(.tlsClientCA)
+        let clients = choice(.tlsClient).flatMap(TLSSettings.Clients.init)
+        guard let certificate, let key else {
+            // No value is shown: one that is misplaced may be anything.
+            if let certificate { refuse(.tlsCertificate, certificate.source, needs: .tlsKey) }
+            if let key { refuse(.tlsKey, key.source, needs: .tlsCertificate) }
+            if let authority { refuse(.tlsClientCA, authority.source, needs: .tlsCertificate) }
+            if let clients, clients != .none { refuse(.tlsClient, peek(.tlsClient)?.source, needs: .tlsCertificate) }
+            return nil
+        }
+        if authority == nil, let clients, clients != .none {
+            refuse(.tlsClient, peek(.tlsClient)?.source, needs: .tlsClientCA)
+        }
+        return TLSSettings(
+            certificate: certificate.value, key: key.value, clientCA: authority?.value,
+            clients: clients ?? (authority == nil ? .none : .optional))
+    }
+
+    private mutating func refuse(_ setting: Setting, _ source: SettingSource?, needs other: Setting) {
+        refuse(
+            SettingError(
+                name: setting.key, source: source,
+                description: "setting '\(setting.key)' needs '\(other.key)' (--\(other.flag)), which is missing; "
+                    + "allowed: \(setting.allowed)"))
+    }
+
+    /// Refuses an address that others than this machine reach, unless nobody in between can read and change what goes
+    /// over it, or whoever starts the server says by name that this is meant.
+    /// - Parameter isOpenAllowed: whether that is said.
+    mutating func refuseOpenAddress(
+        _ address: ListenAddress, from source: SettingSource?, hasTLS: Bool, isOpenAllowed: Bool
+    ) {
+        guard !address.isLoopback, !hasTLS, !isOpenAllowed else { return }
+        refuse(
+            SettingError(
+                name: Setting.listen.key, source: source,
+                description: "setting 'server.listen': '\(address)' is off loopback, and without TLS and "
+                    + "credentials whoever reaches it may send, receive and purge; allowed: a loopback address, "
+                    + "--tls-certificate with --tls-key, or --allow-insecure-listen"))
+    }
+}

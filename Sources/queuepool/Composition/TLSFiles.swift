@@ -1,0 +1,99 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Logging
+import QueuePoolServer
+import QueuePoolSettings
+import ServiceLifecycle
+import UnixSignals
+
+/// The files of the door's TLS, which may be read again.
+struct TLSFiles: Sendable {
+    private static let bytesMax = 1 << 20
+
+    private let settings: TLSSettings
+
+    init(_ settings: TLSSettings) { self.settings = settings }
+
+    /// - Throws: `CommandFailure` that names the file that is wrong, and shows nothing of what is in it.
+    func open() throws -> TLSDoor {
+        let material = try material()
+        do throws(TLSFault) {
+            return try TLSDoor(material)
+        } catch { throw failure(error) }
+    }
+
+    /// Gives new connections what the files have now.
+    /// - Throws: as `open()` does; the door is then as it was.
+    func reload(_ door: TLSDoor) throws {
+        let material = try material()
+        do throws(TLSFault) {
+            try door.replace(material)
+        } catch { throw failure(error) }
+    }
+
+    private func material() throws -> TLSMaterial {
+        let asksClients = settings.clients != .none
+        return TLSMaterial(
+            certificate: try read(settings.certificate, of: .tlsCertificate), key: try read(settings.key, of: .tlsKey),
+            clientCA: asksClients ? try settings.clientCA.map { try read($0, of: .tlsClientCA) } : nil,
+            requiresClients: settings.clients == .required)
+    }
+
+    private func read(_ path: String, of setting: Setting) throws -> [UInt8] {
+        guard let file = FileHandle(forReadingAtPath: path),
+            let bytes = try? file.read(upToCount: TLSFiles.bytesMax), !bytes.isEmpty
+        else { throw failure(setting, path, "cannot be read, or is empty") }
+        return Array(bytes)
+    }
+
+    private func failure(_ fault: TLSFault) -> CommandFailure {
+        let (certificate, key) = (settings.certificate, settings.key)
+        switch fault {
+        case .noCertificate: return failure(.tlsCertificate, certificate, "has no certificate in PEM")
+        case .noKey: return failure(.tlsKey, key, "has no private key in PEM")
+        case .encryptedKey:
+            return failure(.tlsKey, key, "has a key with a passphrase, which nobody would be there to give")
+        case .mismatch:
+            return failure(.tlsKey, key, "has a key that does not fit the certificate in '\(certificate)'")
+        case .noClientCA: return failure(.tlsClientCA, settings.clientCA ?? "", "has no certificate in PEM")
+        }
+    }
+
+    private func failure(_ setting: Setting, _ path: String, _ wrong: String) -> CommandFailure {
+        CommandFailure(
+            "setting '\(setting.key)': the file '\(SettingError.printable(path, scalarsMax: 1_024))' \(wrong); "
+                + "allowed: \(setting.allowed)",
+            status: ExitStatus.configuration)
+    }
+}
+
+/// Reads the files again at each SIGHUP, for as long as the server runs.
+struct TLSReload: Service {
+    private let files: TLSFiles
+    private let door: TLSDoor
+    private let signals: UnixSignalsSequence
+    private let logger: Logger
+
+    /// From here on SIGHUP does not end the process.
+    init(files: TLSFiles, door: TLSDoor, logger: Logger) async {
+        self.files = files
+        self.door = door
+        self.logger = logger
+        signals = await UnixSignalsSequence(trapping: .sighup)
+    }
+
+    func run() async throws {
+        for await _ in signals.cancelOnGracefulShutdown() {
+            do {
+                // A file may be on a disk that hangs, or wait for whoever writes it.
+                try await onOwnThread { [files, door] in try files.reload(door) }
+                logger.notice("New connections get the TLS files as they are now")
+            } catch {
+                logger.error("The TLS files of before stay in use", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+}
