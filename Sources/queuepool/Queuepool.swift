@@ -21,8 +21,8 @@ struct Queuepool: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            ServeCommand.self, WorkCommand.self, SendCommand.self, PoolCommand.self, DeadLettersCommand.self,
-            BenchCommand.self,
+            ServeCommand.self, WorkCommand.self, SendCommand.self, PoolCommand.self, KeyCommand.self,
+            DeadLettersCommand.self, BenchCommand.self,
         ])
 
     /// A reader that goes away must show as an error of the write, which can be handled, and not end the process.

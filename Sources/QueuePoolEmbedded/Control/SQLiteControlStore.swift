@@ -7,8 +7,8 @@ import Synchronization
 
 // Pools and their topologies in one small SQLite file. A pool is written in one transaction, so that a topology is
 // never seen half, and the version that the writer saw is compared in that transaction. Rarely used, so one lock around
-// the connection is all it needs; other processes are kept apart by SQLite's own lock. Workers' leases are in the same
-// file: SQLiteControlStore+Leases.swift.
+// the connection is all it needs; other processes are kept apart by SQLite's own lock. Workers' leases and access keys are
+// in the same file: SQLiteControlStore+Leases.swift, SQLiteAccessKeyStore.swift.
 
 package final class SQLiteControlStore: ControlStore {
     private struct Connection: ~Copyable {
@@ -176,6 +176,7 @@ package final class SQLiteControlStore: ControlStore {
         """
         ALTER TABLE pools ADD COLUMN bodies TEXT;
         """,
+        SQLiteAccessKeyStore.tables,
     ]
 
     /// - Returns: the version of the file's schema, which is later than ours if a later program wrote it.
