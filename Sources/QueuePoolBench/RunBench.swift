@@ -75,7 +75,9 @@ struct BenchSession {
             guard reports.last?.isInterrupted != true, !loop.outages.isAway else { return }
             progress(phase.name)
             reports.append(PhaseReport(phase.name, loop.run(phase), batch: options.batchSize))
-            if phase.name == options.mode.rawValue { measuredShards.value = loop.outcome.statistics.shards }
+            if phase.name == options.mode.rawValue, phase.sends != nil {
+                measuredShards.value = loop.outcome.statistics.shards
+            }
         }
         switch options.mode {
         case .drain:

@@ -9,7 +9,7 @@ import QueuePoolChecking
 // is from the next. Counts of an interval are differences of the phase's counts; latencies have a histogram of their own.
 
 /// What happened in one stretch of a phase's window.
-package struct IntervalReport: Hashable, Sendable {
+package struct IntervalReport: Hashable, Codable, Sendable {
     /// Seconds from the opening of the window to the interval's beginning.
     package var from = 0.0
     /// Its length, which is longer than the others' when nothing woke the client at its end.

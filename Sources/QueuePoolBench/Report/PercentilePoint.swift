@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// One point of a distribution of latencies.
-package struct PercentilePoint: Hashable, Sendable {
+package struct PercentilePoint: Hashable, Codable, Sendable {
     /// 0...100.
     package var percentile: Double
     package var microseconds: Double

@@ -16,6 +16,8 @@ struct BenchCommand: AsyncParsableCommand {
             Example:
               queuepool bench --api sqs --batch 10 --mode both --seconds 10
               queuepool bench --find-rate 'p99<20ms' --seconds 5
+              queuepool bench --json after.json --html after.html
+              queuepool bench compare before.json after.json
               queuepool bench scale --shards 1,2,4,8 --quota 300
               queuepool bench scale --processes --shards 8 --quota 300
             Without --endpoint a server of its own is started in a directory of its own, and both are removed \
@@ -24,7 +26,8 @@ struct BenchCommand: AsyncParsableCommand {
             or a pool that is not taken as it is, 69 when the server cannot be reached, 130 or 143 after Ctrl-C or \
             SIGTERM.
             """,
-        subcommands: [BenchRunCommand.self, BenchScaleCommand.self], defaultSubcommand: BenchRunCommand.self)
+        subcommands: [BenchRunCommand.self, BenchScaleCommand.self, BenchCompareCommand.self],
+        defaultSubcommand: BenchRunCommand.self)
 }
 
 extension BenchOptions.API: ExpressibleByArgument {}
@@ -57,6 +60,7 @@ struct BenchRunCommand: AsyncParsableCommand {
                 try runBench(options, version: Queuepool.version, progress: reportPhase, row: row)
             }
             try show(report.text, json: report.json, file: json)
+            if let html = result.html { try writeFile(report.html, to: html) }
             if report.isInterrupted { throw interrupted() }
             if report.outages.isAway {
                 throw CommandFailure("the server stayed away", status: ExitStatus.unavailable)
@@ -174,6 +178,7 @@ struct BenchLoadOptions: ParsableArguments {
 /// What is told of the measurement.
 struct BenchResultOptions: ParsableArguments {
     @Option(help: "File the report is written to as JSON; - for standard output.") var json: String?
+    @Option(help: "File the report is written to as one HTML page with plots, which loads nothing.") var html: String?
     @Option(
         help: ArgumentHelp(
             "Seconds between two rows of figures while it runs, 0.1...3600.",
@@ -197,6 +202,11 @@ struct BenchResultOptions: ParsableArguments {
                 closed loop reaches, or at --rate. Not with --mode drain, --messages or --interval.
                 """))
     var findRate: String?
+
+    func validate() throws {
+        if html == "-" { throw ValidationError("--html: a file; - is not one.") }
+        if html != nil, findRate != nil { throw ValidationError("--html: not with --find-rate.") }
+    }
 
     func fill(_ options: inout BenchOptions) throws {
         options.intervalSeconds = interval
@@ -244,8 +254,13 @@ func interrupted() -> CommandFailure { CommandFailure("interrupted", status: Int
 func show(_ text: String, json: String, file: String?) throws {
     print(file == "-" ? json : text, terminator: "")
     guard let file, file != "-" else { return }
+    try writeFile(json, to: file)
+}
+
+/// Writes a report whole or not at all.
+func writeFile(_ text: String, to file: String) throws {
     do {
-        try Data(json.utf8).write(to: URL(fileURLWithPath: file), options: .atomic)
+        try Data(text.utf8).write(to: URL(fileURLWithPath: file), options: .atomic)
     } catch {
         throw CommandFailure("'\(file)' cannot be written", status: ExitStatus.inputOutput)
     }
