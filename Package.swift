@@ -182,7 +182,7 @@ let package = Package(
         ),
         .testTarget(
             name: "QueuePoolSigningTests", dependencies: ["QueuePoolTestSupport", "QueuePoolSigning", "QueuePoolCore"],
-            swiftSettings: settings),
+            resources: [.copy("vectors.json")], swiftSettings: settings),
         .testTarget(
             name: "QueuePoolAWSTests",
             dependencies: [

@@ -26,6 +26,27 @@ package enum WallTime {
         return String(decoding: out, as: UTF8.self)
     }
 
+    /// Seconds of `20150830T123600Z`; `nil` for anything else.
+    package static func parseBasic(_ text: ArraySlice<UInt8>) -> Int64? {
+        let at = text.startIndex
+        guard text.count == 16, text[at + 8] == UInt8(ascii: "T"), text[at + 15] == UInt8(ascii: "Z"),
+            let day = parseBasicDay(text[at..<(at + 8)]), let hour = number(text[(at + 9)..<(at + 11)]),
+            let minute = number(text[(at + 11)..<(at + 13)]), let second = number(text[(at + 13)..<(at + 15)]),
+            hour < 24, minute < 60, second < 60
+        else { return nil }
+        return day * 86_400 + hour * 3_600 + minute * 60 + second
+    }
+
+    /// Days since 1970 of `20150830`; `nil` for anything else, a day that no calendar has among them.
+    package static func parseBasicDay(_ text: ArraySlice<UInt8>) -> Int64? {
+        let at = text.startIndex
+        guard text.count == 8, let year = number(text[at..<(at + 4)]), let month = number(text[(at + 4)..<(at + 6)]),
+            let day = number(text[(at + 6)..<(at + 8)]), (1...12).contains(month), (1...31).contains(day)
+        else { return nil }
+        let result = days(year, month, day)
+        return civil(result) == (year, month, day) ? result : nil
+    }
+
     /// Seconds of `2015-08-30T12:36:00Z`, a fraction and an offset of zero allowed; `nil` for anything else.
     package static func parseISO8601(_ text: String) -> Int64? {
         let bytes = Array(text.utf8)

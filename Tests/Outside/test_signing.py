@@ -7,16 +7,25 @@
 The signer is not reachable from outside without a server that checks signatures, so the comparison meets in a file:
 this test holds that Tests/QueuePoolAWSTests/vectors.json is what botocore signs today, and the Swift test of the same
 name holds that we sign each of its requests alike. `python test_signing.py` writes the file again.
+
+Tests/QueuePoolSigningTests/vectors.json holds whole requests as boto3, the AWS CLI and curl put them on a socket, for
+the verifier. `python test_signing.py record` records them again; here botocore holds that each is signed right.
 """
 
 import datetime
 import json
 import os
 import random
+import shutil
+import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 from unittest import mock
 
+import boto3
 import botocore.auth
 import botocore.session
 from botocore.awsrequest import AWSRequest
@@ -24,6 +33,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 FILE = Path(__file__).resolve().parents[1] / "QueuePoolAWSTests" / "vectors.json"
+RECORDED = Path(__file__).resolve().parents[1] / "QueuePoolSigningTests" / "vectors.json"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 TOKEN = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQW+LWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflf=="
 SUITE_TIME = 1440938160  # 20150830T123600Z, the instant of AWS's published cases
@@ -145,5 +155,134 @@ def test_botocore_signs_the_published_cases_as_published():
         assert sign(case)["authorization"].endswith("Signature=" + case["published"]), case["name"]
 
 
+# Requests as clients send them
+
+KEY = "QPABCDEFGHIJKLMNOPQR"
+REGION = "eu-central-1"
+QUEUE = "emails.fifo"
+WILD_BODY = 'a "body"\n with + & = % ~ ä 漢 🙂'
+
+
+class Recorder:
+    """Takes one request at a time off a socket as bytes, and answers an empty object."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.requests = []
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            connection, _ = self.listener.accept()
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with connection, connection.makefile("rb") as stream:
+            while line := stream.readline():
+                method, target, _ = line.decode().split(" ")
+                headers = []
+                while (field := stream.readline()) != b"\r\n":
+                    name, value = field.decode().rstrip("\r\n").split(":", 1)
+                    # Nobody signs who the client is; only its first word says nothing of the machine.
+                    headers.append([name, value.split()[0] if name == "User-Agent" else value.strip(" ")])
+                length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+                if any(name.lower() == "expect" for name, _ in headers):
+                    connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                body = stream.read(length).decode()
+                self.requests.append({"method": method, "target": target, "headers": headers, "body": body})
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
+                                   b"Content-Length: 2\r\n\r\n{}")
+
+    def take(self, name):
+        request = self.requests.pop()
+        assert not self.requests, name
+        return {"name": name, **request}
+
+
+def record():
+    recorder = Recorder()
+    url = f"{recorder.endpoint}/000000000000/{QUEUE}"
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET,
+                   "AWS_DEFAULT_REGION": REGION, "AWS_CONFIG_FILE": os.devnull,
+                   "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_MAX_ATTEMPTS": "1"}
+    session = boto3.Session(KEY, SECRET, region_name=REGION)
+    sqs = session.client("sqs", endpoint_url=recorder.endpoint)
+    message = {"QueueUrl": url, "MessageGroupId": "g", "MessageDeduplicationId": "1"}
+    sqs.send_message(MessageBody=WILD_BODY, **message)
+    yield recorder.take("boto3 send_message")
+    sqs.send_message(MessageBody="x" * 1_024, **message)
+    yield recorder.take("boto3 send_message of 1 KiB")
+    sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"])
+    yield recorder.take("boto3 receive_message")
+    sqs.list_queues()
+    yield recorder.take("boto3 list_queues")
+    temporary = boto3.Session(KEY, SECRET, TOKEN, region_name=REGION)
+    temporary.client("sqs", endpoint_url=recorder.endpoint).list_queues()
+    yield recorder.take("boto3 list_queues with a session token")
+    presigned = sqs.generate_presigned_url(
+        "send_message", Params={"MessageBody": WILD_BODY, **message}, ExpiresIn=600, HttpMethod="GET")
+    # It covers headers that who uses it has to send.
+    yield {**fetch(recorder, "boto3 presigned send_message", presigned, "-H", "X-Amz-Target: AmazonSQS.SendMessage",
+                   "-H", "Content-Type: application/x-amz-json-1.0", "-H", "x-amzn-query-mode: true"), "expires": 600}
+    for method in ["GET", "POST"]:
+        # Of a form, botocore moves the body into the query.
+        form = AWSRequest(method=method, url=url, data={"Action": "SendMessage", "MessageBody": WILD_BODY})
+        botocore.auth.SigV4QueryAuth(Credentials(KEY, SECRET), "sqs", REGION, expires=604_800).add_auth(form)
+        yield {**fetch(recorder, f"botocore presigned {method}", form.url, "-X", method), "expires": 604_800}
+
+    def run(name, *words):
+        subprocess.run(words, env=environment, check=True, capture_output=True, timeout=60)
+        return recorder.take(name)
+
+    aws = [shutil.which("aws", path=os.path.dirname(sys.executable)), "--endpoint-url", recorder.endpoint, "sqs"]
+    yield run("AWS CLI send-message", *aws, "send-message", "--queue-url", url, "--message-body", WILD_BODY,
+              "--message-group-id", "g")
+    yield run("AWS CLI receive-message", *aws, "receive-message", "--queue-url", url)
+    curl = ["curl", "--silent", "--fail", "--user", f"{KEY}:{SECRET}", "--aws-sigv4", f"aws:amz:{REGION}:sqs"]
+    yield run("curl JSON", *curl, "-H", "Content-Type: application/x-amz-json-1.0", "-H",
+              "X-Amz-Target: AmazonSQS.ListQueues", "--data", "{}", recorder.endpoint + "/")
+    yield run("curl form", *curl, "--data", "Action=ListQueues&Version=2012-11-05", recorder.endpoint + "/")
+    yield run("curl query", *curl, f"{url}?Action=GetQueueUrl&QueueName=emails.fifo")
+    yield run("curl REST", *curl, "-H", "Content-Type: application/json", "-H", "X-Note:  two   words ", "--data",
+              json.dumps({"group": "g", "body": WILD_BODY}), f"{recorder.endpoint}/v1/pools/emails.fifo/messages")
+
+
+def fetch(recorder, name, *words):
+    subprocess.run(["curl", "--silent", "--fail", *words], check=True, capture_output=True, timeout=60)
+    return recorder.take(name)
+
+
+def test_botocore_signs_the_recorded_requests_alike():
+    recorded = json.loads(RECORDED.read_text())
+    assert len(recorded["requests"]) >= 14
+    for case in recorded["requests"]:
+        headers = {name.lower(): value for name, value in case["headers"]}
+        query = dict(parse_qsl(case["target"].partition("?")[2]))
+        credentials = Credentials(recorded["accessKeyID"], recorded["secret"])
+        if "expires" in case:
+            signer, date = botocore.auth.SigV4QueryAuth, query["X-Amz-Date"]
+            names, said = query["X-Amz-SignedHeaders"].split(";"), query["X-Amz-Signature"]
+        else:
+            signer, date = botocore.auth.SigV4Auth, headers["x-amz-date"]
+            names = headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+            said = headers["authorization"].partition("Signature=")[2]
+        assert sorted(names) == names and "host" in names
+        request = AWSRequest(method=case["method"], url=f"http://{headers['host']}{case['target']}",
+                             data=case["body"].encode())
+        for name in names:
+            request.headers.add_header(name, headers[name])
+        request.context["timestamp"] = date
+        auth = signer(credentials, "sqs", REGION)
+        if "expires" in case:
+            request.url = request.url.partition("&X-Amz-Signature=")[0]
+        canonical = auth.canonical_request(request)
+        assert auth.signature(auth.string_to_sign(request, canonical), request) == said, case["name"]
+
+
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(vectors(), indent=1, ensure_ascii=False) + "\n")
+    if sys.argv[1:] == ["record"]:
+        recorded = {"accessKeyID": KEY, "secret": SECRET, "requests": list(record())}
+        RECORDED.write_text(json.dumps(recorded, indent=1, ensure_ascii=False) + "\n")
+    else:
+        FILE.write_text(json.dumps(vectors(), indent=1, ensure_ascii=False) + "\n")

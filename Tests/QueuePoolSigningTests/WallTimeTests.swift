@@ -13,6 +13,14 @@ import Testing
     ])
     func `writes the form that signatures carry`(seconds: Int64, text: String) {
         #expect(WallTime.basic(seconds) == text)
+        #expect(WallTime.parseBasic(Array(text.utf8)[...]) == seconds)
+    }
+
+    @Test(arguments: [
+        "", "20150830T123600", "20150830t123600Z", "20150830T123600z", "20150230T123600Z", "20151330T123600Z",
+        "20150830T243600Z", "20150830T126000Z", "20150830T123660Z", "2015-830T123600Z", "20150830T123600ZZ",
+    ]) func `reads no other form of it`(text: String) {
+        #expect(WallTime.parseBasic(Array(text.utf8)[...]) == nil)
     }
 
     @Test func `reads what AWS writes and nothing else`() {
