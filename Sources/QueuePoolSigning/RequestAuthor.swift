@@ -24,11 +24,12 @@ package final class RequestAuthor: Sendable {
         canonical.reserveCapacity(1_024)
         CanonicalRequest.add(
             request, names: names, payload: payload.utf8, isPathPlain: scope.service == "s3", to: &canonical)
-        let code = StringToSign.code(canonical, seconds: seconds, scope: scope.text, key(scope))
+        let text = scope.text
+        let code = StringToSign.code(canonical, seconds: seconds, scope: Array(text.utf8), key(scope))
         var signature: [UInt8] = []
         signature.reserveCapacity(64)
         SigningText.addHex(code, to: &signature)
-        return "AWS4-HMAC-SHA256 Credential=\(scope.accessKeyID)/\(scope.text), "
+        return "AWS4-HMAC-SHA256 Credential=\(scope.accessKeyID)/\(text), "
             + "SignedHeaders=\(String(decoding: names, as: UTF8.self)), "
             + "Signature=\(String(decoding: signature, as: UTF8.self))"
     }
@@ -53,14 +54,14 @@ package final class RequestAuthor: Sendable {
 enum StringToSign {
     /// The code of a canonical request.
     static func code(
-        _ canonical: [UInt8], seconds: Int64, scope: String, _ key: HMAC<SHA256>
+        _ canonical: [UInt8], seconds: Int64, scope: [UInt8], _ key: HMAC<SHA256>
     ) -> HashedAuthenticationCode<SHA256> {
         var text: [UInt8] = []
         text.reserveCapacity(160)
         text.append(contentsOf: "AWS4-HMAC-SHA256\n".utf8)
         text.append(contentsOf: WallTime.basic(seconds).utf8)
         text.append(UInt8(ascii: "\n"))
-        text.append(contentsOf: scope.utf8)
+        text.append(contentsOf: scope)
         text.append(UInt8(ascii: "\n"))
         SigningText.addHex(SHA256.hash(data: canonical), to: &text)
         var hmac = key

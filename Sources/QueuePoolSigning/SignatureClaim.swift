@@ -30,6 +30,8 @@ package struct SignatureClaim: Hashable, Sendable {
     /// Seconds for which a presigned request is good; `nil` for any other.
     package let expirySeconds: Int64?
     package let payload: Payload
+    /// As it is signed: the credential without the access key id.
+    let scope: [UInt8]
     /// `nil` if it is not 64 lower-case hex digits; then it is nobody's.
     let signature: [UInt8]?
 
@@ -39,17 +41,18 @@ package struct SignatureClaim: Hashable, Sendable {
     init(
         _ parts: SignatureParts, time: Timestamp, expirySeconds: Int64?, payload: Payload
     ) throws(SignatureFault) {
-        let scope = parts.credential.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        guard scope.count == 5, !scope[0].isEmpty, let day = WallTime.parseBasicDay(scope[1]) else {
+        let part = parts.credential.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        guard part.count == 5, !part[0].isEmpty, let day = WallTime.parseBasicDay(part[1]) else {
             throw .incompleteSignature("Credential is not KEY/YYYYMMDD/REGION/SERVICE/aws4_request.")
         }
-        guard scope[4].elementsEqual("aws4_request".utf8) else {
+        guard part[4].elementsEqual("aws4_request".utf8) else {
             throw .signatureDoesNotMatch("Credential does not end in aws4_request.")
         }
-        accessKeyID = String(decoding: scope[0], as: UTF8.self)
+        accessKeyID = String(decoding: part[0], as: UTF8.self)
         self.day = day
-        region = String(decoding: scope[2], as: UTF8.self)
-        service = String(decoding: scope[3], as: UTF8.self)
+        region = String(decoding: part[2], as: UTF8.self)
+        service = String(decoding: part[3], as: UTF8.self)
+        scope = Array(parts.credential[part[1].startIndex...])
         signedHeaders = try SignatureClaim.checked(names: parts.signedHeaders)
         signature = SigningText.hash(parts.signature, 0..<parts.signature.count)
         self.time = time

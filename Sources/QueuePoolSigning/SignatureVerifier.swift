@@ -151,7 +151,7 @@ package final class SignatureVerifier: Sendable {
         let kept = keys.kept(scope)
         let key = kept ?? scope.derived()
         let code = StringToSign.code(
-            canonical, seconds: claim.time.milliseconds / 1_000, scope: scope.text, key)
+            canonical, seconds: claim.time.milliseconds / 1_000, scope: claim.scope, key)
         // Swift Crypto compares codes in constant time.
         guard code == signature else { return false }
         if kept == nil { keys.keep(key, scope) }

@@ -24,14 +24,14 @@ package struct SignedRequest: Sendable {
     private(set) var amazonFields = 0
 
     /// - Parameter target: as on the request line: a path, with its query if there is one.
-    package init(method: some StringProtocol, target: some StringProtocol) {
+    package init(method: String, target: String) {
         bytes.reserveCapacity(1_024)
         fields.reserveCapacity(16)
         begin(method: method, target: target)
     }
 
     /// Forgets what it held but for its memory.
-    package mutating func begin(method: some StringProtocol, target: some StringProtocol) {
+    package mutating func begin(method: String, target: String) {
         bytes.removeAll(keepingCapacity: true)
         fields.removeAll(keepingCapacity: true)
         amazonFields = 0
@@ -45,7 +45,7 @@ package struct SignedRequest: Sendable {
     }
 
     /// Adds a header field; a name may come again.
-    package mutating func add(name: some StringProtocol, value: some StringProtocol) {
+    package mutating func add(name: String, value: String) {
         let start = bytes.count
         bytes.append(contentsOf: name.utf8)
         let nameEnd = bytes.count

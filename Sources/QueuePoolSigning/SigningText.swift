@@ -6,23 +6,26 @@
 package enum SigningText {
     /// Removes blanks at the ends of what begins at `start`, and makes one space of each run inside.
     static func fold(_ bytes: inout [UInt8], from start: Int) {
-        var target = start
-        var hasGap = false
-        for index in start..<bytes.count {
-            let byte = bytes[index]
-            guard !isBlank(byte) else {
-                hasGap = true
-                continue
-            }
-            if hasGap, target > start {
-                bytes[target] = UInt8(ascii: " ")
+        let end = bytes.withUnsafeMutableBufferPointer { bytes in
+            var target = start
+            var hasGap = false
+            for index in start..<bytes.count {
+                let byte = bytes[index]
+                guard !isBlank(byte) else {
+                    hasGap = true
+                    continue
+                }
+                if hasGap, target > start {
+                    bytes[target] = UInt8(ascii: " ")
+                    target += 1
+                }
+                hasGap = false
+                bytes[target] = byte
                 target += 1
             }
-            hasGap = false
-            bytes[target] = byte
-            target += 1
+            return target
         }
-        bytes.removeLast(bytes.count - target)
+        bytes.removeLast(bytes.count - end)
     }
 
     static func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
