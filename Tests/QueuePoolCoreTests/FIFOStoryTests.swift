@@ -190,10 +190,10 @@ import Testing
                 for count in [0, 1, UInt32.max] {
                     let handle = ReceiptHandle(
                         shard: QueueOnLog.tag, sequence: SequenceNumber(rawValue: sequence), receiveCount: count,
-                        place: place)
-                    #expect(on.queue.beginDelete(handle) == .alreadyDeleted)
+                        place: place, seal: 0)
+                    #expect(on.queue.beginDelete(handle) == .notOurs)
                     on.queue.finishDelete(handle, isDurable: true, deletionRow: 9, now: on.now)
-                    #expect(on.change(handle, seconds: 1) == .unavailable)
+                    #expect(on.change(handle, seconds: 1) == .notOurs)
                     #expect(on.queue.locate(handle) == nil)
                 }
             }

@@ -65,6 +65,20 @@ package struct SipHash128: Sendable {
         return Hash128(high: high, low: low)
     }
 
+    /// SipHash-2-4 of four words with 64 bits of output: the code of a message that is no longer and no shorter.
+    package func code(_ a: UInt64, _ b: UInt64, _ c: UInt64, _ d: UInt64) -> UInt64 {
+        var state = State(
+            v0: key0 ^ 0x736f_6d65_7073_6575, v1: key1 ^ 0x646f_7261_6e64_6f6d,
+            v2: key0 ^ 0x6c79_6765_6e65_7261, v3: key1 ^ 0x7465_6462_7974_6573)
+        state.absorb(a)
+        state.absorb(b)
+        state.absorb(c)
+        state.absorb(d)
+        state.absorb(32 << 56)
+        state.v2 ^= 0xff
+        return state.finish()
+    }
+
     private struct State {
         var v0: UInt64
         var v1: UInt64

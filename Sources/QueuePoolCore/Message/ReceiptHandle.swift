@@ -13,9 +13,18 @@ package final class RemoteText: Hashable, Sendable {
 }
 
 /// One delivery of one message: what a receiver gives back to delete it or to change its visibility.
+///
+/// All in it but the seal is known to others than its receiver: the sender's answer names shard and number, and the
+/// rest is small or the same in other handles. So whoever reads one from a text knows nothing yet: the shard that the
+/// handle names has the key to the seal, and looks at it before anything else.
 package struct ReceiptHandle: Hashable, Sendable {
     package let shard: ShardTag
     package let sequence: SequenceNumber
+    /// What a remote queue gave as its own handle, up to 1,024 characters; `nil` for shards of our own.
+    package let remote: RemoteText?
+    /// A code over the other numbers that only their shard can compute. `nil` where it is only to name a message, and in
+    /// what was given out before there were seals: nobody gets anything done by such a one.
+    package let seal: UInt64?
     /// Deliveries of the message up to and including this one.
     package let receiveCount: UInt32
     /// The opening of the shard in which the delivery was made. A crash forgets receive counts, so that the next
@@ -23,26 +32,27 @@ package struct ReceiptHandle: Hashable, Sendable {
     package let incarnation: UInt32
     /// Where the message's entry was in memory; a hint, checked against the sequence number.
     package let place: UInt32
-    /// What a remote queue gave as its own handle, up to 1,024 characters; `nil` for shards of our own.
-    package let remote: RemoteText?
 
     package init(
         shard: ShardTag, sequence: SequenceNumber, receiveCount: UInt32, incarnation: UInt32 = 0, place: UInt32,
-        remote: RemoteText? = nil
+        seal: UInt64? = nil, remote: RemoteText? = nil
     ) {
-        self.remote = remote
         self.shard = shard
         self.sequence = sequence
+        self.remote = remote
+        self.seal = seal
         self.receiveCount = receiveCount
         self.incarnation = incarnation
         self.place = place
     }
 
     /// Characters of a handle's text.
-    package static let textBytes = 64
+    package static let textBytes = 72
+    /// Characters of a handle's text before there were seals.
+    private static let unsealedTextBytes = 64
 
-    /// 64 hexadecimal digits: tag, sequence number, count, place, incarnation, check word. Of a remote queue: `r`, 16
-    /// digits of the shard's tag, `.` and the queue's own handle.
+    /// 72 hexadecimal digits: tag, sequence number, count, place, incarnation, seal. Of a remote queue: `r`, 16 digits of
+    /// the shard's tag, `.` and the queue's own handle.
     package func write(to out: inout [UInt8]) {
         if let remote {
             out.append(UInt8(ascii: "r"))
@@ -56,7 +66,7 @@ package struct ReceiptHandle: Hashable, Sendable {
         ReceiptHandle.put(UInt64(receiveCount), digits: 8, to: &out)
         ReceiptHandle.put(UInt64(place), digits: 8, to: &out)
         ReceiptHandle.put(UInt64(incarnation), digits: 8, to: &out)
-        ReceiptHandle.put(check, digits: 8, to: &out)
+        ReceiptHandle.put(seal ?? 0, digits: 16, to: &out)
     }
 
     package var text: String {
@@ -65,7 +75,8 @@ package struct ReceiptHandle: Hashable, Sendable {
         return String(decoding: out, as: UTF8.self)
     }
 
-    /// - Returns: `nil` if the text is not a handle's.
+    /// Reads a handle's text. Whether its shard gave it, only the shard can tell.
+    /// - Returns: `nil` if the text has not the form of a handle.
     package init?(_ text: some RandomAccessCollection<UInt8>) {
         // Callers in other modules get no specialised copy of this: all but the one call below is concrete.
         let parsed =
@@ -75,19 +86,23 @@ package struct ReceiptHandle: Hashable, Sendable {
         self = parsed
     }
 
-    private init?(digits: UnsafeRawBufferPointer) {
+    /// The same of bytes where they lie.
+    package init?(digits: UnsafeRawBufferPointer) {
         if digits.first == UInt8(ascii: "r") {
             self.init(remote: digits)
             return
         }
-        guard digits.count == ReceiptHandle.textBytes,
-            let tag = ReceiptHandle.word(digits, 0..<16), let number = ReceiptHandle.word(digits, 16..<32),
-            let counts = ReceiptHandle.word(digits, 32..<48), let last = ReceiptHandle.word(digits, 48..<64)
+        let isSealed = digits.count == ReceiptHandle.textBytes
+        guard isSealed || digits.count == ReceiptHandle.unsealedTextBytes,
+            let tag = ReceiptHandle.word(digits, 0..<16), tag & ShardTag.bits == tag,
+            let number = ReceiptHandle.word(digits, 16..<32), let counts = ReceiptHandle.word(digits, 32..<48),
+            let incarnation = ReceiptHandle.word(digits, 48..<56),
+            let last = ReceiptHandle.word(digits, 56..<digits.count)
         else { return nil }
         self.init(
             shard: ShardTag(rawValue: tag), sequence: SequenceNumber(rawValue: Int64(bitPattern: number)),
-            receiveCount: UInt32(counts >> 32), incarnation: UInt32(last >> 32), place: UInt32(counts & 0xFFFF_FFFF))
-        guard check == last & 0xFFFF_FFFF, shard.rawValue == tag else { return nil }
+            receiveCount: UInt32(counts >> 32), incarnation: UInt32(incarnation), place: UInt32(counts & 0xFFFF_FFFF),
+            seal: isSealed ? last : nil)
     }
 
     /// Reads the handle of a remote queue's message.
@@ -100,30 +115,16 @@ package struct ReceiptHandle: Hashable, Sendable {
             remote: RemoteText(String(decoding: text[18...], as: UTF8.self)))
     }
 
+    /// At most 16 digits, in the one spelling in which handles are written.
     private static func word(_ digits: UnsafeRawBufferPointer, _ range: Range<Int>) -> UInt64? {
         var word: UInt64 = 0
         for position in range {
-            guard let value = Hexadecimal.value(of: digits[position]) else { return nil }
+            let digit = digits[position]
+            let isCapital = digit >= UInt8(ascii: "A") && digit <= UInt8(ascii: "F")
+            guard !isCapital, let value = Hexadecimal.value(of: digit) else { return nil }
             word = word << 4 | value
         }
         return word
-    }
-
-    /// 32 bits that depend on every bit of the handle: each word goes through two multiplications on its way to the
-    /// upper half, which is what is kept.
-    private var check: UInt64 {
-        var mixed: UInt64 = 0x9E37_79B9_7F4A_7C15
-        mixed = ReceiptHandle.mix(mixed, shard.rawValue)
-        mixed = ReceiptHandle.mix(mixed, UInt64(bitPattern: sequence.rawValue))
-        mixed = ReceiptHandle.mix(mixed, UInt64(receiveCount) << 32 | UInt64(place))
-        mixed = ReceiptHandle.mix(mixed, UInt64(incarnation))
-        return mixed >> 32
-    }
-
-    private static func mix(_ before: UInt64, _ word: UInt64) -> UInt64 {
-        var mixed = (before ^ word) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 32)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 29)
     }
 
     private static func put(_ value: UInt64, digits: Int, to out: inout [UInt8]) {

@@ -53,13 +53,15 @@ extension FIFOQueue {
     }
 
     private func browsedEntry(_ place: UInt32) -> ReceivedEntry {
-        if entries[place].delivery != noPlace { return receivedEntry(place) }
         let entry = entries[place]
         let block = blocks[entry.block]
+        let delivery = entry.delivery == noPlace ? nil : deliveries[entry.delivery]
         return ReceivedEntry(
-            handle: ReceiptHandle(shard: tag, sequence: entry.sequence, receiveCount: 0, place: place),
-            firstReceivedAt: entry.sequence.sentAt, row: block.row, offset: Int(entry.offset),
-            length: Int(entry.length), body: block.body)
+            handle: ReceiptHandle(
+                shard: tag, sequence: entry.sequence, receiveCount: delivery?.receiveCount ?? 0,
+                incarnation: delivery?.incarnation ?? 0, place: place),
+            firstReceivedAt: delivery?.firstReceivedAt ?? entry.sequence.sentAt, row: block.row,
+            offset: Int(entry.offset), length: Int(entry.length), body: block.body)
     }
 
     /// Hands out messages by their numbers, ascending; others of their groups may lie before them. Once one is held, those

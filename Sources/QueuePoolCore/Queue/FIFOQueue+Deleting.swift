@@ -14,13 +14,14 @@ package enum DeleteDecision: Hashable, Sendable {
     case underWay
     /// The visibility timeout of this delivery has ended: a FIFO queue refuses.
     case expired
-    /// The handle is of another queue.
+    /// The handle is of another queue, or nobody gave it.
     case notOurs
 }
 
 /// What became of a change of visibility.
 package enum VisibilityDecision: Hashable, Sendable {
     case changed
+    /// The handle is of another queue, or nobody gave it.
     case notOurs
     /// Deleted, or not in flight by this handle.
     case unavailable
@@ -33,7 +34,11 @@ package enum VisibilityDecision: Hashable, Sendable {
 extension FIFOQueue {
     /// - Important: call `advance(to:)` first.
     package mutating func beginDelete(_ handle: ReceiptHandle) -> DeleteDecision {
-        guard handle.shard == tag else { return .notOurs }
+        switch origin(of: handle) {
+        case .ours: break
+        case .notOurs: return .notOurs
+        case .unsealed: return .expired
+        }
         guard let place = place(of: handle) else { return .alreadyDeleted }
         let delivery = entries[place].delivery
         guard delivery != noPlace, deliveries[delivery].gave(handle) else { return .expired }
@@ -73,7 +78,7 @@ extension FIFOQueue {
     /// Takes out a message whose deletion is durable.
     mutating func remove(_ place: UInt32, deletionRow: Int64, now: Timestamp) {
         let block = entries[place].block
-        unlink(place, now: now)
+        unlink(place, deletionRow: deletionRow, now: now)
         guard blocks[block].live > 0, blocks[block].firstDeletionRow == 0 else { return }
         blocks[block].firstDeletionRow = deletionRow
         // Rows grow from deletion to deletion, so the pins are in order.
@@ -88,7 +93,11 @@ extension FIFOQueue {
     package mutating func changeVisibility(
         _ handle: ReceiptHandle, milliseconds: Int64, now: Timestamp
     ) -> VisibilityDecision {
-        guard handle.shard == tag else { return .notOurs }
+        switch origin(of: handle) {
+        case .ours: break
+        case .notOurs: return .notOurs
+        case .unsealed: return .unavailable
+        }
         guard let place = place(of: handle), entries[place].delivery != noPlace else { return .unavailable }
         let delivery = entries[place].delivery
         guard deliveries[delivery].gave(handle), deliveries[delivery].heapIndex != noPlace else { return .unavailable }

@@ -149,9 +149,7 @@ extension FIFOQueue {
         let delivery = deliveries[entry.delivery]
         let block = blocks[entry.block]
         return ReceivedEntry(
-            handle: ReceiptHandle(
-                shard: tag, sequence: entry.sequence, receiveCount: delivery.receiveCount,
-                incarnation: delivery.incarnation, place: place),
+            handle: sealedHandle(place, of: delivery),
             firstReceivedAt: delivery.firstReceivedAt, row: block.row, offset: Int(entry.offset),
             length: Int(entry.length), body: block.body)
     }

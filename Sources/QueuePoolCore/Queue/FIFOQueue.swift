@@ -20,6 +20,8 @@ package struct FIFOQueue: Sendable {
     package internal(set) var attributes: QueueAttributes
     package let tag: ShardTag
     let deduplicationHash: SipHash128
+    /// What receipt handles are sealed with.
+    let sealKey: SipHash128
     /// Goes into every receipt handle; another one at each opening.
     let incarnation: UInt32
 
@@ -42,7 +44,7 @@ package struct FIFOQueue: Sendable {
     var replays = ReceiveReplays()
     var cache: BlockCache
     var lastSequence: SequenceNumber
-    var finishedRows: [Int64] = []
+    var finishedBlocks: [FinishedBlock] = []
     /// Blocks of `blockOrder` that have no message left.
     var emptyBlocks = 0
     /// Blocks that need deletion rows, by the oldest row that each needs; may name blocks that need none any more.
@@ -70,6 +72,7 @@ package struct FIFOQueue: Sendable {
     ) {
         self.tag = tag
         self.deduplicationHash = deduplicationHash
+        sealKey = deduplicationHash.forSeals
         self.incarnation = incarnation
         self.attributes = attributes
         scopes = DeduplicationScopes(attributes.deduplicationScope)
@@ -205,7 +208,7 @@ package struct FIFOQueue: Sendable {
     }
 
     /// Takes a message out of its group and its block, and frees what it held.
-    mutating func unlink(_ place: UInt32, now: Timestamp) {
+    mutating func unlink(_ place: UInt32, deletionRow: Int64, now: Timestamp) {
         let entry = entries[place]
         if entry.previous == noPlace {
             groups[entry.group].head = entry.next
@@ -222,7 +225,7 @@ package struct FIFOQueue: Sendable {
             if deliveries[entry.delivery].isHeld { heldCount -= 1 }
             deliveries.remove(entry.delivery)
         }
-        unlinkFromBlock(place)
+        unlinkFromBlock(place, deletionRow: deletionRow)
         messageCount -= 1
         refresh(entry.group, now)
         if groups[entry.group].head == noPlace {

@@ -69,35 +69,10 @@ extension SequenceNumber {
 }
 
 extension ReceiptHandle {
-    /// Reads a handle's text; `nil` if it is none that was ever given out.
-    ///
-    /// The check word is compared by writing the handle anew, which holds the text to one spelling too.
+    /// Reads a handle's text; `nil` if it has not the form of one.
     init?(text: String) {
         var text = text
-        let parsed = text.withUTF8 { utf8 -> ReceiptHandle? in
-            if utf8.first == UInt8(ascii: "r") { return ReceiptHandle(remote: UnsafeRawBufferPointer(utf8)) }
-            guard utf8.count == ReceiptHandle.textBytes else { return nil }
-            var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-            for position in 0..<56 {
-                guard let value = Hexadecimal.value(of: utf8[position]) else { return nil }
-                switch position {
-                case ..<16: words.0 = words.0 << 4 | value
-                case ..<32: words.1 = words.1 << 4 | value
-                case ..<48: words.2 = words.2 << 4 | value
-                default: words.3 = words.3 << 4 | value
-                }
-            }
-            let handle = ReceiptHandle(
-                shard: ShardTag(rawValue: words.0), sequence: SequenceNumber(rawValue: Int64(bitPattern: words.1)),
-                receiveCount: UInt32(words.2 >> 32), incarnation: UInt32(words.3),
-                place: UInt32(words.2 & 0xFFFF_FFFF))
-            var written: [UInt8] = []
-            written.reserveCapacity(ReceiptHandle.textBytes)
-            handle.write(to: &written)
-            for position in 0..<ReceiptHandle.textBytes where written[position] != utf8[position] { return nil }
-            return handle
-        }
-        guard let parsed else { return nil }
+        guard let parsed = text.withUTF8({ ReceiptHandle(digits: UnsafeRawBufferPointer($0)) }) else { return nil }
         self = parsed
     }
 }
