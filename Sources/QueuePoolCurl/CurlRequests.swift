@@ -15,6 +15,8 @@ package struct HTTPRequest: Sendable {
     package var party: TransferParty?
     /// Bytes of the answer's body beyond which it fails.
     package var answerBytesMax: Int
+    /// Whom it trusts, and what it shows of itself, where that is not for all to trust and see; `nil`: as usual.
+    package var tls: TransferTLS?
     /// Asked just before the request is written to its connection; if it says no, nothing is, and the request is cancelled.
     /// Called on the engine's thread, so it must be short.
     package var mayBegin: (@Sendable () -> Bool)?
@@ -80,6 +82,8 @@ package struct CurlFailure: Error, Hashable, Sendable {
     package let error: CurlError
     /// Bytes of the request were written to a connection.
     package let wasSent: Bool
+    /// Why TLS came to nothing, if that is what failed and another try would change nothing.
+    package internal(set) var tls: TLSTrouble?
 
     package init(error: CurlError, wasSent: Bool) {
         self.error = error

@@ -69,8 +69,7 @@ final class CurlTransfer {
         // HTTP/2 where a TLS server offers it; no waiting to see whether a connection under way will share itself.
         queuepool_curl_set_long(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS)
         queuepool_curl_set_long(easy, CURLOPT_PIPEWAIT, 0)
-        queuepool_curl_set_long(easy, CURLOPT_SSL_VERIFYPEER, 1)
-        queuepool_curl_set_long(easy, CURLOPT_SSL_VERIFYHOST, 2)
+        TransferTLS.set(request.tls, on: easy)
         // The path is signed, or named by somebody: it goes out as it is, dot segments too.
         queuepool_curl_set_long(easy, CURLOPT_PATH_AS_IS, 1)
         if !request.body.isEmpty || request.method == "POST" {
@@ -146,7 +145,11 @@ final class CurlTransfer {
         if code == CURLE_OK { return .success(HTTPResponse(status: status, headers: headers, body: answer)) }
         if isNotBegun { return .failure(failure(.cancelled)) }
         if isTooLarge { return .failure(failure(.answerTooLarge(limit: answerBytesMax))) }
-        return .failure(failure(CurlTransfer.error(code, status: status)))
+        var failed = failure(CurlTransfer.error(code, status: status))
+        var verification = 0
+        queuepool_curl_get_long(easy, CURLINFO_SSL_VERIFYRESULT, &verification)
+        failed.tls = TLSTrouble(code, verification: verification)
+        return .failure(failed)
     }
 
     func failure(_ error: CurlError) -> CurlFailure {

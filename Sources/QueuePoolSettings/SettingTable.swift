@@ -236,7 +236,7 @@ extension Setting {
         .deduplicationEntriesMax,
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .bodies, .bodiesThreshold,
         .bodiesLimit, .trackingHours, .trackingBytesMax, .outcomesPool, .injectLatency, .injectErrorRate,
-        .endpoint,
+        .endpoint, .clientTLSCA, .clientTLSCertificate, .clientTLSKey,
         .workerPool, .workerDeliver, .webhookSecretFile, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts,
         .retrySeconds,
         .graceSeconds, .metricsListen, .allowInsecureMetricsListen,

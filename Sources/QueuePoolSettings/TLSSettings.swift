@@ -23,7 +23,35 @@ package struct TLSSettings: Hashable, Sendable {
     package var clients: Clients
 }
 
+/// What commands that talk to a server by https trust, and what they show of themselves. Paths of PEM files.
+package struct ClientTLSSettings: Hashable, Sendable {
+    /// The authorities that the server's certificate is verified by; `nil`: the system's.
+    package var authorities: String?
+    /// The client's own certificate, with its key.
+    package var certificate: String?
+    /// The key that belongs to it.
+    package var key: String?
+
+    package init(authorities: String? = nil, certificate: String? = nil, key: String? = nil) {
+        self.authorities = authorities
+        self.certificate = certificate
+        self.key = key
+    }
+}
+
 extension Setting {
+    package static let clientTLSCA = Setting(
+        "client.tls-ca", flag: "tls-ca", .text, allowed: "path of a PEM file", commands: [.work, .send, .pool],
+        text: "The authorities that the certificate of the server at endpoint is verified by; unless set those of "
+            + "SSL_CERT_FILE or of the system.")
+    package static let clientTLSCertificate = Setting(
+        "client.tls-certificate", flag: "tls-certificate", .text,
+        allowed: "path of a PEM file, given with client.tls-key",
+        commands: [.work, .send, .pool],
+        text: "The client's own certificate, for a server that asks for one.")
+    package static let clientTLSKey = Setting(
+        "client.tls-key", flag: "tls-key", .text, allowed: "path of a PEM file, given with client.tls-certificate",
+        commands: [.work, .send, .pool], text: "The private key of the client's own certificate, without a passphrase.")
     package static let tlsCertificate = Setting(
         "tls.certificate", flag: "tls-certificate", .text, allowed: "path of a PEM file, given with tls.key",
         text: "The server's certificate, and behind it those between it and its authority: with it the port speaks TLS "
@@ -42,6 +70,18 @@ extension Setting {
 }
 
 extension SettingsReader {
+    /// - Returns: `nil` after a refusal.
+    mutating func clientTLSSettings() -> ClientTLSSettings? {
+        let certificate = text(.clientTLSCertificate)
+        let key = text(.clientTLSKey)
+        if let certificate, key == nil { refuse(.clientTLSCertificate, certificate.source, needs: .clientTLSKey) }
+        if let key, certificate == nil { refuse(.clientTLSKey, key.source, needs: .clientTLSCertificate) }
+        let authorities = text(.clientTLSCA)
+        guard (certificate == nil) == (key == nil) else { return nil }
+        return ClientTLSSettings(
+            authorities: authorities?.value, certificate: certificate?.value, key: key?.value)
+    }
+
     /// - Returns: `nil` without TLS, or after a refusal.
     mutating func tlsSettings() -> TLSSettings? {
         let certificate = text(.tlsCertificate)

@@ -17,6 +17,8 @@ package struct WorkSettings: Hashable, Sendable {
     package var way: WorkerWay
     /// Base URL of the server, if the worker goes through one.
     package var endpoint: String? { if case .server(let endpoint) = way { endpoint } else { nil } }
+    /// Towards that server.
+    package var tls: ClientTLSSettings
     package var pool: PoolName
     /// Targets in fallback order; at least one.
     package var deliver: [String]
@@ -38,6 +40,7 @@ package struct WorkSettings: Hashable, Sendable {
     private init(_ settings: SettingsReader) throws {
         var reader = settings
         let way = reader.workerWay()
+        let tls = reader.clientTLSSettings()
         let pool = reader.text(.workerPool)
         let name = pool.flatMap { PoolName($0.value) }
         if let pool, name == nil {
@@ -56,8 +59,9 @@ package struct WorkSettings: Hashable, Sendable {
         let trackingHours = reader.integer(.trackingHours)
         let log = reader.logSettings()
         try reader.finish()
-        guard let way, let name, let worker, let trackingHours, let log else { throw SettingErrors([]) }
+        guard let way, let tls, let name, let worker, let trackingHours, let log else { throw SettingErrors([]) }
         self.way = way
+        self.tls = tls
         self.pool = name
         self.deliver = deliver
         self.shards = shards
@@ -72,6 +76,8 @@ package struct WorkSettings: Hashable, Sendable {
 package struct ClientSettings: Hashable, Sendable {
     /// Base URL of the server, without a slash at its end.
     package var endpoint: String
+    /// Towards that server.
+    package var tls: ClientTLSSettings
 
     /// Reads and checks the settings of `send` and `pool`.
     /// - Throws: `SettingErrors` with everything that is wrong.
@@ -82,9 +88,11 @@ package struct ClientSettings: Hashable, Sendable {
     private init(_ settings: SettingsReader) throws {
         var reader = settings
         let endpoint = reader.endpointAddress()
+        let tls = reader.clientTLSSettings()
         try reader.finish()
-        guard let endpoint else { throw SettingErrors([]) }
+        guard let endpoint, let tls else { throw SettingErrors([]) }
         self.endpoint = endpoint
+        self.tls = tls
     }
 }
 

@@ -54,7 +54,8 @@ public struct Worker: Service {
         self.source =
             source
             ?? WorkerSource(
-                endpoint: options.endpoint, engine: engine, clock: clock, targets: options.deliver)
+                endpoint: options.endpoint, engine: engine, clock: clock, targets: options.deliver,
+                tls: options.tls)
         targets = try options.deliver.map { url in
             try DeliveryURL.target(
                 url, engine: engine, concurrency: options.concurrency, clock: clock, signer: signer)
@@ -254,7 +255,7 @@ public struct Worker: Service {
 
     /// The shards to work on; asks until somebody answers. `nil` if told to stop meanwhile.
     private func discover(_ stopping: Stopping) async throws -> [WorkerShard]? {
-        var isReported = false
+        var reported: Logger.Level?
         while stopping.wish == .none {
             do {
                 let found = try select(of: try await source.queue.shards(ofPool: options.pool))
@@ -266,17 +267,22 @@ public struct Worker: Service {
                 switch error {
                 case .noPool: throw WorkerFailure.noPool(options.pool, endpoint: source.label)
                 case .notServed: throw WorkerFailure.noLeases(endpoint: source.label)
-                case .unreachable, .refused: break
+                case .unreachable, .refused, .untrusted: break
                 }
-                if !isReported {
-                    logger.warning(
-                        "The pool's server does not answer as it should; asking again every second",
+                // What is not trusted stays so until somebody changes something.
+                let level = error.isUntrusted ? Logger.Level.error : .warning
+                if reported != level {
+                    logger.log(
+                        level: level,
+                        error.isUntrusted
+                            ? "The pool's server is not trusted; asking again every second"
+                            : "The pool's server does not answer as it should; asking again every second",
                         metadata: [
                             "pool": "\(options.pool)", "endpoint": "\(source.label)",
                             "reason": "\(error)",
                         ])
                 }
-                isReported = true
+                reported = level
             }
             // In the worker's own task, which is not cancelled.
             await clock.sleep(milliseconds: 500)

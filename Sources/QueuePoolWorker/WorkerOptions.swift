@@ -3,12 +3,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolCore
+package import QueuePoolCurl
 
 /// All that a worker is told: where its messages are, where they go, and how it is run.
 @dynamicMemberLookup
 package struct WorkerOptions: Hashable, Sendable {
     /// `http://HOST:PORT` of a queuepool server, without a slash at its end.
     package var endpoint: String
+    /// Towards that server; `nil`: as usual.
+    package var tls: TransferTLS?
     /// The pool's name, e.g. `emails.fifo`.
     package var pool: String
     /// Targets in fallback order, at least one.

@@ -11,53 +11,12 @@ import subprocess
 import threading
 import time
 
-import boto3
 import pytest
 import requests
-from botocore.config import Config
 
 from certificates import Authority
-from conftest import Server, clean_environment, free_port, run, wait_until
-
-
-class TLSServer(Server):
-    """A server whose certificate its authority signed."""
-
-    def __init__(self, directory, authority, certificate, key, *arguments, **options):
-        self.authority = authority
-        super().__init__(directory, "--tls-certificate", certificate, "--tls-key", key, *arguments, ready=False,
-                         **options)
-        self.url = f"https://127.0.0.1:{self.port}"
-        # Else a bundle that the environment names would win over the authority.
-        self.session.trust_env = False
-        self.session.verify = str(authority.path)
-        self.wait_listening()
-
-    def wait_listening(self):
-        def listens():
-            assert self.is_running, self.text()[-3000:]
-            return "Listening" in self.text()
-        wait_until(listens, 30, "the line that says where the server listens")
-
-    def boto(self, **config):
-        return boto3.client("sqs", endpoint_url=self.url, region_name="us-east-1", verify=str(self.authority.path),
-                            config=Config(retries={"total_max_attempts": 1}, read_timeout=40, **config))
-
-    def context(self, *client):
-        context = ssl.create_default_context(cafile=str(self.authority.path))
-        if client:
-            context.load_cert_chain(*map(str, client))
-        return context
-
-    def connect(self, *client, timeout=20):
-        """A connection whose handshake is over."""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
-        return self.context(*client).wrap_socket(plain, server_hostname="127.0.0.1")
-
-    def serial(self):
-        """Of the certificate that a new connection is shown."""
-        with self.connect() as connection:
-            return int(connection.getpeercert()["serialNumber"], 16)
+from conftest import free_port, run, wait_until
+from tls_server import TLSServer
 
 
 @pytest.fixture(scope="module")
@@ -311,6 +270,25 @@ def test_no_request_fails_while_certificates_change_under_load(tls, authority):
     for thread in threads:
         thread.join(60)
     assert failures == [] and len(counts) == 4 and min(counts) > 0
+
+
+ENDED, ENDS = "The TLS certificate has ended", "The TLS certificate ends within 14 days"
+
+
+@pytest.mark.parametrize("days, warning", [(-1, ENDED), (13, ENDS), (15, None)])
+def test_a_certificate_that_ends_soon_is_told_of_at_the_start(tls, authority, days, warning):
+    server = tls(files=authority.issue("server", days=days))
+    said = [text for text in (ENDED, ENDS) if text in server.text()]
+    assert said == ([warning] if warning else [])
+
+
+def test_a_certificate_that_ends_soon_is_told_of_at_sighup(tls, authority):
+    files, others = authority.issue("a", days=20), authority.issue("b", days=13)
+    server = tls(files=files)
+    assert ENDS not in server.text()
+    replace(files, others)
+    server.popen.send_signal(signal.SIGHUP)
+    wait_until(lambda: ENDS in server.text(), what="the warning")
 
 
 # MARK: - Wrong files at the start

@@ -118,6 +118,17 @@ struct ChunkDeliveryTests {
         }
     }
 
+    @Test func `a server that is not trusted stops the send at once`() {
+        var chunk = chunk(1)
+        let settled = chunk.handle(
+            .none(NoAnswer(description: "its certificate has expired", isUntrusted: true)), chance: 1)
+        #expect(
+            settled.step
+                == .stop(
+                    CommandFailure(
+                        "the server is not trusted: its certificate has expired", status: ExitStatus.configuration)))
+    }
+
     @Test func `a request refused as a whole stops the send`() {
         var chunk = chunk(1)
         let settled = chunk.handle(answer([#"{"title":"No such pool","status":404}"#], status: 404), chance: 0)

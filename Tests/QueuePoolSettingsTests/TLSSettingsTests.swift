@@ -57,3 +57,26 @@ private func refused(_ flags: [Setting: [String]]) async -> [String] {
         #expect(await refused([.listen: ["0.0.0.0:1"], .allowInsecureListen: ["true"]]) == [])
     }
 }
+
+@Suite struct `Settings of TLS towards a server` {
+    private func settings(_ flags: [String: [String]]) async throws -> ClientTLSSettings {
+        try await ClientSettings(flags: flags, environment: [:]).tls
+    }
+
+    @Test func `are none unless given`() async throws {
+        #expect(try await settings([:]) == ClientTLSSettings(authorities: nil, certificate: nil, key: nil))
+    }
+
+    @Test func `name authorities, and a certificate with its key`() async throws {
+        let given = try await settings([
+            "client.tls-ca": ["ca.pem"], "client.tls-certificate": ["a.pem"], "client.tls-key": ["a.key"],
+        ])
+        #expect(given == ClientTLSSettings(authorities: "ca.pem", certificate: "a.pem", key: "a.key"))
+    }
+
+    @Test(arguments: ["client.tls-certificate", "client.tls-key"])
+    func `a certificate and its key come together`(key: String) async {
+        let error = await #expect(throws: SettingErrors.self) { try await settings([key: ["file"]]) }
+        #expect(error?.errors.map(\.name) == [key])
+    }
+}

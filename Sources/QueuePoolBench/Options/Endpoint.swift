@@ -16,6 +16,11 @@ struct Endpoint: Hashable, Sendable {
     init(_ text: String) throws(InvalidBenchOption) {
         let prefix = "http://"
         var rest = Substring(text)
+        guard !rest.hasPrefix("https://") else {
+            throw InvalidBenchOption(
+                field: "endpoint", value: "an address of https",
+                allowed: "http://A.B.C.D:PORT or http://localhost:PORT; bench measures plain HTTP only")
+        }
         guard rest.hasPrefix(prefix) else { throw Endpoint.invalid(text) }
         rest = rest.dropFirst(prefix.count)
         if rest.last == "/" { rest = rest.dropLast() }

@@ -39,19 +39,27 @@ package enum TLSFault: Error, Hashable, Sendable {
 /// Gives each connection its TLS. Its certificate may change at any time: connections that have begun keep the one that
 /// they began with.
 package final class TLSDoor: Sendable {
-    private let context: Mutex<NIOSSLContext>
+    private struct Current {
+        let context: NIOSSLContext
+        let endsAt: Int
+    }
+
+    private let current: Mutex<Current>
     private let names = Mutex<[ObjectIdentifier: String]>([:])
 
     package init(_ material: TLSMaterial) throws(TLSFault) {
-        context = Mutex(try TLSDoor.makeContext(material))
+        current = Mutex(try TLSDoor.read(material))
     }
 
     /// Gives the connections that come from now on this material. If it is of no use, nothing changes. Blocks for as long
     /// as it takes to parse it.
     package func replace(_ material: TLSMaterial) throws(TLSFault) {
-        let new = try TLSDoor.makeContext(material)
-        context.withLock { $0 = new }
+        let new = try TLSDoor.read(material)
+        current.withLock { $0 = new }
     }
+
+    /// When the certificate, or one that stands between it and its authority, ends: seconds since 1970.
+    package var endsAt: Int { current.withLock { $0.endsAt } }
 
     /// The name in the verified certificate of a connection's client; `nil` if it has shown none.
     func peerName(of channel: any Channel) -> String? { names.withLock { $0[ObjectIdentifier(channel)] } }
@@ -65,10 +73,10 @@ package final class TLSDoor: Sendable {
         var configuration = NIOSSLServerHandler.Configuration()
         // A connection that was once given a large answer must not keep as much memory for good.
         configuration.maximumPreservedOutboundBufferCapacity = 64 << 10
-        return NIOSSLServerHandler(context: context.withLock { $0 }, configuration: configuration)
+        return NIOSSLServerHandler(context: current.withLock { $0.context }, configuration: configuration)
     }
 
-    private static func makeContext(_ material: TLSMaterial) throws(TLSFault) -> NIOSSLContext {
+    private static func read(_ material: TLSMaterial) throws(TLSFault) -> Current {
         let chain = try certificates(material.certificate, or: .noCertificate)
         let key = try privateKey(material.key)
         var configuration = TLSConfiguration.makeServerConfiguration(
@@ -84,7 +92,9 @@ package final class TLSDoor: Sendable {
                 material.requiresClients ? .noHostnameVerification : .optionalVerification
         }
         do {
-            return try NIOSSLContext(configuration: configuration)
+            return Current(
+                context: try NIOSSLContext(configuration: configuration),
+                endsAt: chain.map { Int($0.notValidAfter) }.min() ?? .max)
         } catch { throw .mismatch }
     }
 

@@ -20,9 +20,13 @@ package final class HTTPLeaseStore: LeaseStore {
 
     private let engine: CurlEngine
     private let endpoint: String
+    private let tls: TransferTLS?
 
-    /// - Parameter endpoint: `http://HOST:PORT`, without a slash at its end.
-    package init(engine: CurlEngine, endpoint: String) {
+    /// - Parameters:
+    ///   - endpoint: `http://HOST:PORT`, without a slash at its end.
+    ///   - tls: towards the server; `nil`: as usual.
+    package init(engine: CurlEngine, endpoint: String, tls: TransferTLS? = nil) {
+        self.tls = tls
         self.engine = engine
         self.endpoint = endpoint
     }
@@ -33,9 +37,10 @@ package final class HTTPLeaseStore: LeaseStore {
 
     /// Whether the server has these requests. One that does not answer, or fails, may have them.
     package func isServed(ofPool pool: String) async -> Bool {
-        let request = HTTPRequest(
+        var request = HTTPRequest(
             method: "GET", url: "\(endpoint)/v1/pools/\(pool)/leases",
             timeoutMilliseconds: HTTPLeaseStore.timeoutMilliseconds, answerBytesMax: HTTPLeaseStore.answerBytesMax)
+        request.tls = tls
         guard case .success(let response) = await engine.outcome(request) else { return true }
         return response.absence != .request
     }
@@ -100,9 +105,10 @@ package final class HTTPLeaseStore: LeaseStore {
 
     private func perform(_ method: String, _ path: String, _ body: [UInt8] = []) throws(LeaseStoreError) -> HTTPResponse
     {
-        let request = HTTPRequest(
+        var request = HTTPRequest(
             method: method, url: endpoint + path, headers: [("Content-Type", "application/json")], body: body,
             timeoutMilliseconds: HTTPLeaseStore.timeoutMilliseconds, answerBytesMax: HTTPLeaseStore.answerBytesMax)
+        request.tls = tls
         let done = DispatchSemaphore(value: 0)
         let answer = Mutex<Result<HTTPResponse, CurlFailure>?>(nil)
         _ = engine.start(request) { result in

@@ -13,11 +13,16 @@ package struct SQSEndpointQueue: WorkerQueue {
     private let endpoint: String
     private let clock: any Clock
     private let tellsSending: Bool
+    private let tls: TransferTLS?
 
     /// - Parameters:
     ///   - endpoint: `http://HOST:PORT`, without a slash at its end.
     ///   - tellsSending: whether messages say how they were sent.
-    package init(engine: CurlEngine, endpoint: String, clock: any Clock, tellsSending: Bool = false) {
+    ///   - tls: towards the server; `nil`: as usual.
+    package init(
+        engine: CurlEngine, endpoint: String, clock: any Clock, tellsSending: Bool = false, tls: TransferTLS? = nil
+    ) {
+        self.tls = tls
         self.tellsSending = tellsSending
         self.clock = clock
         self.engine = engine
@@ -156,8 +161,13 @@ package struct SQSEndpointQueue: WorkerQueue {
     private static let answerBytesMax = 64 << 20
 
     private func perform(_ request: HTTPRequest) async throws(WorkerQueueError) -> HTTPResponse {
-        do throws(CurlError) { return try await engine.perform(request) } catch {
-            throw .unreachable(SQSEndpointQueue.cause(error))
+        var request = request
+        request.tls = tls
+        switch await engine.outcome(request) {
+        case .success(let response): return response
+        case .failure(let failure):
+            if let trouble = failure.tls { throw .untrusted(trouble.description) }
+            throw .unreachable(SQSEndpointQueue.cause(failure.error))
         }
     }
 
@@ -165,7 +175,6 @@ package struct SQSEndpointQueue: WorkerQueue {
         switch error {
         case .unreachable: "no connection: nobody listens there, or the host's name is not found"
         case .timeout: "no answer in time"
-        case .tls: "TLS failed: the certificate does not hold, or the server does not speak TLS"
         default: "\(error)"
         }
     }

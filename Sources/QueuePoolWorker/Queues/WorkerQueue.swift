@@ -8,6 +8,8 @@ package import QueuePoolCore
 package enum WorkerQueueError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Nobody answered, or not in time, or what answered was no SQS.
     case unreachable(String)
+    /// TLS does not hold, and will not before somebody changes a file or an address.
+    case untrusted(String)
     /// An error of SQS by its code.
     case refused(code: String)
     /// There is no such pool.
@@ -17,12 +19,15 @@ package enum WorkerQueueError: Error, Hashable, Sendable, CustomStringConvertibl
 
     package var description: String {
         switch self {
-        case .unreachable(let why): why
+        case .unreachable(let why), .untrusted(let why): why
         case .refused(let code): "it answers \(code)"
         case .noPool: "there is no such pool"
         case .notServed: "it knows no such request"
         }
     }
+
+    /// Whether another try changes nothing before somebody changes a file or an address.
+    var isUntrusted: Bool { if case .untrusted = self { true } else { false } }
 }
 
 /// The queue as a worker needs it.

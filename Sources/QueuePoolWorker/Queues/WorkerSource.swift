@@ -45,18 +45,22 @@ package struct WorkerSource: Sendable {
     /// - Parameters:
     ///   - endpoint: `http://HOST:PORT` of a server, without a slash at its end.
     ///   - targets: that messages go to; some want to know more of a message.
-    init(endpoint: String, engine: CurlEngine, clock: any Clock, targets: [String] = []) {
+    ///   - tls: towards the server; `nil`: as usual.
+    init(
+        endpoint: String, engine: CurlEngine, clock: any Clock, targets: [String] = [], tls: TransferTLS? = nil
+    ) {
         // Behind the worker's calls a renewal could come too late.
         let leaseEngine = CurlEngine()
         queue = SQSEndpointQueue(
-            engine: engine, endpoint: endpoint, clock: clock, tellsSending: DeliveryURL.wantSending(targets))
-        let store = HTTPLeaseStore(engine: leaseEngine, endpoint: endpoint)
+            engine: engine, endpoint: endpoint, clock: clock, tellsSending: DeliveryURL.wantSending(targets),
+            tls: tls)
+        let store = HTTPLeaseStore(engine: leaseEngine, endpoint: endpoint, tls: tls)
         leases = store
         isKeepingLeases = { await store.isServed(ofPool: $0) }
         label = DeliveryURL.label(endpoint)
         bodies = nil
         self.leaseEngine = leaseEngine
-        let outcomes = HTTPOutcomes(engine: leaseEngine, endpoint: endpoint)
+        let outcomes = HTTPOutcomes(engine: leaseEngine, endpoint: endpoint, tls: tls)
         self.outcomes = { await outcomes.save($0, ofPool: $1) }
     }
 

@@ -13,13 +13,16 @@ struct HTTPOutcomes: Sendable {
     let engine: CurlEngine
     /// `http://HOST:PORT`, without a slash at its end.
     let endpoint: String
+    /// Towards that server; `nil`: as usual.
+    var tls: TransferTLS?
 
     /// - Returns: whether the server took the records, or never will: an older one has no such request.
     func save(_ records: [TrackingRecord], ofPool pool: String) async -> Bool {
-        let request = HTTPRequest(
+        var request = HTTPRequest(
             method: "POST", url: "\(endpoint)/v1/pools/\(pool)/outcomes",
             headers: [("Content-Type", "application/json")], body: HTTPOutcomes.body(records),
             timeoutMilliseconds: HTTPOutcomes.timeoutMilliseconds, answerBytesMax: 64 << 10)
+        request.tls = tls
         guard case .success(let response) = await engine.outcome(request) else { return false }
         return response.status < 500 && response.status != 429
     }

@@ -131,9 +131,9 @@ struct DeadLettersCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await reportingFailures {
-                let endpoint = try await client.settings().endpoint
+                let settings = try await client.settings()
                 for id in ids {
-                    _ = try await perform(.delete("/v1/pools/\(pool)/dead-letters/\(id)"), endpoint: endpoint)
+                    _ = try await perform(.delete("/v1/pools/\(pool)/dead-letters/\(id)"), at: settings)
                     print("deleted \(id)")
                 }
             }

@@ -172,7 +172,7 @@ struct PoolOutput: ParsableArguments {
         _ request: PoolRequest, as type: Answer.Type, text: (Answer) -> String
     ) async throws {
         try await reportingFailures {
-            let answer = try await perform(request, endpoint: client.settings().endpoint)
+            let answer = try await perform(request, at: client.settings())
             guard let value = try? JSONDecoder().decode(type, from: Data(answer.body)) else {
                 throw CommandFailure("the server's answer of \(answer.body.count) bytes is not understood")
             }
@@ -183,16 +183,16 @@ struct PoolOutput: ParsableArguments {
 
 /// Asks the server and waits for its answer.
 /// - Throws: `CommandFailure` unless the server did what it was asked for.
-func perform(_ request: PoolRequest, endpoint: String) async throws -> ClientAnswer {
+func perform(_ request: PoolRequest, at settings: ClientSettings) async throws -> ClientAnswer {
     let answer: ClientAnswer
     do {
-        answer = try await makeHTTPClient().perform(
+        answer = try await makeHTTPClient(settings.tls).perform(
             ClientRequest(
-                method: request.method, url: endpoint + request.path,
+                method: request.method, url: settings.endpoint + request.path,
                 contentType: request.body == nil ? nil : "application/json", body: Array(request.body ?? Data()),
                 timeoutMilliseconds: 30_000))
     } catch let failure as NoAnswer {
-        throw CommandFailure("the server does not answer: \(failure)", status: ExitStatus.unavailable)
+        throw failure.failure
     }
     guard (200...299).contains(answer.status) else {
         let status = answer.status == 429 || answer.status >= 500 ? ExitStatus.unavailable : ExitStatus.failure

@@ -51,8 +51,8 @@ struct SendCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingFailures {
-            let endpoint = try await client.settings().endpoint
-            let report = try await untilInterrupted { try await send(to: endpoint) }
+            let settings = try await client.settings()
+            let report = try await untilInterrupted { try await send(to: settings) }
             print(report.progress.summary(elapsedSeconds: report.elapsedSeconds))
             if let failure = report.failure { throw failure }
             if report.progress.refused > 0 { throw CommandFailure("\(report.progress.refused) lines were refused") }
@@ -66,10 +66,11 @@ struct SendCommand: AsyncParsableCommand {
         var failure: CommandFailure?
     }
 
-    private func send(to endpoint: String) async throws -> Report {
+    private func send(to settings: ClientSettings) async throws -> Report {
+        let endpoint = settings.endpoint
         let input = try openInput()
         defer { if input.descriptor != STDIN_FILENO { close(input.descriptor) } }
-        let http = try makeHTTPClient()
+        let http = try makeHTTPClient(settings.tls)
         // No state is kept for a pool that isn't there.
         if input.bytes != nil { try await checkPool(endpoint, http) }
         let journal = try input.bytes.map { try openJournal(endpoint: endpoint, input: input.descriptor, bytes: $0) }
@@ -92,7 +93,13 @@ struct SendCommand: AsyncParsableCommand {
     /// Whatever else the server says, or if it says nothing, is for the sending to deal with.
     private func checkPool(_ endpoint: String, _ http: any HTTPClient) async throws(CommandFailure) {
         let request = ClientRequest(method: "GET", url: "\(endpoint)/v1/pools/\(pool)")
-        guard let answer = try? await http.perform(request), answer.status == 404 else { return }
+        let answer: ClientAnswer
+        do throws(NoAnswer) { answer = try await http.perform(request) } catch {
+            // It will say nothing to the sending either.
+            if error.isUntrusted { throw error.failure }
+            return
+        }
+        guard answer.status == 404 else { return }
         throw CommandFailure("the server refused the request: \(Problem(of: answer).summary)")
     }
 

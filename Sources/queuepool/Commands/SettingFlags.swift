@@ -92,14 +92,29 @@ struct ControlOptions: ParsableArguments {
     }
 }
 
+/// Flags of TLS towards a server.
+struct ClientTLSOptions: ParsableArguments {
+    @Option(name: .setting(.clientTLSCA), help: .setting(.clientTLSCA)) var tlsCA: String?
+    @Option(name: .setting(.clientTLSCertificate), help: .setting(.clientTLSCertificate)) var tlsCertificate: String?
+    @Option(name: .setting(.clientTLSKey), help: .setting(.clientTLSKey)) var tlsKey: String?
+
+    func fill(_ flags: inout FlagTexts) {
+        flags.set(.clientTLSCA, tlsCA)
+        flags.set(.clientTLSCertificate, tlsCertificate)
+        flags.set(.clientTLSKey, tlsKey)
+    }
+}
+
 /// Flags of commands that only talk to a server.
 struct ClientOptions: ParsableArguments {
     @Option(name: .setting(.endpoint), help: .setting(.endpoint)) var endpoint: String?
+    @OptionGroup var tls: ClientTLSOptions
     @Option(name: .setting(.config), help: .setting(.config)) var config: String?
 
     func settings() async throws -> ClientSettings {
         var flags = FlagTexts()
         flags.set(.endpoint, endpoint)
+        tls.fill(&flags)
         flags.set(.config, config)
         return try await ClientSettings(flags: flags.byKey, environment: ProcessInfo.processInfo.environment)
     }

@@ -47,6 +47,7 @@ struct WorkCommand: AsyncParsableCommand {
 /// Where `work` receives from, and where it delivers to.
 struct WorkMainOptions: ParsableArguments {
     @Option(name: .setting(.endpoint), help: .setting(.endpoint)) var endpoint: String?
+    @OptionGroup var tls: ClientTLSOptions
     @Option(name: .setting(.workerPool), help: .setting(.workerPool)) var pool: String?
     @Option(name: .setting(.workerDeliver), help: .setting(.workerDeliver)) var deliver: [String] = []
     @Option(name: .setting(.webhookSecretFile), help: .setting(.webhookSecretFile)) var webhookSecretFile: [String] = []
@@ -57,6 +58,7 @@ struct WorkMainOptions: ParsableArguments {
 
     func fill(_ flags: inout FlagTexts) {
         flags.set(.endpoint, endpoint)
+        tls.fill(&flags)
         flags.set(.workerPool, pool)
         flags.set(.workerDeliver, deliver)
         flags.set(.webhookSecretFile, webhookSecretFile)

@@ -72,6 +72,8 @@ struct TLSFiles: Sendable {
 
 /// Reads the files again at each SIGHUP, for as long as the server runs.
 struct TLSReload: Service {
+    private static let warningSeconds = 14.0 * 86_400
+
     private let files: TLSFiles
     private let door: TLSDoor
     private let signals: UnixSignalsSequence
@@ -83,6 +85,17 @@ struct TLSReload: Service {
         self.door = door
         self.logger = logger
         signals = await UnixSignalsSequence(trapping: .sighup)
+        warnOfEnd()
+    }
+
+    /// Clients refuse a certificate from the second on at which it ends: whoever runs the server hears of it before.
+    private func warnOfEnd() {
+        let left = Double(door.endsAt) - Date().timeIntervalSince1970
+        guard left < TLSReload.warningSeconds else { return }
+        let end = Date(timeIntervalSince1970: Double(door.endsAt)).formatted(.iso8601)
+        logger.warning(
+            left < 0 ? "The TLS certificate has ended" : "The TLS certificate ends within 14 days",
+            metadata: ["end": "\(end)"])
     }
 
     func run() async throws {
@@ -91,6 +104,7 @@ struct TLSReload: Service {
                 // A file may be on a disk that hangs, or wait for whoever writes it.
                 try await onOwnThread { [files, door] in try files.reload(door) }
                 logger.notice("New connections get the TLS files as they are now")
+                warnOfEnd()
             } catch {
                 logger.error("The TLS files of before stay in use", metadata: ["error": "\(error)"])
             }

@@ -24,6 +24,7 @@ func runWork(_ settings: WorkSettings) async throws {
     var options = WorkerOptions(
         endpoint: settings.endpoint ?? "", pool: settings.pool.text, deliver: settings.deliver)
     options.shards = settings.shards
+    options.tls = try transferTLS(settings.tls)
     options.isTracking = settings.trackingHours > 0
     let worker = try makeWorkerService(options, source: source?.source, tuning: settings.worker, logger: logger)
     var services = [worker] as [any Service]

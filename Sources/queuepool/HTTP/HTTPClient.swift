@@ -28,6 +28,15 @@ struct ClientAnswer: Sendable {
 /// No answer came: no connection, a timeout, a connection that broke. Whether the request took effect is unknown.
 struct NoAnswer: Error, Hashable, CustomStringConvertible {
     let description: String
+    /// TLS does not hold, and will not before somebody changes a file or an address.
+    var isUntrusted = false
+
+    /// What a command that cannot do without the answer ends with.
+    var failure: CommandFailure {
+        isUntrusted
+            ? CommandFailure("the server is not trusted: \(description)", status: ExitStatus.configuration)
+            : CommandFailure("the server does not answer: \(description)", status: ExitStatus.unavailable)
+    }
 }
 
 /// What the commands need of HTTP.

@@ -40,7 +40,7 @@ extension PoolCommand {
         func run() async throws {
             if control.control == nil {
                 try await reportingFailures {
-                    _ = try await perform(.delete("/v1/pools/\(name)"), endpoint: client.settings().endpoint)
+                    _ = try await perform(.delete("/v1/pools/\(name)"), at: client.settings())
                 }
             } else {
                 try await removeRecord()

@@ -70,10 +70,10 @@ struct ChunkDelivery: Sendable {
     /// - Parameter chance: uniform in 0..<1, for the jitter.
     mutating func handle(_ reply: Reply, chance: Double) -> Settled {
         switch reply {
+        case .none(let noAnswer) where noAnswer.isUntrusted:
+            return Settled(step: .stop(noAnswer.failure))
         case .none(let noAnswer):
-            return repeatOrStop(
-                Settled(), retryAfter: nil, chance: chance,
-                failure: CommandFailure("the server does not answer: \(noAnswer)", status: ExitStatus.unavailable))
+            return repeatOrStop(Settled(), retryAfter: nil, chance: chance, failure: noAnswer.failure)
         case .answer(let answer) where answer.status == 200:
             return settle(answer, chance: chance)
         case .answer(let answer):

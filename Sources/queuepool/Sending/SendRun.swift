@@ -103,7 +103,7 @@ struct SendRun {
                 tell(answers: true)
             } catch {
                 reply = .none(error)
-                tell(answers: false)
+                if !error.isUntrusted { tell(answers: false) }
             }
             let settled = chunk.handle(reply, chance: Double.random(in: 0..<1))
             try journal?.acknowledge(settled.acknowledged, mark: mark)
