@@ -60,6 +60,7 @@ let package = Package(
         .target(
             name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque],
             swiftSettings: settings),
+        .target(name: "QueuePoolSealing", dependencies: ["QueuePoolCore", crypto], swiftSettings: settings),
         .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl", deque], swiftSettings: settings),
         .target(name: "QueuePoolSigning", dependencies: ["QueuePoolCore", crypto], swiftSettings: settings),
         .target(
@@ -113,7 +114,7 @@ let package = Package(
                 "QueuePoolCore", "QueuePoolSQS", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolAWS",
                 "QueuePoolRuntime",
                 "QueuePoolServer", "QueuePoolWorker", "QueuePoolBench", "QueuePoolChecking", "QueuePoolSettings",
-                lifecycle, logging, crypto,
+                "QueuePoolSealing", lifecycle, logging, crypto,
                 signals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -163,6 +164,10 @@ let package = Package(
         .testTarget(
             name: "QueuePoolEmbeddedTests",
             dependencies: ["QueuePoolTestSupport", "QueuePoolEmbedded", "QueuePoolCore", "CFaultyVFS"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "QueuePoolSealingTests",
+            dependencies: ["QueuePoolTestSupport", "QueuePoolSealing", "QueuePoolEmbedded", "QueuePoolCore"],
             swiftSettings: settings),
         .testTarget(
             name: "QueuePoolRuntimeTests", dependencies: ["QueuePoolTestSupport", "QueuePoolRuntime", "QueuePoolCore"],

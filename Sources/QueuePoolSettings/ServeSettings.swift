@@ -121,6 +121,8 @@ package struct ServeSettings: Hashable, Sendable {
     package var listen: ListenAddress
     /// `nil`: the port speaks plain HTTP.
     package var tls: TLSSettings?
+    /// `nil`: messages are stored as they came.
+    package var sealing: SealingSettings?
     /// Names without ports that the server goes by besides this machine's own; may be empty.
     package var allowedHosts: [String]
     package var dataDirectory: String
@@ -151,6 +153,7 @@ package struct ServeSettings: Hashable, Sendable {
     private init(_ settings: SettingsReader) throws {
         var reader = settings
         let tls = reader.tlsSettings()
+        let sealing = reader.sealingSettings()
         let listen = reader.listenAddress(hasTLS: tls != nil)
         let allowedHosts = reader.allowedHosts()
         let directory = reader.text(.dataDirectory)?.value
@@ -173,6 +176,7 @@ package struct ServeSettings: Hashable, Sendable {
         else { throw SettingErrors([]) }
         self.listen = listen
         self.tls = tls
+        self.sealing = sealing
         self.allowedHosts = allowedHosts
         self.dataDirectory = directory
         self.control = control

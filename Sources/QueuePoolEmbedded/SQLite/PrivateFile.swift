@@ -52,7 +52,7 @@ package enum PrivateFile {
     private static func octal(_ mode: mode_t) -> String { "0" + String(mode, radix: 8) }
 
     private static func isOurs(_ name: String) -> Bool {
-        name == "lock" || name == "reserve.bin"
+        name == "lock" || name == "reserve.bin" || name == "keys.json"
             || [".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal"].contains { name.hasSuffix($0) }
     }
 }

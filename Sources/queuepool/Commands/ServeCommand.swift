@@ -21,6 +21,7 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup(title: "Server") var server: ServeMainOptions
     @OptionGroup(title: "Control store") var control: ControlOptions
     @OptionGroup(title: "Limits") var limits: ServeLimitOptions
+    @OptionGroup(title: "Encryption at rest") var sealing: ServeSealingOptions
     @OptionGroup(title: "Worker, logs and file") var shared: SharedOptions
 
     func run() async throws {
@@ -37,6 +38,7 @@ struct ServeCommand: AsyncParsableCommand {
         server.fill(&flags)
         control.fill(&flags)
         limits.fill(&flags)
+        sealing.fill(&flags)
         shared.fill(&flags)
         return flags
     }
@@ -129,5 +131,18 @@ struct ServeLimitOptions: ParsableArguments {
         flags.set(.tlsKey, tlsKey)
         flags.set(.tlsClientCA, tlsClientCA)
         flags.set(.tlsClient, tlsClient)
+    }
+}
+
+/// The master key of `serve`.
+struct ServeSealingOptions: ParsableArguments {
+    @Option(name: .setting(.masterKeyFile), help: .setting(.masterKeyFile)) var masterKeyFile: String?
+    @Option(name: .setting(.masterKey), help: .setting(.masterKey)) var masterKey: String?
+    @Option(name: .setting(.oldMasterKeyFile), help: .setting(.oldMasterKeyFile)) var oldMasterKeyFile: String?
+
+    func fill(_ flags: inout FlagTexts) {
+        flags.set(.masterKeyFile, masterKeyFile)
+        flags.set(.masterKey, masterKey)
+        flags.set(.oldMasterKeyFile, oldMasterKeyFile)
     }
 }

@@ -7,6 +7,7 @@ import Logging
 import QueuePoolCore
 import QueuePoolEmbedded
 import QueuePoolRuntime
+import QueuePoolSealing
 import QueuePoolServer
 import QueuePoolSettings
 import QueuePoolWorker
@@ -24,7 +25,10 @@ func runServe(_ settings: ServeSettings) async throws {
     let lock = try prepareDirectory(settings.dataDirectory)
     defer { withExtendedLifetime(lock) {} }
     warnOfWideFiles(in: settings.dataDirectory, logger: logger)
-    let shards = try openStores(settings, clock: clock, logger: logger)
+    let masterKey = settings.sealing.map { MasterKeyFiles($0, directory: settings.dataDirectory) }
+    if masterKey == nil { try MasterKeyFiles.refuseSealed(settings.dataDirectory) }
+    let dataKeys = try masterKey?.open()
+    let shards = try openStores(settings, keys: dataKeys, clock: clock, logger: logger)
     let bodies = try ServerBodies(settings, clock: clock, logger: logger)
     // After the shards, whose answers may remove bodies.
     defer { bodies.close() }
@@ -69,6 +73,9 @@ func runServe(_ settings: ServeSettings) async throws {
     // A stop goes through them from the last to the first: the workers give back and delete while the pools are open.
     var services: [any Service] = [TimedStop(service: server, seconds: settings.limits.drainSeconds)] + workers.services
     if let files, let tls { services.append(await TLSReload(files: files, door: tls, logger: logger)) }
+    if let masterKey, let dataKeys, masterKey.mayChange {
+        services.append(await MasterKeyReload(files: masterKey, keys: dataKeys, logger: logger))
+    }
     // One that ends with a failure must not keep the others from finishing what they accepted.
     var configuration = ServiceGroupConfiguration(
         services: services.map {
@@ -140,9 +147,10 @@ private func warnOfWideFiles(in directory: String, logger: Logger) {
 }
 
 private func openStores(
-    _ settings: ServeSettings, clock: SystemClock, logger: Logger
+    _ settings: ServeSettings, keys: DataKeys?, clock: SystemClock, logger: Logger
 ) throws -> EmbeddedShardFactory {
     var options = EmbeddedShardOptions(clock: clock)
+    if let keys { options.seal(with: keys) }
     options.cacheBytesMax = settings.shard.cacheBytes
     options.memory = ShardMemory(
         cacheBytesMax: settings.storage.cacheBytesMax,
