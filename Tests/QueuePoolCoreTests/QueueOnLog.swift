@@ -123,7 +123,7 @@ final class QueueOnLog {
     }
 
     func dropFinishedRows() {
-        for row in queue.takeFinishedRows() {
+        for row in queue.takeFinishedBlocks().map(\.row) {
             rows[row] = nil
             bodies[row] = nil
         }

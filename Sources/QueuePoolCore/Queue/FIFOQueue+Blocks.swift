@@ -8,6 +8,15 @@ import DequeModule
 // that keeps few of many messages is worth rewriting. What the log must keep of deletions follows from it: a deletion
 // row can go when every block that had a message in it is gone or was rewritten since.
 
+/// A row of the log none of whose messages is left.
+package struct FinishedBlock: Hashable, Sendable {
+    package let row: Int64
+    /// The first deletion row that names a message of it. As long as the block is in the log, none from there on may go.
+    package let firstDeletionRow: Int64
+    /// Bytes of its body.
+    package let byteCount: UInt32
+}
+
 /// Bodies of recent rows, oldest out first.
 struct BlockCache: Sendable {
     var bytesMax: Int
@@ -65,7 +74,7 @@ extension FIFOQueue {
         blocks[block].body = nil
     }
 
-    mutating func unlinkFromBlock(_ place: UInt32) {
+    mutating func unlinkFromBlock(_ place: UInt32, deletionRow: Int64) {
         let block = entries[place].block
         blocks[block].places[Int(entries[place].indexInBlock)] = noPlace
         blocks[block].live -= 1
@@ -73,7 +82,11 @@ extension FIFOQueue {
         blocks[block].places = []
         if blocks[block].firstDeletionRow > 0 { pinCount -= 1 }
         drop(cached: block)
-        finishedRows.append(blocks[block].row)
+        finishedBlocks.append(
+            FinishedBlock(
+                row: blocks[block].row,
+                firstDeletionRow: blocks[block].firstDeletionRow > 0 ? blocks[block].firstDeletionRow : deletionRow,
+                byteCount: blocks[block].byteCount))
         popEmptyBlocks()
     }
 
@@ -99,10 +112,10 @@ extension FIFOQueue {
         blocks.remove(block)
     }
 
-    /// Rows none of whose messages is left, since the last call.
-    package mutating func takeFinishedRows() -> [Int64] {
-        defer { finishedRows = [] }
-        return finishedRows
+    /// Blocks none of whose messages is left, since the last call.
+    package mutating func takeFinishedBlocks() -> [FinishedBlock] {
+        defer { finishedBlocks = [] }
+        return finishedBlocks
     }
 
     /// Blocks that hold messages.

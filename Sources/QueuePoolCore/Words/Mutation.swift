@@ -234,6 +234,8 @@ package enum Mutation: Int, CaseIterable, Sendable {
     case nextIsIgnored = 87
     /// A worker does not look whether its heartbeat still counts, but before deliveries.
     case lapseIsOverlooked = 88
+    /// Rows of deletions are removed while finished blocks with their messages wait in the log for their neighbours.
+    case waitingBlocksNeedNoDeletions = 89
 
     #if DEBUG
         /// The one that the environment asks for; 0 for none.

@@ -82,7 +82,7 @@ final class LogFile {
             """
             PRAGMA page_size = 16384; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
             PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = -1;
-            PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;
+            PRAGMA cache_size = -8192; PRAGMA cache_spill = OFF; PRAGMA temp_store = MEMORY;
             CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
             """)
         try LogFile.checkFormat(database)

@@ -16,7 +16,7 @@ import Synchronization
 /// The threads that write the stores.
 package final class CommitPool: CommitLine {
     /// Stores written side by side.
-    package static let widthDefault = EmbeddedShardOptions.storeCountDefault
+    package static let widthDefault = max(2, EmbeddedShardOptions.storeCountDefault)
     /// Half of the processors write; the other half reads requests and writes answers.
     package static var runningMaxDefault: Int { max(1, SystemThread.processorCount / 2) }
     private static let tickMilliseconds: Int64 = 1_000

@@ -38,8 +38,9 @@ package struct EmbeddedShardOptions: Sendable {
     package var memory = ShardMemory()
     /// Files that share the shards of a new data directory.
     package var storeCount = storeCountDefault
-    /// Two on small machines: one writes while the other waits for the disk, and each serves many senders with a flush.
-    package static let storeCountDefault = max(2, SystemThread.processorCount / 2)
+    /// One on small machines: the fewer there are, the more senders share a flush, which costs processors more than what it
+    /// flushes.
+    package static let storeCountDefault = max(1, SystemThread.processorCount / 4)
     /// What gives stores their turns to write; shared by all shards of a process.
     let pool: any CommitLine
     /// How the logs of stores are opened; as files of SQLite's if `nil`.

@@ -21,8 +21,6 @@ struct ShardTurn {
     /// The rows that were written, blocks first.
     var rows: [Int64] = []
     var deletionRow: Int64 = 0
-    /// What upkeep took out of the log with it.
-    var slice = LogSlice()
 
     /// What sends are answered whatever becomes of the rest.
     private var sendFailure: ShardError?

@@ -89,36 +89,38 @@ extension ShardWriter {
         return (directory, compact)
     }
 
-    /// Removes blocks that have no message left, rows of keys that no longer count, deletion rows that no block needs.
+    /// Removes blocks that have no message left, of any shard of the store; rows of keys that no longer count; deletion rows
+    /// that no block needs.
     /// - Returns: whether there may be more.
     private func sweep(_ now: Timestamp) -> Bool {
-        let needs = shard.index.withLock { LogNeeds(&$0, now) }
+        // While many blocks are finished, they go with the commits.
+        guard store.isQuiet else { return false }
+        let needs = needs(now)
         guard
-            !books.finishedRows.isEmpty || !books.keyRowsToDelete(needs).isEmpty
-                || !books.deletionRowsToDelete(needs, finished: 0).isEmpty
+            store.finishedCount > 0 || !books.keyRowsToDelete(needs).isEmpty
+                || !books.deletionRowsToDelete(needs, finished: 0).isEmpty,
+            let slices = store.sweep(self)
         else { return false }
-        var slice = LogSlice()
-        let failure = store.transact { (_) throws(DatabaseError) in slice = try deleteSlice(needs) }
-        guard failure == nil else { return false }
-        books.note(slice)
-        return slice.isFull || !books.finishedRows.isEmpty
+        return store.finishedCount > 0 || slices.contains(where: \.isFull)
     }
+
+    /// What the index needs of the log now.
+    func needs(_ now: Timestamp) -> LogNeeds { shard.index.withLock { LogNeeds(&$0, now) } }
 
     /// Deletes rows, a bounded number; in a transaction. The keys of the blocks among them that still count move to one
     /// row of their own in the same transaction.
-    func deleteSlice(_ needs: LogNeeds) throws(DatabaseError) -> LogSlice {
+    /// - Parameter finishedMax: how many finished blocks.
+    func deleteSlice(_ needs: LogNeeds, _ finishedMax: Int) throws(DatabaseError) -> LogSlice {
         var slice = LogSlice()
         var keys: [(key: Hash128, sequence: SequenceNumber)] = []
         let log = store.file
-        // On a full disk the log has room for a small commit only.
-        let finishedMax = store.refusal == nil ? LogBooks.finishedMax : LogBooks.finishedMaxWhenFull
-        for row in books.finishedRows.prefix(finishedMax) where keys.count < LogBooks.keysMax {
-            if let head = try log.head(row: row), let block = LogEncoding.blockHead(head),
+        for block in books.finished.prefix(finishedMax) where keys.count < LogBooks.keysMax {
+            if let head = try log.head(row: block.row), let block = LogEncoding.blockHead(head),
                 !Mutation.keysGoWithTheirBlock.isOn
             {
                 keys.append(contentsOf: block.keys.lazy.filter { needs.bound.counts($0.sequence) })
             }
-            try log.delete(row: row)
+            try log.delete(row: block.row)
             slice.finished += 1
         }
         let keyRows = books.keyRowsToDelete(needs)

@@ -41,9 +41,9 @@ final class ShardWriter: @unchecked Sendable {
         self.identity = identity
         self.books = books
         maintainedAt = shard.now()
-        (blockCount, self.books.finishedRows) = shard.index.withLock { index in
-            (index.blockCount, Deque(index.takeFinishedRows()))
-        }
+        let (blockCount, finished) = shard.index.withLock { ($0.blockCount, $0.takeFinishedBlocks()) }
+        self.blockCount = blockCount
+        self.books.append(finished: finished)
         memory.all.opened()
         note(keys: shard.index.withLock { $0.deduplicationCount })
     }
@@ -140,7 +140,7 @@ final class ShardWriter: @unchecked Sendable {
         let (isReady, keys) = shard.index.withLock { index in
             index.limitCache(toBytes: cacheBytes)
             turn.publish(&index, isDurable: failure == nil, now)
-            books.finishedRows.append(contentsOf: index.takeFinishedRows())
+            books.append(finished: index.takeFinishedBlocks())
             blockCount = index.blockCount
             return (index.hasReadyGroup, index.deduplicationCount)
         }
@@ -155,7 +155,6 @@ final class ShardWriter: @unchecked Sendable {
 
     private func take(note turn: inout ShardTurn) {
         shard.counters.commits.wrappingAdd(1, ordering: .relaxed)
-        books.note(turn.slice)
         if !turn.deletions.isEmpty, let row = turn.rows.last {
             turn.deletionRow = row
             books.deletionRows.append(row)
@@ -184,9 +183,6 @@ final class ShardWriter: @unchecked Sendable {
                     shard: identity.number, kind: LogKind.deletions,
                     head: LogEncoding.encode(deletions: turn.deletions)))
         }
-        let now = shard.now()
-        let needs = shard.index.withLock { LogNeeds(&$0, now) }
-        turn.slice = books.isSliceDue(needs) ? try deleteSlice(needs) : LogSlice()
     }
 
     // MARK: - Stop

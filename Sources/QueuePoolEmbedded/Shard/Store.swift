@@ -29,10 +29,14 @@ final class Store: @unchecked Sendable {
     private let openLog: LogOpening
     let reserve: ReserveFile?
     let watch: StorageWatch?
+    let limits: SliceLimits
     var health = StoreHealth()
     /// The log's next row when its file was last looked at, and how many looks found the same.
     var rowAtLook: Int64 = 0
     var quietLooks = 0
+    /// No finished blocks went with a commit since the last look.
+    var isQuiet = true
+    private var hadSlices = false
     private let isLookDue = Atomic(false)
     /// Shards are leaving whose removal nobody waits for.
     private let hasLeftovers = Atomic(false)
@@ -50,8 +54,9 @@ final class Store: @unchecked Sendable {
     ///   - openLog: how the log is opened; as a `LogFile` if `nil`.
     init(
         path: String, pool: any CommitLine, vfs: String? = nil, openLog: LogOpening? = nil,
-        reserve: ReserveFile? = nil, watch: StorageWatch? = nil
+        reserve: ReserveFile? = nil, watch: StorageWatch? = nil, limits: SliceLimits = SliceLimits()
     ) {
+        self.limits = limits
         self.path = path
         self.pool = pool
         if let openLog {
@@ -270,6 +275,11 @@ final class Store: @unchecked Sendable {
         if mustSchedule { pool.schedule(self) }
     }
 
+    /// The shards that are open.
+    var members: [ShardWriter] { line.withLock { $0.members } }
+
+    func noteSlices() { hadSlices = true }
+
     /// Gives every shard a turn, for what is due by time.
     func pokeAll() {
         isLookDue.store(true, ordering: .relaxed)
@@ -285,7 +295,11 @@ final class Store: @unchecked Sendable {
         }
         exclusivelyInPool {
             guard opened != nil else { return }
-            if isLookDue.exchange(false, ordering: .relaxed) { look() }
+            if isLookDue.exchange(false, ordering: .relaxed) {
+                look()
+                isQuiet = !hadSlices
+                hadSlices = false
+            }
             commit(writers.compactMap { writer in writer.begin().map { (writer, $0) } })
             for writer in writers {
                 writer.maintain()
@@ -343,11 +357,15 @@ final class Store: @unchecked Sendable {
 
     private func write(_ turns: inout [(writer: ShardWriter, turn: ShardTurn)]) -> ShardError? {
         guard turns.contains(where: { $0.turn.needsWrite }) else { return nil }
-        return transact { (_) throws(DatabaseError) in
+        var slices: [(ShardWriter, LogSlice)] = []
+        let failure = transact { (_) throws(DatabaseError) in
             for place in turns.indices where turns[place].turn.needsWrite {
                 try turns[place].writer.write(&turns[place].turn)
             }
+            slices = try deleteSlices(with: turns.map(\.writer))
         }
+        if failure == nil { note(slices) }
+        return failure
     }
 
     /// The same for what makes room: where it finds none, `body` runs again with what was reserved.

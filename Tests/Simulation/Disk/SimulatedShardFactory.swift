@@ -8,6 +8,8 @@ import QueuePoolCore
 
 /// Shards as the server keeps them, on a simulated disk: one factory for each process that the disk sees.
 final class SimulatedShardFactory: ShardFactory {
+    /// A few of the small numbers of messages that a simulation sends: so blocks go with commits, and some stay behind.
+    static let sliceLimits = SliceLimits(finishedDue: 6, finishedMax: 4)
     let stores: [Store]
     private let options: EmbeddedShardOptions
 
@@ -23,7 +25,9 @@ final class SimulatedShardFactory: ShardFactory {
         options.openLog = { (path) throws(DatabaseError) in try SimulatedLog(path: path, on: disk) }
         self.options = options
         stores = (0..<max(1, storeCount)).map {
-            Store(path: "\(directory)/store-\($0)", pool: line, openLog: options.openLog)
+            Store(
+                path: "\(directory)/store-\($0)", pool: line, openLog: options.openLog,
+                limits: SimulatedShardFactory.sliceLimits)
         }
     }
 

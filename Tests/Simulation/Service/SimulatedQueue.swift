@@ -131,6 +131,6 @@ final class SimulatedQueue: @unchecked Sendable {
         groups[handle.sequence] = nil
         nextRow += 1
         index.finishDelete(handle, isDurable: true, isExpiry: isExpiry, deletionRow: nextRow, now: time.now)
-        for row in index.takeFinishedRows() { bodies[row] = nil }
+        for row in index.takeFinishedBlocks().map(\.row) { bodies[row] = nil }
     }
 }
