@@ -176,7 +176,8 @@ let package = Package(
             name: "QueuePoolServerTests",
             dependencies: [
                 "QueuePoolTestSupport",
-                "QueuePoolServer", "QueuePoolEmbedded", "QueuePoolRuntime", "QueuePoolCore", "QueuePoolSQS", nioCore,
+                "QueuePoolServer", "QueuePoolEmbedded", "QueuePoolRuntime", "QueuePoolCore", "QueuePoolSQS", crypto,
+                nioCore,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),

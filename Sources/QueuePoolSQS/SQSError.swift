@@ -36,6 +36,11 @@ package struct SQSError: Error, Hashable, Sendable {
         case invalidAddress
         case invalidSecurity
         case accessDenied
+        case missingAuthenticationToken
+        case incompleteSignature
+        case invalidClientTokenId
+        case signatureDoesNotMatch
+        case requestExpired
         /// The request is no JSON, or a member has another type than it should.
         case serialization
         /// No such operation.
@@ -159,6 +164,11 @@ extension SQSError.Kind {
         case .invalidAddress: Row(code: "InvalidAddress")
         case .invalidSecurity: Row(code: "InvalidSecurity")
         case .accessDenied: Row(code: "AccessDenied", shape: "AccessDeniedException", status: 403)
+        case .missingAuthenticationToken: Row(code: "MissingAuthenticationToken", status: 403)
+        case .incompleteSignature: Row(code: "IncompleteSignature")
+        case .invalidClientTokenId: Row(code: "InvalidClientTokenId", status: 403)
+        case .signatureDoesNotMatch: Row(code: "SignatureDoesNotMatch", status: 403)
+        case .requestExpired: Row(code: "RequestExpired")
         case .serialization: Row(code: "SerializationException", namespace: "com.amazon.coral.service")
         case .unknownOperation: Row(code: "UnknownOperationException", namespace: "com.amazon.coral.service")
         case .requestTooLarge: Row(code: "RequestEntityTooLarge", status: 413)

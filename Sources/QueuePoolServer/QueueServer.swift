@@ -30,6 +30,8 @@ package struct ServerOptions: Sendable {
     /// Shards of a queue that CreateQueue makes without saying how many.
     package var defaultShards = 1
     package var idempotency = IdempotencyOptions()
+    /// Knows callers by their keys; `nil`: nobody is asked who he is.
+    package var access: AccessGate?
     /// Series that stand on the metrics page besides the server's.
     package var moreMetrics = MoreMetrics.ofProcess
 
@@ -65,7 +67,9 @@ package struct QueueServer: Service {
     package func run() async throws {
         let naming = QueueNaming(endpoint: "\(options.tls == nil ? "http" : "https")://\(options.host):\(options.port)")
         let sqs = SQSService(registry: registry, naming: naming, defaultShards: options.defaultShards)
-        let service = QueueService(registry: registry, sqs: sqs, idempotency: options.idempotency)
+        let service = QueueService(
+            registry: registry, sqs: sqs, idempotency: options.idempotency, access: options.access,
+            isEncrypted: options.tls != nil)
         let counters = RequestCounters()
         let shared = DoorState(
             limits: options.limits, browsers: options.browsers, service: service, counters: counters)

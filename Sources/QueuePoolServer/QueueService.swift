@@ -12,8 +12,17 @@ final class QueueService: PlainService {
     let registry: PoolRegistry
     let sqs: SQSService
     let messages: MessageSender
+    /// `nil`: nobody is asked who he is.
+    let access: AccessGate?
+    /// Whether nobody in between can change a body that is not signed.
+    let isEncrypted: Bool
 
-    init(registry: PoolRegistry, sqs: SQSService, idempotency: IdempotencyOptions = IdempotencyOptions()) {
+    init(
+        registry: PoolRegistry, sqs: SQSService, idempotency: IdempotencyOptions = IdempotencyOptions(),
+        access: AccessGate? = nil, isEncrypted: Bool = false
+    ) {
+        self.access = access
+        self.isEncrypted = isEncrypted
         self.registry = registry
         self.sqs = sqs
         messages = MessageSender(
@@ -21,10 +30,31 @@ final class QueueService: PlainService {
     }
 
     func handle(_ request: PlainRequest, reply: @escaping Reply) {
+        let caller: Caller
+        do throws(AccessFault) { caller = try self.caller(request) } catch {
+            return reply(QueueService.answer(error, request.route))
+        }
         switch request.route {
         case .sqs(let target):
-            sqs.handle(target: target, body: request.body, trace: request.trace, life: request.life, reply: reply)
-        case .message(let pool): messages.handle(pool: pool, request.body, reply: reply)
+            sqs.handle(
+                target: target, body: request.body, trace: request.trace, life: request.life, caller: caller,
+                reply: reply)
+        case .message(let pool):
+            if let denial = caller.denial(.send, named: pool, in: registry) { return reply(denial.answer) }
+            messages.handle(pool: pool, request.body, reply: reply)
+        }
+    }
+
+    private func caller(_ request: PlainRequest) throws(AccessFault) -> Caller {
+        guard let access else { return .anybody }
+        return try access.caller(
+            head: request.head, authorization: request.authorization, body: request.body, isEncrypted: isEncrypted)
+    }
+
+    private static func answer(_ fault: AccessFault, _ route: PlainRoute) -> Answer {
+        switch route {
+        case .sqs: SQSService.answer(fault.sqsError)
+        case .message: fault.answer
         }
     }
 

@@ -18,6 +18,8 @@ import Synchronization
 struct RouteContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     let channel: any Channel
+    /// Who asks, once that is known.
+    var caller = Caller.anybody
 
     init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
@@ -41,6 +43,7 @@ struct Routes: Sendable {
     func router() -> Hummingbird.Router<Context> {
         let router = Hummingbird.Router(context: Context.self)
         router.add(middleware: GuardMiddleware(browsers: browsers))
+        if let access = service.access { router.add(middleware: AccessMiddleware(gate: access, routes: self)) }
         router.add(middleware: ProblemMiddleware())
         addOperations(router)
         addPools(router)
@@ -80,15 +83,14 @@ struct Routes: Sendable {
 
     private func addPools(_ router: Hummingbird.Router<Context>) {
         let admin = PoolAdministration(registry: service.registry)
-        router.get("/v1/pools") { _, _ in
-            Answer(
-                status: 200, contentType: "application/json", body: PoolDocuments.list(service.registry.pools)
-            ).response
+        router.get("/v1/pools") { _, context in
+            let pools = service.registry.pools.filter(context.caller.knows)
+            return Answer(status: 200, contentType: "application/json", body: PoolDocuments.list(pools)).response
         }
-        router.post("/v1/pools") { request, _ in
+        router.post("/v1/pools") { request, context in
             guard Routes.mediaType(request) == "application/json" else { throw Routes.unsupported("application/json") }
             let body = try await collect(request)
-            return await Routes.reply { admin.create(body, reply: $0) }
+            return await Routes.reply { admin.create(body, caller: context.caller, reply: $0) }
         }
         router.get("/v1/pools/:pool") { _, context in
             let pool = try pool(context)
@@ -147,7 +149,8 @@ struct Routes: Sendable {
             switch Routes.mediaType(request) {
             case "application/x-ndjson" where key != nil: throw IdempotencyKey.isOfOneMessage
             case "application/x-ndjson":
-                return MessageStream(pool: pool, ids: service.messages.ids, budget: budget).response(request)
+                return MessageStream(pool: pool, ids: service.messages.ids, budget: budget).response(
+                    request, caller: context.caller, channel: context.channel)
             case "application/json":
                 let body = try await collect(request)
                 return await Routes.reply { reply in
@@ -171,7 +174,8 @@ struct Routes: Sendable {
             guard mode == .each else {
                 throw Problem.invalidField("mode", "'mode' is strict; that is for arrays only, not for streams.")
             }
-            return MessageStream(pool: pool, ids: messages.ids, budget: budget, lines: .emails).response(request)
+            return MessageStream(pool: pool, ids: messages.ids, budget: budget, lines: .emails).response(
+                request, caller: context.caller, channel: context.channel)
         case "application/json":
             let body = try await collect(request)
             guard EmailArray.isOne(body) else {
@@ -199,7 +203,7 @@ struct Routes: Sendable {
         return await Routes.reply { reply in
             body.withUnsafeBytes {
                 service.sqs.handle(
-                    target: target, body: $0, trace: trace.map { Array($0.utf8) }, life: life
+                    target: target, body: $0, trace: trace.map { Array($0.utf8) }, life: life, caller: context.caller
                 ) { answer in
                     if life.isClosed, let takeBack = answer.takeBack {
                         context.channel.eventLoop.execute(takeBack)
@@ -227,7 +231,7 @@ struct Routes: Sendable {
         let life = lives.life(of: context.channel) ?? ConnectionLife()
         return await Routes.reply { reply in
             QueryService(sqs: service.sqs).handle(
-                path: path, query: request.uri.query, body: body, trace: trace, life: life
+                path: path, query: request.uri.query, body: body, trace: trace, life: life, caller: context.caller
             ) { answer in
                 if life.isClosed, let takeBack = answer.takeBack { context.channel.eventLoop.execute(takeBack) }
                 reply(answer)

@@ -125,6 +125,8 @@ package struct ServeSettings: Hashable, Sendable {
     package var sealing: SealingSettings?
     /// Names without ports that the server goes by besides this machine's own; may be empty.
     package var allowedHosts: [String]
+    /// Whether callers must show a key.
+    package var requiresKeys: Bool
     package var dataDirectory: String
     package var control: ControlSettings
     /// No name twice; may be empty.
@@ -154,7 +156,9 @@ package struct ServeSettings: Hashable, Sendable {
         var reader = settings
         let tls = reader.tlsSettings()
         let sealing = reader.sealingSettings()
-        let listen = reader.listenAddress(hasTLS: tls != nil)
+        let allowInsecure = reader.flag(.allowInsecureListen) == true
+        let listen = reader.listenAddress(hasTLS: tls != nil, isOpenAllowed: allowInsecure)
+        let requiresKeys = reader.requiresKeys(at: listen, isOpenAllowed: allowInsecure)
         let allowedHosts = reader.allowedHosts()
         let directory = reader.text(.dataDirectory)?.value
         let control = reader.controlSettings(in: directory ?? ".")
@@ -178,6 +182,7 @@ package struct ServeSettings: Hashable, Sendable {
         self.tls = tls
         self.sealing = sealing
         self.allowedHosts = allowedHosts
+        self.requiresKeys = requiresKeys
         self.dataDirectory = directory
         self.control = control
         self.pools = pools
@@ -198,14 +203,13 @@ package struct ServeSettings: Hashable, Sendable {
 // MARK: - Reading the parts -
 
 extension SettingsReader {
-    fileprivate mutating func listenAddress(hasTLS: Bool) -> ListenAddress? {
-        let allowInsecure = flag(.allowInsecureListen)
+    fileprivate mutating func listenAddress(hasTLS: Bool, isOpenAllowed: Bool) -> ListenAddress? {
         guard let found = text(.listen) else { return nil }
         guard let address = ListenAddress(found.value) else {
             refuse(found.value, of: .listen, from: found.source, "is not an address")
             return nil
         }
-        refuseOpenAddress(address, from: found.source, hasTLS: hasTLS, isOpenAllowed: allowInsecure == true)
+        refuseOpenAddress(address, from: found.source, hasTLS: hasTLS, isOpenAllowed: isOpenAllowed)
         return address
     }
 

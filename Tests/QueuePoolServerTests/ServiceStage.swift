@@ -39,11 +39,13 @@ final class ServiceStage {
     }
 
     /// Carries out an action of the SQS protocol.
-    func sqs(_ action: String, _ body: String) async throws -> (status: Int, json: [String: Any]) {
+    func sqs(
+        _ action: String, _ body: String, as caller: Caller = .anybody
+    ) async throws -> (status: Int, json: [String: Any]) {
         let answer = await withCheckedContinuation { (done: CheckedContinuation<Answer, Never>) in
             Array(body.utf8).withUnsafeBytes {
                 service.sqs.handle(
-                    target: "AmazonSQS." + action, body: $0, trace: nil, life: ConnectionLife()
+                    target: "AmazonSQS." + action, body: $0, trace: nil, life: ConnectionLife(), caller: caller
                 ) { done.resume(returning: $0) }
             }
         }

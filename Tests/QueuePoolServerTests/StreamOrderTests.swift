@@ -52,7 +52,7 @@ private struct Writer: ResponseBodyWriter {
         let request = Request(head: head, body: RequestBody(asyncSequence: body))
         let written = Written()
         let response = MessageStream(pool: pool, ids: stage.service.messages.ids, budget: ByteBudget(limit: .max))
-            .response(request)
+            .response(request, caller: .anybody, channel: nil)
         try await response.body.write(Writer(written: written))
         let lines = try written.lines()
         #expect(lines.map { $0["line"] as? Int } == Array(1...lines.count))

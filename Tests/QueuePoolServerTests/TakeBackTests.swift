@@ -14,7 +14,9 @@ import Testing
         let body = "{\"QueueUrl\":\"mail.fifo\",\"MaxNumberOfMessages\":10,\"WaitTimeSeconds\":\(wait)}"
         let answer = await withCheckedContinuation { (done: CheckedContinuation<Answer, Never>) in
             Array(body.utf8).withUnsafeBytes {
-                stage.service.sqs.handle(target: "AmazonSQS.ReceiveMessage", body: $0, trace: nil, life: life) {
+                stage.service.sqs.handle(
+                    target: "AmazonSQS.ReceiveMessage", body: $0, trace: nil, life: life, caller: .anybody
+                ) {
                     done.resume(returning: $0)
                 }
             }

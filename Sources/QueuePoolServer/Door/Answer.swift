@@ -58,6 +58,7 @@ package struct Answer: Sendable {
         case 201: "201 Created"
         case 202: "202 Accepted"
         case 400: "400 Bad Request"
+        case 401: "401 Unauthorized"
         case 403: "403 Forbidden"
         case 404: "404 Not Found"
         case 405: "405 Method Not Allowed"

@@ -129,6 +129,10 @@ struct PlainRequest {
     let body: UnsafeRawBufferPointer
     let trace: [UInt8]?
     let life: ConnectionLife
+    /// With its blank line; valid during the call only.
+    let head: UnsafeRawBufferPointer
+    /// Where in the head the value of Authorization is.
+    let authorization: Range<Int>?
 }
 
 /// Answers plain requests.

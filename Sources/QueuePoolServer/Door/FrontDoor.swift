@@ -220,7 +220,10 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
             let body = UnsafeRawBufferPointer(
                 rebasing: bytes[head.headBytes..<(head.headBytes + head.bodyBytes)])
             shared.service.handle(
-                PlainRequest(route: head.route, body: body, trace: head.trace, life: life), reply: reply)
+                PlainRequest(
+                    route: head.route, body: body, trace: head.trace, life: life,
+                    head: UnsafeRawBufferPointer(rebasing: bytes[..<head.headBytes]),
+                    authorization: head.authorization), reply: reply)
         }
         take(.begun)
     }

@@ -25,6 +25,8 @@ struct PlainHead: Equatable {
     var closes: Bool
     /// The X-Amzn-Trace-Id header.
     var trace: [UInt8]?
+    /// Where in the head the value of Authorization is.
+    var authorization: Range<Int>?
 }
 
 enum RequestHead {
@@ -52,7 +54,14 @@ enum RequestHead {
             let route = route(path, fields)
         else { return .other }
         return .plain(
-            PlainHead(route: route, headBytes: end, bodyBytes: bodyBytes, closes: fields.closes, trace: fields.trace))
+            PlainHead(
+                route: route, headBytes: end, bodyBytes: bodyBytes, closes: fields.closes, trace: fields.trace,
+                authorization: fields.authorization.flatMap { place(of: $0, in: bytes) }))
+    }
+
+    private static func place(of part: UnsafeRawBufferPointer, in whole: UnsafeRawBufferPointer) -> Range<Int>? {
+        guard let start = part.baseAddress, let base = whole.baseAddress else { return nil }
+        return (start - base)..<(start - base + part.count)
     }
 
     /// The offset after the blank line.
@@ -113,7 +122,7 @@ extension StaticString {
 }
 
 /// Lines that end in CR LF.
-private struct HeadLines {
+struct HeadLines {
     private var rest: UnsafeRawBufferPointer
     /// Whether every byte belonged to a well-ended line.
     private(set) var isWhole = true
@@ -142,6 +151,7 @@ private struct HeadFields {
     var isJSON = false
     var closes = false
     var trace: [UInt8]?
+    var authorization: UnsafeRawBufferPointer?
 
     /// - Returns: `false` if the line makes the request one for the decoder.
     mutating func take(_ line: UnsafeRawBufferPointer) -> Bool {
@@ -169,6 +179,8 @@ private struct HeadFields {
         case 12:
             if HeadFields.equals(name, "content-type") { isJSON = HeadFields.isJSONType(value) }
             if HeadFields.equals(name, "x-amz-target") { return takeTarget(value) }
+        case 13:
+            if HeadFields.equals(name, "authorization") { return takeAuthorization(value) }
         case 14:
             if HeadFields.equals(name, "content-length") { return takeLength(value) }
             return !HeadFields.equals(name, "sec-fetch-site")
@@ -196,6 +208,12 @@ private struct HeadFields {
     private mutating func takeTarget(_ value: UnsafeRawBufferPointer) -> Bool {
         guard target == nil else { return false }
         target = String(decoding: value, as: UTF8.self)
+        return true
+    }
+
+    private mutating func takeAuthorization(_ value: UnsafeRawBufferPointer) -> Bool {
+        guard authorization == nil else { return false }
+        authorization = value
         return true
     }
 

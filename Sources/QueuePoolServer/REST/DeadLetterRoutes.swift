@@ -15,29 +15,42 @@ extension Routes {
         router.get("/v1/pools/:pool/dead-letters") { request, context in
             let parameters = request.uri.queryParameters
             return try await letters.list(
-                letters.queue(of: pool(context)), limit: parameters["limit"].map(String.init),
+                letterQueue(letters, context), limit: parameters["limit"].map(String.init),
                 after: parameters["after"].map(String.init)
             ).response
         }
         router.get("/v1/pools/:pool/dead-letters/redrive") { _, context in
-            try letters.progress(letters.queue(of: pool(context))).response
+            try letters.progress(letterQueue(letters, context)).response
         }
         router.post("/v1/pools/:pool/dead-letters/redrive") { request, context in
-            let queue = try letters.queue(of: pool(context))
+            let queue = try letterQueue(letters, context)
             guard Routes.mediaType(request) == "application/json" else { throw Routes.unsupported("application/json") }
             return try await letters.redrive(queue, collect(request)).response
         }
         router.delete("/v1/pools/:pool/dead-letters/redrive") { _, context in
-            try letters.cancel(letters.queue(of: pool(context))).response
+            try letters.cancel(letterQueue(letters, context)).response
         }
         router.get("/v1/pools/:pool/dead-letters/:id") { request, context in
             try await letters.show(
-                letters.queue(of: pool(context)), id: context.parameters.get("id") ?? "",
+                letterQueue(letters, context), id: context.parameters.get("id") ?? "",
                 withBody: request.uri.queryParameters["body"] == "true"
             ).response
         }
         router.delete("/v1/pools/:pool/dead-letters/:id") { _, context in
-            try await letters.remove(letters.queue(of: pool(context)), id: context.parameters.get("id") ?? "").response
+            try await letters.remove(letterQueue(letters, context), id: context.parameters.get("id") ?? "").response
         }
+    }
+
+    /// Letters of several pools may be in one queue: who looks into it, or moves out of it, needs its own pool's right too,
+    /// and that of each pool to which its letters go back.
+    private func letterQueue(_ letters: DeadLetterService, _ context: Context) throws -> Pool {
+        let queue = try letters.queue(of: pool(context))
+        guard context.caller.pass != nil else { return queue }
+        for pool in [queue] + service.registry.sources(of: queue) {
+            if let denial = context.caller.denial(.admin, on: QueueOwners(of: pool), named: pool.name.text) {
+                throw denial
+            }
+        }
+        return queue
     }
 }

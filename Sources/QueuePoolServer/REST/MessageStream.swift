@@ -34,14 +34,19 @@ struct MessageStream: Sendable {
         case emails
     }
 
-    func response(_ request: Request) -> Response {
+    /// - Parameter channel: closed when the caller is no longer let in.
+    func response(_ request: Request, caller: Caller, channel: (any Channel)?) -> Response {
         let body = request.body
         return Response(
             status: .ok, headers: [.contentType: "application/x-ndjson"],
             body: ResponseBody { writer in
                 let results = LineResults(underWayMax: MessageStream.underWayMax)
+                let stay = caller.pass.map { CallerStay($0) }
+                defer { stay?.end() }
+                // There may be no next line for long, and the client is to see that there is no use in one.
+                stay?.onOut { channel?.close(promise: nil) }
                 try await withThrowingTaskGroup(of: Void.self) { group in
-                    group.addTask { try await read(body, results) }
+                    group.addTask { try await read(body, results, caller) }
                     do {
                         while let ready = await results.next(MessageStream.writtenMax) {
                             try await writer.write(MessageStream.encode(ready))
@@ -56,12 +61,14 @@ struct MessageStream: Sendable {
             })
     }
 
-    private func read(_ body: RequestBody, _ results: LineResults) async throws {
+    private func read(_ body: RequestBody, _ results: LineResults, _ caller: Caller) async throws {
         defer { results.end() }
         let order = RequestOrder()
         var splitter = LineSplitter(lineBytesMax: MessageStream.lineBytesMax)
         var held = HeldBytes(of: budget)
         for try await piece in body {
+            // What came in by a key that is out is not sent.
+            guard !caller.isOut else { return }
             splitter.append(piece)
             await send(&splitter, results, order) { $0.next() }
             guard held.set(splitter.bytesKept) else {

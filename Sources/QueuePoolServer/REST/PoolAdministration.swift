@@ -16,10 +16,13 @@ struct PoolAdministration: Sendable {
     let registry: PoolRegistry
 
     /// `POST /v1/pools` with `{name, shards, quota?}`.
-    func create(_ body: [UInt8], reply: @escaping Reply) {
+    func create(_ body: [UInt8], caller: Caller, reply: @escaping Reply) {
         DispatchQueue.global().async {
             do throws(Problem) {
                 let (name, shards, quota) = try PoolAdministration.read(body)
+                if let denial = caller.denial(.admin, named: name.text, in: registry, isNew: true) {
+                    return reply(denial.answer)
+                }
                 let (pool, isNew) = try ensure(name, shards: shards, quota: quota)
                 reply(
                     Answer(

@@ -16,6 +16,8 @@ struct ProblemMiddleware: RouterMiddleware {
             return try await next(request, context)
         } catch let problem as Problem {
             return problem.answer.response
+        } catch let fault as AccessFault {
+            return fault.answer.response
         } catch let error as HTTPError {
             return ProblemMiddleware.problem(error, request)
         }

@@ -26,12 +26,13 @@ struct QueryService: Sendable {
     ///   - query: parameters in the URL.
     ///   - body: parameters in the body.
     func handle(
-        path: String, query: String?, body: [UInt8], trace: [UInt8]?, life: ConnectionLife, reply: @escaping Reply
+        path: String, query: String?, body: [UInt8], trace: [UInt8]?, life: ConnectionLife, caller: Caller,
+        reply: @escaping Reply
     ) {
         do throws(SQSError) {
             let request = try read(path, query, body)
             request.body.withUnsafeBytes {
-                sqs.handle(request.action, body: $0, trace: trace, life: life) { answer in
+                sqs.handle(request.action, body: $0, trace: trace, life: life, caller: caller) { answer in
                     reply(QueryService.translated(answer, of: request.action))
                 }
             }

@@ -11,15 +11,16 @@ extension SQSService {
     /// The tag with which CreateQueue asks for several shards.
     static let shardsTag = "queuepool:shards"
 
-    func createQueue(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
+    func createQueue(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply) throws(SQSError) {
         let request = try CreateQueueRequest(body)
         var attributes = try QueueAttributeSet(creating: request.name, request.attributes)
         guard let name = PoolName(request.name) else { throw .invalidQueueName }
+        try access.check(request.name, in: registry, isNew: true)
         let shards = try shardCount(request)
         try SQSService.settleScope(&attributes, request.attributes, shards, request.name)
         let settled = attributes
         SQSService.blocking(reply) { [self] () throws(SQSError) in
-            try checkRedrive(settled, of: request.name)
+            try checkRedrive(settled, of: request.name, access)
             if let target = registry.target(request.name) {
                 return try existing(target, settled, request)
             }
@@ -54,8 +55,12 @@ extension SQSService {
     }
 
     /// Blocks.
-    private func checkRedrive(_ attributes: QueueAttributeSet, of queue: String) throws(SQSError) {
+    private func checkRedrive(
+        _ attributes: QueueAttributeSet, of queue: String, _ access: SQSAccess
+    ) throws(SQSError) {
         guard let redrive = attributes.redrive else { return }
+        // What is refused here would be put there.
+        try access.check(redrive.deadLetterQueue, in: registry)
         let circle: [String]?
         do throws(RegistryError) {
             circle = try registry.redriveCircle(of: queue, to: redrive.deadLetterQueue)
@@ -105,8 +110,8 @@ extension SQSService {
         } catch { throw SQSError(error) }
     }
 
-    func deleteQueue(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
-        let pool = try pool(try QueueRequest(body).queue)
+    func deleteQueue(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply) throws(SQSError) {
+        let pool = try pool(try QueueRequest(body).queue, access)
         SQSService.blocking(reply) { [registry] () throws(SQSError) in
             do throws(RegistryError) { try registry.remove(pool) } catch { throw SQSError(error) }
             return SQSService.answer { SQSAnswer.empty(to: &$0) }
@@ -115,15 +120,15 @@ extension SQSService {
 
     // MARK: - Names
 
-    func getQueueUrl(_ body: UnsafeRawBufferPointer, _ reply: Reply) throws(SQSError) {
+    func getQueueUrl(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: Reply) throws(SQSError) {
         let name = try GetQueueUrlRequest(body).name
-        _ = try target(name)
+        _ = try target(name, access)
         reply(SQSService.answer { SQSAnswer.queueURL(naming.url(name), to: &$0) })
     }
 
-    func listQueues(_ body: UnsafeRawBufferPointer, _ reply: Reply) throws(SQSError) {
+    func listQueues(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: Reply) throws(SQSError) {
         let request = try ListQueuesRequest(body)
-        let names = registry.pools.flatMap { pool in
+        let names = registry.pools.filter(access.caller.knows).flatMap { pool in
             let snapshot = pool.snapshot
             return [pool.name.text] + (snapshot.isSingle ? [] : snapshot.shards.map(\.name))
         }
@@ -133,10 +138,14 @@ extension SQSService {
             SQSService.answer { SQSAnswer.listQueues(urls: page.map(naming.url), nextToken: token, to: &$0) })
     }
 
-    func listDeadLetterSourceQueues(_ body: UnsafeRawBufferPointer, _ reply: Reply) throws(SQSError) {
+    func listDeadLetterSourceQueues(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: Reply)
+        throws(SQSError)
+    {
         let request = try ListDeadLetterSourceQueuesRequest(body)
-        let name = try pool(request.queue).name.text
-        let sources = registry.pools.filter { $0.attributes.redrive?.deadLetterQueue == name }.map(\.name.text)
+        let name = try pool(request.queue, access).name.text
+        let sources = registry.pools.filter(access.caller.knows).filter {
+            $0.attributes.redrive?.deadLetterQueue == name
+        }.map(\.name.text)
         let (page, token) = SQSService.page(sources, request.max, after: request.nextToken)
         reply(
             SQSService.answer {
@@ -153,9 +162,9 @@ extension SQSService {
 
     // MARK: - Attributes and tags
 
-    func getQueueAttributes(_ body: UnsafeRawBufferPointer, _ reply: Reply) throws(SQSError) {
+    func getQueueAttributes(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: Reply) throws(SQSError) {
         let request = try GetQueueAttributesRequest(body)
-        let target = try target(request.queue)
+        let target = try target(request.queue, access)
         let snapshot = target.pool.snapshot
         var attributes = try QueueAttributeSet(encoded: snapshot.definition.attributes)
         attributes.isEnforced = snapshot.definition.backend != .embedded
@@ -171,36 +180,38 @@ extension SQSService {
             })
     }
 
-    func setQueueAttributes(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
+    func setQueueAttributes(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply)
+        throws(SQSError)
+    {
         let request = try SetQueueAttributesRequest(body)
-        let pool = try pool(request.queue)
+        let pool = try pool(request.queue, access)
         change(pool, reply) { [self] definition throws(SQSError) in
             var attributes = try QueueAttributeSet(encoded: definition.attributes)
             try attributes.update(request.attributes, queue: request.queue)
             if definition.backend == .embedded { try QueueAttributeSet.refuseUnenforced(request.attributes) }
             let shards = definition.topology.shards.count
             if shards > 1, attributes[.deduplicationScope] == "queue" { throw SQSService.scopeRefused(shards) }
-            try checkRedrive(attributes, of: request.queue)
+            try checkRedrive(attributes, of: request.queue, access)
             definition.attributes = attributes.encoded()
         }
     }
 
-    func listQueueTags(_ body: UnsafeRawBufferPointer, _ reply: Reply) throws(SQSError) {
-        let tags = try pool(try QueueRequest(body).queue).snapshot.definition.tags
+    func listQueueTags(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: Reply) throws(SQSError) {
+        let tags = try pool(try QueueRequest(body).queue, access).snapshot.definition.tags
         reply(SQSService.answer { SQSAnswer.tags(tags, to: &$0) })
     }
 
-    func tagQueue(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
+    func tagQueue(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply) throws(SQSError) {
         let request = try TagQueueRequest(body)
-        let pool = try pool(request.queue)
+        let pool = try pool(request.queue, access)
         change(pool, reply) { definition throws(SQSError) in
             definition.tags = try request.applied(to: definition.tags)
         }
     }
 
-    func untagQueue(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
+    func untagQueue(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply) throws(SQSError) {
         let request = try UntagQueueRequest(body)
-        let pool = try pool(request.queue)
+        let pool = try pool(request.queue, access)
         change(pool, reply) { definition throws(SQSError) in
             for key in request.keys { definition.tags[key] = nil }
         }
@@ -220,9 +231,9 @@ extension SQSService {
 
     // MARK: - Purge
 
-    func purgeQueue(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
+    func purgeQueue(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply) throws(SQSError) {
         let queue = try QueueRequest(body).queue
-        let target = try target(queue)
+        let target = try target(queue, access)
         let now = registry.clock.now()
         let isTooSoon = purges.withLock { purges in
             if let last = purges[queue], now - last < 60_000 { return true }

@@ -8,17 +8,20 @@ import QueuePoolSQS
 
 extension SQSService {
     func receiveMessage(
-        _ body: UnsafeRawBufferPointer, _ life: ConnectionLife, _ reply: @escaping Reply
+        _ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ life: ConnectionLife, _ reply: @escaping Reply
     ) throws(SQSError) {
         let request = try ReceiveMessageRequest(body)
-        let target = try target(request.queue)
+        let target = try target(request.queue, access)
         let command = ReceiveCommand(
             limit: request.max, visibilitySeconds: request.visibilitySeconds, attemptID: request.attemptID)
         let wait = request.waitSeconds ?? target.pool.attributes.receiveWaitSeconds
+        let caller = access.caller
+        let stay = caller.pass.map { CallerStay($0) }
         let waiter = target.pool.receive(
-            command, from: target.shard, waitSeconds: wait, isAbandoned: { life.isClosed }
+            command, from: target.shard, waitSeconds: wait, isAbandoned: { life.isClosed || caller.isOut }
         ) { [self] result in
             if wait > 0 { life.forget() }
+            stay?.end()
             switch result {
             case .success(let messages):
                 var answer = SQSService.answer { json in
@@ -39,6 +42,7 @@ extension SQSService {
         if let waiter {
             let hub = target.pool.hub
             life.onClose { [weak hub] in hub?.abandoned(waiter) }
+            stay?.onOut { [weak hub] in hub?.abandoned(waiter) }
         }
     }
 
@@ -49,9 +53,9 @@ extension SQSService {
 
     // MARK: - Deleting
 
-    func deleteMessage(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
+    func deleteMessage(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply) throws(SQSError) {
         let request = try DeleteMessageRequest(body)
-        let target = try target(request.queue)
+        let target = try target(request.queue, access)
         target.pool.delete([request.handle], bodies: [request.pointer], in: target.shard) { outcomes in
             if let error = outcomes.first.flatMap({ SQSService.error($0, request.handleText) }) {
                 reply(SQSService.answer(error))
@@ -61,9 +65,11 @@ extension SQSService {
         }
     }
 
-    func deleteMessageBatch(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
+    func deleteMessageBatch(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply)
+        throws(SQSError)
+    {
         let request = try DeleteMessageBatchRequest(body)
-        let target = try target(request.queue)
+        let target = try target(request.queue, access)
         let batch = HandleBatchAnswer(request.entries) { (entry) throws(SQSError) in try entry.handle() }
         target.pool.delete(batch.accepted, bodies: batch.acceptedEntries.map(\.pointer), in: target.shard) { outcomes in
             reply(batch.answer(outcomes.enumerated().map { SQSService.error($1, batch.text($0)) }))
@@ -81,9 +87,11 @@ extension SQSService {
 
     // MARK: - Visibility
 
-    func changeMessageVisibility(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
+    func changeMessageVisibility(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply)
+        throws(SQSError)
+    {
         let request = try ChangeMessageVisibilityRequest(body)
-        let target = try target(request.queue)
+        let target = try target(request.queue, access)
         target.pool.changeVisibility([(request.handle, request.seconds)], in: target.shard) { results in
             let error = results.first.flatMap { SQSService.error($0, request.handleText, request.seconds) }
             if let error {
@@ -94,9 +102,11 @@ extension SQSService {
         }
     }
 
-    func changeMessageVisibilityBatch(_ body: UnsafeRawBufferPointer, _ reply: @escaping Reply) throws(SQSError) {
+    func changeMessageVisibilityBatch(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ reply: @escaping Reply)
+        throws(SQSError)
+    {
         let request = try ChangeMessageVisibilityBatchRequest(body)
-        let target = try target(request.queue)
+        let target = try target(request.queue, access)
         let batch = HandleBatchAnswer(request.entries) { (entry) throws(SQSError) in try entry.change().handle }
         let changes = zip(batch.accepted, batch.acceptedEntries).map { (handle: $0, seconds: $1.seconds ?? 0) }
         target.pool.changeVisibility(changes, in: target.shard) { results in

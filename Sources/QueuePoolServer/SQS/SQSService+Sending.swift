@@ -7,9 +7,11 @@ import QueuePoolRuntime
 import QueuePoolSQS
 
 extension SQSService {
-    func sendMessage(_ body: UnsafeRawBufferPointer, _ trace: [UInt8]?, _ reply: @escaping Reply) throws(SQSError) {
+    func sendMessage(_ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ trace: [UInt8]?, _ reply: @escaping Reply)
+        throws(SQSError)
+    {
         let request = try SendMessageRequest(body)
-        let target = try target(request.queue)
+        let target = try target(request.queue, access)
         let prepared = try prepare(
             request.entry, attributes: target.pool.attributes, isBatch: false, traceHeader: SQSService.text(trace),
             bodies: target.pool.bodyRules)
@@ -50,10 +52,10 @@ extension SQSService {
     }
 
     func sendMessageBatch(
-        _ body: UnsafeRawBufferPointer, _ trace: [UInt8]?, _ reply: @escaping Reply
+        _ body: UnsafeRawBufferPointer, _ access: SQSAccess, _ trace: [UInt8]?, _ reply: @escaping Reply
     ) throws(SQSError) {
         let request = try SendMessageBatchRequest(body)
-        let target = try target(request.queue)
+        let target = try target(request.queue, access)
         let attributes = target.pool.attributes
         let bodies = target.pool.bodyRules
         try request.check(attributes, bodies: bodies)

@@ -45,39 +45,42 @@ final class SQSService: Sendable {
     ///   - target: the header X-Amz-Target.
     ///   - body: valid during the call only.
     func handle(
-        target: String, body: UnsafeRawBufferPointer, trace: [UInt8]?, life: ConnectionLife, reply: @escaping Reply
+        target: String, body: UnsafeRawBufferPointer, trace: [UInt8]?, life: ConnectionLife, caller: Caller,
+        reply: @escaping Reply
     ) {
         guard let action = SQSAction(target: target) else { return reply(SQSService.answer(.unknownOperation(target))) }
-        handle(action, body: body, trace: trace, life: life, reply: reply)
+        handle(action, body: body, trace: trace, life: life, caller: caller, reply: reply)
     }
 
     /// - Parameter body: the JSON request, valid during the call only.
     func handle(
-        _ action: SQSAction, body: UnsafeRawBufferPointer, trace: [UInt8]?, life: ConnectionLife, reply: @escaping Reply
+        _ action: SQSAction, body: UnsafeRawBufferPointer, trace: [UInt8]?, life: ConnectionLife, caller: Caller,
+        reply: @escaping Reply
     ) {
+        let access = SQSAccess(caller: caller, action: action)
         do throws(SQSError) {
             switch action {
-            case .sendMessage: try sendMessage(body, trace, reply)
-            case .sendMessageBatch: try sendMessageBatch(body, trace, reply)
-            case .receiveMessage: try receiveMessage(body, life, reply)
-            case .deleteMessage: try deleteMessage(body, reply)
-            case .deleteMessageBatch: try deleteMessageBatch(body, reply)
-            case .changeMessageVisibility: try changeMessageVisibility(body, reply)
-            case .changeMessageVisibilityBatch: try changeMessageVisibilityBatch(body, reply)
-            case .getQueueUrl: try getQueueUrl(body, reply)
-            case .listQueues: try listQueues(body, reply)
-            case .getQueueAttributes: try getQueueAttributes(body, reply)
-            case .purgeQueue: try purgeQueue(body, reply)
-            case .listQueueTags: try listQueueTags(body, reply)
-            case .listDeadLetterSourceQueues: try listDeadLetterSourceQueues(body, reply)
-            case .startMessageMoveTask: try startMessageMoveTask(body, reply)
-            case .listMessageMoveTasks: try listMessageMoveTasks(body, reply)
-            case .cancelMessageMoveTask: try cancelMessageMoveTask(body, reply)
-            case .createQueue: try createQueue(body, reply)
-            case .deleteQueue: try deleteQueue(body, reply)
-            case .setQueueAttributes: try setQueueAttributes(body, reply)
-            case .tagQueue: try tagQueue(body, reply)
-            case .untagQueue: try untagQueue(body, reply)
+            case .sendMessage: try sendMessage(body, access, trace, reply)
+            case .sendMessageBatch: try sendMessageBatch(body, access, trace, reply)
+            case .receiveMessage: try receiveMessage(body, access, life, reply)
+            case .deleteMessage: try deleteMessage(body, access, reply)
+            case .deleteMessageBatch: try deleteMessageBatch(body, access, reply)
+            case .changeMessageVisibility: try changeMessageVisibility(body, access, reply)
+            case .changeMessageVisibilityBatch: try changeMessageVisibilityBatch(body, access, reply)
+            case .getQueueUrl: try getQueueUrl(body, access, reply)
+            case .listQueues: try listQueues(body, access, reply)
+            case .getQueueAttributes: try getQueueAttributes(body, access, reply)
+            case .purgeQueue: try purgeQueue(body, access, reply)
+            case .listQueueTags: try listQueueTags(body, access, reply)
+            case .listDeadLetterSourceQueues: try listDeadLetterSourceQueues(body, access, reply)
+            case .startMessageMoveTask: try startMessageMoveTask(body, access, reply)
+            case .listMessageMoveTasks: try listMessageMoveTasks(body, access, reply)
+            case .cancelMessageMoveTask: try cancelMessageMoveTask(body, access, reply)
+            case .createQueue: try createQueue(body, access, reply)
+            case .deleteQueue: try deleteQueue(body, access, reply)
+            case .setQueueAttributes: try setQueueAttributes(body, access, reply)
+            case .tagQueue: try tagQueue(body, access, reply)
+            case .untagQueue: try untagQueue(body, access, reply)
             case .addPermission, .removePermission:
                 throw SQSError(.unsupportedOperation, "Queues of Amazon SQS take the attribute Policy instead.")
             }
@@ -86,15 +89,19 @@ final class SQSService: Sendable {
 
     // MARK: - Queues
 
-    /// The pool, or the shard of one, that a queue name means.
-    func target(_ queue: String) throws(SQSError) -> QueueTarget {
-        guard let target = registry.target(queue) else { throw registry.queueAbsence(of: queue) }
+    /// The pool, or the shard of one, that a queue name means, if who asks may do what he asks for. No action comes to a
+    /// queue in another way.
+    func target(_ queue: String, _ access: SQSAccess) throws(SQSError) -> QueueTarget {
+        let target = registry.target(queue)
+        if let target, access.isAllowed(on: target.pool) { return target }
+        try access.check(queue, in: registry)
+        guard let target else { throw registry.queueAbsence(of: queue) }
         return target
     }
 
     /// A pool by its own name, or, for one of a single shard, by its shard's.
-    func pool(_ queue: String) throws(SQSError) -> Pool {
-        let target = try target(queue)
+    func pool(_ queue: String, _ access: SQSAccess) throws(SQSError) -> Pool {
+        let target = try target(queue, access)
         guard target.shard == nil || target.pool.snapshot.isSingle else {
             throw SQSError(
                 .unsupportedOperation, "This queue is a shard of a pool; the operation is for the pool as a whole.")

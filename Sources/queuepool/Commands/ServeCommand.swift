@@ -49,6 +49,7 @@ struct ServeMainOptions: ParsableArguments {
     @Option(name: .setting(.listen), help: .setting(.listen)) var listen: String?
     @Option(name: .setting(.allowedHosts), help: .setting(.allowedHosts)) var allowedHosts: [String] = []
     @Flag(name: .setting(.allowInsecureListen), help: .setting(.allowInsecureListen)) var allowInsecureListen = false
+    @Flag(name: .setting(.requireKeys), help: .setting(.requireKeys)) var requireKeys = false
     @Option(name: .setting(.dataDirectory), help: .setting(.dataDirectory)) var dataDirectory: String?
     @Option(name: .setting(.pools), help: .setting(.pools)) var pools: [String] = []
     @Option(name: .setting(.createQueueShards), help: .setting(.createQueueShards)) var createQueueShards: String?
@@ -59,6 +60,7 @@ struct ServeMainOptions: ParsableArguments {
     func fill(_ flags: inout FlagTexts) {
         flags.set(.listen, listen)
         flags.set(.allowInsecureListen, allowInsecureListen)
+        flags.set(.requireKeys, requireKeys)
         flags.set(.allowedHosts, allowedHosts)
         flags.set(.dataDirectory, dataDirectory)
         flags.set(.pools, pools)

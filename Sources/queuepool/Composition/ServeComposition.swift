@@ -44,6 +44,10 @@ func runServe(_ settings: ServeSettings) async throws {
 
     var options = ServerOptions(host: settings.listen.host, port: settings.listen.port)
     options.tls = tls
+    let access = try await serverAccess(settings, clock: clock, logger: logger)
+    // No look begins any more; one that is under way has its own store.
+    defer { access?.close() }
+    options.access = access
     options.browsers = BrowserGuard(
         isLoopback: settings.listen.isLoopback, allowedHosts: settings.allowedHosts)
     options.limits.connectionsMax = OpenFiles.makeRoom(
