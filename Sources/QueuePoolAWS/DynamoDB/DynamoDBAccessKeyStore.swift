@@ -9,7 +9,7 @@ package import QueuePoolCore
 //
 // Items (`pk`, `sk` -> attributes):
 //   KEYS, KEY#id -> name, rights, secrets (L of M: version, secret, tokenHash (B), createdAt, expiresAt?), createdAt,
-//       revokedAt?, lastUsedAt? (milliseconds since 1970), revision, written (the write's own token)
+//       revokedAt?, lastUsedAt? (milliseconds since 1970), limits?, revision, written (the write's own token)
 //   KEYS, NAME#name -> id, so that no two keys have one name
 //   KEYS, REVISION -> number, which every write but that of a use adds one to
 //
@@ -153,6 +153,7 @@ enum AccessKeyItem {
         item["secrets"] = .list(key.secrets.map { .map(map($0)) })
         item["createdAt"] = number(key.createdAt)
         item["revokedAt"] = key.revokedAt.map(number)
+        item["limits"] = key.limits == .none ? nil : .text(key.limits.text)
         item["revision"] = .number(revision)
         item["written"] = .text(token)
         return item
@@ -162,9 +163,10 @@ enum AccessKeyItem {
     static func update(_ key: AccessKey, from revision: Int, token: String) -> ItemWrite {
         let item = item(key, revision: revision + 1, token: token)
         var change = WriteCondition("SET ")
-        let names = ["rights", "secrets", "revokedAt", "revision", "written"]
+        let names = ["rights", "secrets", "revokedAt", "limits", "revision", "written"]
         change.expression += names.filter { item[$0] != nil }.map { "#\($0) = :\($0)" }.joined(separator: ", ")
-        if item["revokedAt"] == nil { change.expression += " REMOVE #revokedAt" }
+        let gone = names.filter { item[$0] == nil }.map { "#" + $0 }
+        if !gone.isEmpty { change.expression += " REMOVE " + gone.joined(separator: ", ") }
         for name in names {
             change.names["#" + name] = name
             change.values[":" + name] = item[name]
@@ -192,8 +194,13 @@ enum AccessKeyItem {
         else { return nil }
         let secrets = list.compactMap { $0.map.flatMap(secret) }
         guard secrets.count == list.count else { return nil }
+        var limits = CallerLimits.none
+        if let stored = item["limits"] {
+            guard let read = stored.text.flatMap(CallerLimits.init(text:)) else { return nil }
+            limits = read
+        }
         return AccessKey(
-            id: id(item), name: name, rights: rights, secrets: secrets, createdAt: createdAt,
+            id: id(item), name: name, rights: rights, limits: limits, secrets: secrets, createdAt: createdAt,
             revokedAt: time(item["revokedAt"]), lastUsedAt: time(item["lastUsedAt"]), revision: revision)
     }
 

@@ -59,6 +59,7 @@ package struct AccessKey: Hashable, Sendable {
     package let id: String
     package let name: String
     package var rights: AccessRights
+    package var limits: CallerLimits
     /// The newest first.
     package private(set) var secrets: [AccessSecret]
     package let createdAt: Timestamp
@@ -70,12 +71,13 @@ package struct AccessKey: Hashable, Sendable {
 
     /// A key as it is stored.
     package init(
-        id: String, name: String, rights: AccessRights, secrets: [AccessSecret], createdAt: Timestamp,
-        revokedAt: Timestamp? = nil, lastUsedAt: Timestamp? = nil, revision: Int = 0
+        id: String, name: String, rights: AccessRights, limits: CallerLimits = .none, secrets: [AccessSecret],
+        createdAt: Timestamp, revokedAt: Timestamp? = nil, lastUsedAt: Timestamp? = nil, revision: Int = 0
     ) {
         self.id = id
         self.name = name
         self.rights = rights
+        self.limits = limits
         self.secrets = secrets.sorted { $0.version > $1.version }
         self.createdAt = createdAt
         self.revokedAt = revokedAt
@@ -88,13 +90,13 @@ package struct AccessKey: Hashable, Sendable {
     ///   - tokenHash: the SHA-256 of the credentials' token.
     ///   - lifetime: of its secret, in milliseconds; `nil` is for ever.
     package init(
-        new id: String, name: String, rights: AccessRights, credentials: AccessCredentials, tokenHash: [UInt8],
-        lifetime: Int64?, now: Timestamp
+        new id: String, name: String, rights: AccessRights, limits: CallerLimits = .none,
+        credentials: AccessCredentials, tokenHash: [UInt8], lifetime: Int64?, now: Timestamp
     ) {
         let secret = AccessSecret(
             version: 1, secret: credentials.secret, tokenHash: tokenHash, createdAt: now,
             expiresAt: lifetime.map { now + $0 })
-        self.init(id: id, name: name, rights: rights, secrets: [secret], createdAt: now)
+        self.init(id: id, name: name, rights: rights, limits: limits, secrets: [secret], createdAt: now)
     }
 
     // MARK: - Names

@@ -22,6 +22,8 @@ package struct SQLiteAccessKeyStore: AccessKeyStore {
         CREATE TABLE access_revision (number INTEGER NOT NULL);
         INSERT INTO access_revision VALUES (1);
         """
+    /// What a later version of the schema adds; a key that was made before it has no limits.
+    static let limitsColumn = "ALTER TABLE access_keys ADD COLUMN limits TEXT NOT NULL DEFAULT ''"
 
     private let control: SQLiteControlStore
 
@@ -52,12 +54,13 @@ package struct SQLiteAccessKeyStore: AccessKeyStore {
             let isTaken = try held.next("look for a key")
             held.reset()
             guard !isTaken else { return .failure(.taken) }
-            let row = try database.prepare("INSERT INTO access_keys VALUES (?, ?, ?, ?, ?, NULL, 1)")
+            let row = try database.prepare("INSERT INTO access_keys VALUES (?, ?, ?, ?, ?, NULL, 1, ?)")
             row.bind(1, key.id)
             row.bind(2, key.name)
             row.bind(3, key.rights.text)
             row.bind(4, key.createdAt.milliseconds)
             if let time = key.revokedAt { row.bind(5, time.milliseconds) } else { row.bindNull(5) }
+            row.bind(6, key.limits.text)
             try row.run("write a key")
             try SQLiteAccessKeyStore.writeSecrets(of: key, database)
             return .success(1)
@@ -74,11 +77,12 @@ package struct SQLiteAccessKeyStore: AccessKeyStore {
             held.reset()
             guard isOurs else { return .failure(.conflict) }
             let row = try database.prepare(
-                "UPDATE access_keys SET rights = ?, revoked_at = ?, revision = ? WHERE id = ?")
+                "UPDATE access_keys SET rights = ?, revoked_at = ?, revision = ?, limits = ? WHERE id = ?")
             row.bind(1, key.rights.text)
             if let time = key.revokedAt { row.bind(2, time.milliseconds) } else { row.bindNull(2) }
             row.bind(3, Int64(revision + 1))
-            row.bind(4, key.id)
+            row.bind(4, key.limits.text)
+            row.bind(5, key.id)
             try row.run("write a key")
             try SQLiteAccessKeyStore.removeSecrets(of: key.id, database)
             try SQLiteAccessKeyStore.writeSecrets(of: key, database)
@@ -120,20 +124,23 @@ package struct SQLiteAccessKeyStore: AccessKeyStore {
         var contents = StoredAccessKeys()
         let rows = try database.prepare(
             """
-            SELECT id, name, rights, created_at, revoked_at, last_used_at, revision FROM access_keys ORDER BY name
+            SELECT id, name, rights, created_at, revoked_at, last_used_at, revision, limits FROM access_keys
+            ORDER BY name
             """)
         while try rows.next("read keys") {
             func time(_ column: Int32) -> Timestamp? {
                 rows.isNull(column) ? nil : Timestamp(milliseconds: rows.integer(column))
             }
             let secrets = try secrets(of: rows.text(0), database)
-            guard let rights = AccessRights(text: rows.text(2)), let secrets else {
+            guard let rights = AccessRights(text: rows.text(2)), let limits = CallerLimits(text: rows.text(7)),
+                let secrets
+            else {
                 contents.unreadable.append(rows.text(0))
                 continue
             }
             contents.keys.append(
                 AccessKey(
-                    id: rows.text(0), name: rows.text(1), rights: rights, secrets: secrets,
+                    id: rows.text(0), name: rows.text(1), rights: rights, limits: limits, secrets: secrets,
                     createdAt: Timestamp(milliseconds: rows.integer(3)), revokedAt: time(4), lastUsedAt: time(5),
                     revision: Int(rows.integer(6))))
         }

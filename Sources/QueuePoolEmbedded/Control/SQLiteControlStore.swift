@@ -177,6 +177,7 @@ package final class SQLiteControlStore: ControlStore {
         ALTER TABLE pools ADD COLUMN bodies TEXT;
         """,
         SQLiteAccessKeyStore.tables,
+        SQLiteAccessKeyStore.limitsColumn,
     ]
 
     /// - Returns: the version of the file's schema, which is later than ours if a later program wrote it.
