@@ -1,0 +1,108 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// What is kept of an action for whoever asks later who did it. Every part is a word of few letters, so that a line can
+// hold no body, no mail address and no subject, whatever a caller sends, and needs no escapes.
+
+/// A text that is safe in a line: 1...64 of `A`-`Z`, `a`-`z`, `0`-`9`, `-`, `_`, `.` and `:`.
+package struct AuditWord: Hashable, Sendable, CustomStringConvertible {
+    package let text: String
+    package var description: String { text }
+
+    /// - Returns: `nil` for a text of other letters, or of none or too many.
+    package init?(_ text: some StringProtocol) {
+        guard (1...64).contains(text.utf8.count),
+            text.utf8.allSatisfy({
+                PoolName.isAllowed($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: ":")
+            })
+        else { return nil }
+        self.text = String(text)
+    }
+}
+
+/// What came of an action.
+package enum AuditOutcome: Hashable, Sendable {
+    /// It is about to be taken. Written before it is, so that none can be taken that is not written down.
+    case begun
+    /// It was taken.
+    case done
+    /// It was not taken, or nobody knows: an answer of this status was given.
+    case failed(status: Int)
+    /// Who asked for it may not, or is not known.
+    case refused(AuditWord)
+
+    /// As it is written.
+    package var text: String {
+        switch self {
+        case .begun: "begun"
+        case .done: "done"
+        case .failed: "failed"
+        case .refused: "refused"
+        }
+    }
+}
+
+/// When an entry has to be on stable storage.
+package enum AuditUrgency: Hashable, Sendable {
+    /// It is not kept.
+    case never
+    /// Within a second.
+    case soon
+    /// Before whoever recorded it goes on.
+    case before
+}
+
+/// One thing that somebody did, or was kept from.
+package struct AuditEntry: Hashable, Sendable {
+    package let time: Timestamp
+    /// The id of a key; `nil` for somebody who is not known.
+    package let caller: String?
+    /// The network address it came from, as far as it is known.
+    package let address: AuditWord?
+    package let action: AccessActions
+    /// Which one of the action's operations, such as `DeleteQueue`.
+    package let operation: AuditWord
+    package let pool: PoolName?
+    package let outcome: AuditOutcome
+    /// The request's id, as its answer has it.
+    package let request: AuditWord?
+
+    /// - Parameter caller: left out if it is no key's id.
+    package init(
+        time: Timestamp, caller: String?, address: AuditWord? = nil, action: AccessActions, operation: AuditWord,
+        pool: PoolName?, outcome: AuditOutcome, request: AuditWord?
+    ) {
+        self.time = time
+        self.caller = caller.flatMap { AccessKey.isID($0) ? $0 : nil }
+        self.address = address
+        self.action = action
+        self.operation = operation
+        self.pool = pool
+        self.outcome = outcome
+        self.request = request
+    }
+
+    /// Every admin action is kept before it is taken and before it is answered, every refusal soon. What is sent and
+    /// received is not kept: the pool itself is the record of that, and a line for each would cost more than a message.
+    package var urgency: AuditUrgency {
+        if case .refused = outcome { return .soon }
+        return action.contains(.admin) ? .before : .never
+    }
+
+    /// The members of its line that follow the time, without braces: `"caller":"QP...","action":"admin",...`.
+    package var members: String {
+        var members: [(String, String)] = []
+        if let caller { members.append(("caller", caller)) }
+        if let address { members.append(("address", address.text)) }
+        members.append(("action", action.text))
+        members.append(("operation", operation.text))
+        if let pool { members.append(("pool", pool.text)) }
+        members.append(("outcome", outcome.text))
+        if case .refused(let reason) = outcome { members.append(("reason", reason.text)) }
+        var text = members.map { "\"\($0)\":\"\($1)\"" }.joined(separator: ",")
+        if case .failed(let status) = outcome { text += ",\"status\":\(status)" }
+        if let request { text += ",\"request\":\"\(request.text)\"" }
+        return text
+    }
+}

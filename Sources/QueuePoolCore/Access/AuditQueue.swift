@@ -1,0 +1,98 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+// Decides what is written to the audit log together, and when. Guarantees:
+// - Whoever waits for an entry is told that it is kept only after a write of it succeeded, and hears of it once.
+// - A refusal is written within `delayMilliseconds` of its arrival, or with the next entry that somebody waits for.
+// - A flood of refusals holds a bounded number of them, and writes no more than that in each delay; how many were left
+//   out is written.
+// - Entries are written in the order of their arrival, but for refusals whose write failed, which come again later.
+
+/// What waits to be written.
+package struct AuditQueue<Waiter: Sendable>: Sendable {
+    /// A refusal waits no longer.
+    package static var delayMilliseconds: Int64 { 1_000 }
+    /// Refusals that are held.
+    package static var refusalsMax: Int { 1_000 }
+    /// Entries that somebody waits for, while a write does not end.
+    package static var waitersMax: Int { 1_000 }
+
+    fileprivate struct Waiting {
+        let entry: AuditEntry
+        let waiter: Waiter?
+    }
+
+    /// What one write holds.
+    package struct Batch: Sendable {
+        fileprivate let waiting: [Waiting]
+        /// Refusals that were left out since the last write that succeeded.
+        package let leftOut: Int
+        package let time: Timestamp
+
+        /// In their order.
+        package var entries: [AuditEntry] { waiting.map(\.entry) }
+        /// Who is told how the write ended.
+        package var waiters: [Waiter] { waiting.compactMap(\.waiter) }
+    }
+
+    /// What to do next.
+    package enum Step: Sendable {
+        case write(Batch)
+        /// Nothing before this much time has passed, unless something arrives; `nil` is for ever.
+        case wait(milliseconds: Int64?)
+    }
+
+    private var waiting: [Waiting] = []
+    private var waiters = 0
+    private var leftOut = 0
+    /// When the oldest refusal has to be written.
+    private var due: Timestamp?
+
+    package init() {}
+
+    /// Refusals that are held.
+    package var refusals: Int { waiting.count - waiters }
+
+    /// Takes an entry that somebody waits for.
+    /// - Returns: whether there is room; else nobody will be told anything.
+    package mutating func add(_ entry: AuditEntry, waiter: Waiter) -> Bool {
+        guard waiters < AuditQueue.waitersMax else { return false }
+        waiters += 1
+        waiting.append(Waiting(entry: entry, waiter: waiter))
+        return true
+    }
+
+    /// Takes a refusal, or counts it as left out.
+    package mutating func add(_ entry: AuditEntry, now: Timestamp) {
+        if due == nil { due = now + AuditQueue.delayMilliseconds }
+        guard refusals < AuditQueue.refusalsMax else {
+            leftOut += 1
+            return
+        }
+        waiting.append(Waiting(entry: entry, waiter: nil))
+    }
+
+    /// - Parameter isEnding: everything is written now, because there is no later.
+    package mutating func next(now: Timestamp, isEnding: Bool = false) -> Step {
+        guard !waiting.isEmpty || leftOut > 0 else { return .wait(milliseconds: nil) }
+        let wait = due.map { max(0, $0 - now) }
+        // A flood whose refusals went out with an admin action's entry waits for its own turn again.
+        guard waiters > 0 || isEnding || wait == 0 else { return .wait(milliseconds: wait) }
+        let batch = Batch(waiting: waiting, leftOut: leftOut, time: now)
+        waiting = []
+        waiters = 0
+        leftOut = 0
+        due = nil
+        return .write(batch)
+    }
+
+    /// Takes a batch back whose write failed. Its waiters are told by the caller; its refusals are tried again later.
+    package mutating func returnRefusals(of batch: Batch, now: Timestamp) {
+        let back = batch.waiting.filter { $0.waiter == nil }
+        let kept = back.prefix(max(0, AuditQueue.refusalsMax - refusals))
+        leftOut += batch.leftOut + back.count - kept.count
+        waiting.insert(contentsOf: kept, at: 0)
+        if !waiting.isEmpty || leftOut > 0 { due = due ?? now + AuditQueue.delayMilliseconds }
+    }
+}
