@@ -37,7 +37,7 @@ def keys(server):
     made = {right: server.key(right, f"emails.fifo:{right}") for right in RIGHTS}
     made["nothing"] = server.key("nothing", "elsewhere.fifo:send,receive,admin,metrics")
     newest = made["nothing"]
-    wait_until(lambda: server.rest(newest).get(server.url + "/v1/pools").status_code == 200, 10, "the keys to be known")
+    wait_until(lambda: server.rest(newest).get(server.url + "/v1/pools").status_code == 200, 10, "the keys")
     return made
 
 
@@ -188,7 +188,8 @@ def test_a_queue_is_made_and_deleted_by_who_may_administer_it(server):
 def test_a_move_needs_the_right_at_both_ends(server):
     key = server.key("mover", "emails.fifo:admin", "others.fifo:send,receive")
     wait_until(lambda: server.rest(key).get(server.url + "/v1/pools").status_code == 200, 10, "the key to be known")
-    for source, destination, may in [("emails-dlq.fifo", "emails.fifo", True), ("emails-dlq.fifo", "others.fifo", False),
+    for source, destination, may in [("emails-dlq.fifo", "emails.fifo", True),
+                                     ("emails-dlq.fifo", "others.fifo", False),
                                      ("others-dlq.fifo", "emails.fifo", False), ("others-dlq.fifo", None, False)]:
         parameters = {"SourceArn": arn(source)} | ({"DestinationArn": arn(destination)} if destination else {})
         status, text = ask(server, key, "json", "StartMessageMoveTask", parameters)

@@ -7,8 +7,8 @@ import Hummingbird
 import QueuePoolCore
 import QueuePoolSigning
 
-// A request shows who it is from by a bearer token or by a signature, in any protocol. Requests of both ways in are seen
-// as the same `SignedRequest`; the front door's are filled from the bytes of their heads.
+// A request shows who it is from by a bearer token or by a signature, in any protocol. Requests of both ways in are
+// seen as the same `SignedRequest`; the front door's are filled from the bytes of their heads.
 
 extension AccessGate {
     /// Who sent a plain request.

@@ -7,8 +7,9 @@ package import QueuePoolCore
 import QueuePoolSigning
 import Synchronization
 
-// Where callers are known by their keys. The keys are read from their store when its revision has changed, and a request
-// looks at what was read: no request waits for the store. If the store cannot be asked, those who are known stay so.
+// Where callers are known by their keys. The keys are read from their store when its revision has changed, and a
+// request looks at what was read: no request waits for the store. If the store cannot be asked, those who are known
+// stay so.
 
 /// What an operator should know of the keys.
 package enum AccessEvent: Hashable, Sendable {

@@ -9,9 +9,9 @@ import QueuePoolCore
 import QueuePoolSQS
 import QueuePoolSigning
 
-// What the front door passed on is judged here, once and before any route: who sent it, and what the route needs of him.
-// A signature covers the body: one that is signed is read whole before anything is done with it. A stream of lines is not
-// read whole by anybody, so it comes with a bearer token, or over TLS with a signature that leaves the body out.
+// What the front door passed on is judged here, once and before any route: who sent it, and what the route needs of
+// him. A signature covers the body: one that is signed is read whole before anything is done with it. A stream of lines
+// is not read whole by anybody, so it comes with a bearer token, or over TLS with a signature that leaves the body out.
 
 /// Knows who sent a request, and refuses what he may not.
 struct AccessMiddleware: RouterMiddleware {

@@ -5,8 +5,8 @@
 import QueuePoolCore
 import Synchronization
 
-// Who is let in. A pass is one secret of a key as long as it is accepted: what waits on its account is told when the key
-// is revoked, loses or changes its rights, or the secret's time is over.
+// Who is let in. A pass is one secret of a key as long as it is accepted: what waits on its account is told when the
+// key is revoked, loses or changes its rights, or the secret's time is over.
 
 /// One secret of a key that is accepted.
 final class AccessPass: Sendable {

@@ -6,8 +6,8 @@ import QueuePoolCore
 import QueuePoolRuntime
 
 // Rights are on pools, and requests name queues. A queue that is there belongs to the pool that it is a shard of; a
-// dead-letter queue belongs, by its name, to the pool whose letters it takes, and may have rules of its own besides. What
-// is not there is judged by its name alone, so that a refusal does not tell whether it is.
+// dead-letter queue belongs, by its name, to the pool whose letters it takes, and may have rules of its own besides.
+// What is not there is judged by its name alone, so that a refusal does not tell whether it is.
 
 /// The names of the pools whose rules are for a queue.
 struct QueueOwners: Sendable {

@@ -10,8 +10,8 @@ import QueuePoolSQS
 import Synchronization
 
 // The SQS protocol on pools and on their shards. Bytes become requests and answers become bytes in QueuePoolSQS; here
-// requests meet pools. A pool of one shard without more behaves as one SQS queue does, its quota included: a request over
-// it is refused at once with RequestThrottled. On a pool of several, sends wait in the batcher instead.
+// requests meet pools. A pool of one shard without more behaves as one SQS queue does, its quota included: a request
+// over it is refused at once with RequestThrottled. On a pool of several, sends wait in the batcher instead.
 
 /// How queues are called from outside.
 package struct QueueNaming: Sendable {
@@ -89,8 +89,8 @@ final class SQSService: Sendable {
 
     // MARK: - Queues
 
-    /// The pool, or the shard of one, that a queue name means, if who asks may do what he asks for. No action comes to a
-    /// queue in another way.
+    /// The pool, or the shard of one, that a queue name means, if who asks may do what he asks for. No action comes to
+    /// a queue in another way.
     func target(_ queue: String, _ access: SQSAccess) throws(SQSError) -> QueueTarget {
         let target = registry.target(queue)
         if let target, access.isAllowed(on: target.pool) { return target }
