@@ -178,6 +178,8 @@ let package = Package(
                 "QueuePoolTestSupport",
                 "QueuePoolServer", "QueuePoolEmbedded", "QueuePoolRuntime", "QueuePoolCore", "QueuePoolSQS", crypto,
                 nioCore,
+                nioSSL,
+                .product(name: "NIOTLS", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
