@@ -11,9 +11,13 @@ import subprocess
 import threading
 import time
 
+import boto3
 import pytest
 import requests
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
+from access_server import key
 from certificates import Authority
 from conftest import free_port, run, wait_until
 from tls_server import TLSServer
@@ -337,11 +341,46 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(tmp_path, author
     assert str(key) in said and "passphrase" in said and "Enter" not in said
 
 
-def test_listening_off_loopback_needs_tls_and_nothing_else(tls):
+def test_listening_off_loopback_needs_tls_and_whoever_comes_needs_a_key(tls, tmp_path):
     port = free_port()
-    server = tls("--listen", f"0.0.0.0:{port}", pools=())
-    assert requests.get(f"https://127.0.0.1:{port}/healthz", verify=str(server.authority.path),
-                        timeout=20).status_code == 200
+    (tmp_path / "server0").mkdir()
+    mine = key(("--data-dir", tmp_path / "server0" / "data"), "mine", "emails.fifo:send")
+    server = tls("--listen", f"0.0.0.0:{port}", pools=("emails.fifo=1",))
+    address = f"https://127.0.0.1:{port}"
+    ask = {"verify": str(server.authority.path), "timeout": 20}
+    assert requests.get(f"{address}/healthz", **ask).status_code == 200
+    assert requests.get(f"{address}/v1/pools/emails.fifo", **ask).status_code == 401
+    message = {"group": "g", "body": "b"}
+    messages = f"{address}/v1/pools/emails.fifo/messages"
+    assert requests.post(messages, json=message, **ask).status_code == 401
+    bearer = {"Authorization": f"Bearer {mine['token']}"}
+    assert requests.post(messages, json=message, headers=bearer, **ask).status_code == 202
+    assert requests.post(f"{address}/v1/pools/emails.fifo/purge", headers=bearer, **ask).status_code == 403
+    server.stop()
+
+
+def test_a_signature_of_a_key_is_asked_for_over_tls_as_well(tls, tmp_path):
+    (tmp_path / "server0").mkdir()
+    place = ("--data-dir", tmp_path / "server0" / "data")
+    mine, others = key(place, "mine", "emails.fifo:send,receive"), key(place, "others", "others.fifo:send,receive")
+    server = tls("--require-keys", pools=("emails.fifo=1",))
+
+    def client(of, secret):
+        return boto3.client(
+            "sqs", endpoint_url=server.url, region_name="us-east-1", verify=str(server.authority.path),
+            aws_access_key_id=of["id"], aws_secret_access_key=secret,
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=40))
+
+    queue = f"{server.url}/000000000000/emails.fifo"
+    message = {"QueueUrl": queue, "MessageBody": "b", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
+    sent = client(mine, mine["secret"]).send_message(**message)
+    for of, secret, code in ((mine, others["secret"], "SignatureDoesNotMatch"),
+                             (others, others["secret"], "AccessDenied")):
+        with pytest.raises(ClientError) as refusal:
+            client(of, secret).send_message(**{**message, "MessageDeduplicationId": code})
+        assert code in refusal.value.response["Error"]["Code"]
+    got = client(mine, mine["secret"]).receive_message(QueueUrl=queue, WaitTimeSeconds=5, MaxNumberOfMessages=10)
+    assert [found["MessageId"] for found in got["Messages"]] == [sent["MessageId"]]
     server.stop()
 
 
