@@ -81,7 +81,7 @@ def bench(tmp_path, *arguments, name="report", check=0):
 
 
 @pytest.mark.parametrize("mode", [["--mode", "send", "--seconds", 2], ["--mode", "both", "--seconds", 2],
-                                  ["--mode", "drain", "--messages", 5_000]])
+                                  ["--mode", "drain", "--messages", 100_000]])
 def test_a_page_loads_nothing_and_has_the_figures_of_the_json(mode, tmp_path):
     result, page = bench(tmp_path, *mode, "--threshold", "p99<60s")
     assert page.figures

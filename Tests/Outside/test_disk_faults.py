@@ -25,22 +25,29 @@ def test_a_store_that_is_missing_stops_the_start_with_its_name(servers, end):
     sent = sorted(server.send(POOL, f"g{i}", str(i))["id"] for i in range(40))
     getattr(server, end)()
     files = stores(server)
-    assert len(files) > 1
+    assert files
     for file in files:
         away = file.with_name("away")
         file.rename(away)
+        # The only one, without its log, is not missed by others like it; its messages are, at every start.
+        is_alone = len(files) == 1 and not file.with_name(file.name + "-wal").exists()
+        for _ in range(2):
+            with pytest.raises(AssertionError, match="the server ended with [1-9]") as ended:
+                servers(pools=(POOL + "=4",), port=server.port)
+            assert (f"in {server.data} are gone" if is_alone else f"{file} is missing") in str(ended.value)
+        assert is_alone or not file.exists(), "another one was made in its place"
+        if is_alone:
+            for made in file.parent.glob(file.name + "*"):
+                made.unlink()
+        away.rename(file)
+    # Small machines keep one store; where there are two, they know their places.
+    for first, second in zip(files[:1], files[1:]):
+        both = first.with_name("away")
+        os.rename(first, both), os.rename(second, first), os.rename(both, second)
         with pytest.raises(AssertionError, match="the server ended with [1-9]") as ended:
             servers(pools=(POOL + "=4",), port=server.port)
-        assert f"{file} is missing" in str(ended.value)
-        assert not file.exists(), "another one was made in its place"
-        away.rename(file)
-    first, second = files[:2]
-    both = first.with_name("away")
-    os.rename(first, both), os.rename(second, first), os.rename(both, second)
-    with pytest.raises(AssertionError, match="the server ended with [1-9]") as ended:
-        servers(pools=(POOL + "=4",), port=server.port)
-    assert str(first) in str(ended.value) and str(second) in str(ended.value)
-    os.rename(first, both), os.rename(second, first), os.rename(both, second)
+        assert str(first) in str(ended.value) and str(second) in str(ended.value)
+        os.rename(first, both), os.rename(second, first), os.rename(both, second)
     again = servers(pools=(POOL + "=4",), port=server.port)
     assert sorted(m["MessageId"] for m in again.drain(POOL)) == sent
     again.stop()

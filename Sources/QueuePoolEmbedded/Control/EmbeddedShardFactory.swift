@@ -99,12 +99,19 @@ package final class EmbeddedShardFactory: ShardFactory {
             throw .store(
                 file: directory, DatabaseError(code: SQLITE_CANTOPEN, operation: "read the directory"))
         }
-        return names.compactMap { name in
-            guard name.hasPrefix("store-"), name.hasSuffix(".sqlite"),
-                let number = Int(name.dropFirst("store-".count).dropLast(".sqlite".count)),
-                number >= 0, "store-\(number).sqlite" == name
-            else { return nil }
-            return number
-        }.sorted()
+        let numbers = names.compactMap { number(of: $0, suffix: ".sqlite") }.sorted()
+        let logs = names.compactMap { number(of: $0, suffix: ".sqlite-wal") }.sorted()
+        if let alone = logs.first(where: { !numbers.contains($0) }) {
+            throw .stores(.onlyLog(file: path(directory, alone)))
+        }
+        return numbers
+    }
+
+    private static func number(of name: String, suffix: String) -> Int? {
+        guard name.hasPrefix("store-"), name.hasSuffix(suffix),
+            let number = Int(name.dropFirst("store-".count).dropLast(suffix.count)),
+            number >= 0, "store-\(number)\(suffix)" == name
+        else { return nil }
+        return number
     }
 }
