@@ -206,6 +206,18 @@ def test_a_difference_is_set_against_the_spread_of_the_intervals(results, tmp_pa
     assert line_of(done.stdout, "sent messages/s").endswith("spread not known")
 
 
+def test_what_only_one_run_did_is_not_compared(results, tmp_path):
+    def change(result):
+        """A run that received as well."""
+        phase = result["phases"][0]
+        phase["receive"] = phase["send"]
+
+    other = changed(results[0], tmp_path / "both.json", change)
+    done = run("bench", "compare", results[0], other, check=0)
+    assert line_of(done.stdout, "sent messages/s")
+    assert not [line for line in done.stdout.splitlines() if line.startswith("receive")]
+
+
 def test_a_ratio_below_a_limit_has_an_exit_code(results, tmp_path):
     other = changed(results[0], tmp_path / "slower.json", slower)
     assert "sent messages/s" in run("bench", "compare", results[0], other, "--fail-below", 0.95, check=3).stderr

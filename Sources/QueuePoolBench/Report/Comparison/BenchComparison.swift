@@ -105,7 +105,7 @@ package struct BenchComparison: Sendable {
                     isThroughput: isThroughput))
         }
         func addLatencies(_ name: String, _ a: BenchResult.Action?, _ b: BenchResult.Action?, hasIntervals: Bool) {
-            guard let a, let b, a.requests > 0 || b.requests > 0 else { return }
+            guard let a, let b, a.requests > 0, b.requests > 0 else { return }
             let (x, y) = (a.latencyMicroseconds, b.latencyMicroseconds)
             let bounds = Set((x.lowerBounds ?? []) + (y.lowerBounds ?? []))
             add(
@@ -124,7 +124,7 @@ package struct BenchComparison: Sendable {
         ]
         for (name, action, count, isThroughput) in rates {
             let (x, y) = (first[keyPath: action], second[keyPath: action])
-            guard x.requests > 0 || y.requests > 0 || isThroughput else { continue }
+            guard x.requests > 0 && y.requests > 0 || isThroughput else { continue }
             add(name, .rate, x.messagesPerSecond, y.messagesPerSecond, isThroughput: isThroughput) {
                 $0.rate($0[keyPath: count])
             }
