@@ -52,6 +52,12 @@ package struct TokenBucket: Hashable, Sendable {
         return thousandths >= 1_000
     }
 
+    /// Whole tokens that are there, without taking them.
+    package mutating func tokens(now: Timestamp) -> Int {
+        fill(now)
+        return Int(max(0, thousandths) / 1_000)
+    }
+
     /// - Parameter tokens: no more count than the bucket can hold.
     /// - Returns: milliseconds until so many are there, if nobody takes one.
     package mutating func wait(for tokens: Int, now: Timestamp) -> Int64 {
@@ -69,8 +75,10 @@ package struct TokenBucket: Hashable, Sendable {
     private mutating func fill(_ now: Timestamp) {
         let passed = max(0, now - filledAt)
         filledAt = max(filledAt, now)
-        // A bucket that rested for hours is full; the product must not overflow on the way there.
-        let gained = min(passed, Int64(burst) * 1_000 / Int64(rate) + 1_000) * Int64(rate)
+        // A bucket that rested for hours is full; the product must not overflow on the way there. One in debt misses more
+        // than it holds.
+        let missing = max(0, Int64(burst) * 1_000 - thousandths)
+        let gained = min(passed, missing / Int64(rate) + 1) * Int64(rate)
         thousandths = min(Int64(burst) * 1_000, thousandths + gained)
     }
 }
