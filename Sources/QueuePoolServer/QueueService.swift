@@ -14,6 +14,7 @@ final class QueueService: PlainService {
     let messages: MessageSender
     /// `nil`: nobody is asked who he is.
     let access: AccessGate?
+    var refusals: CallerRefusalCounts? { access?.refusals }
     /// Whether nobody in between can change a body that is not signed.
     let isEncrypted: Bool
 
@@ -34,6 +35,7 @@ final class QueueService: PlainService {
         do throws(AccessFault) { caller = try self.caller(request) } catch {
             return reply(QueueService.answer(error, request.route))
         }
+        let reply = counting(reply, of: caller)
         switch request.route {
         case .sqs(let target):
             sqs.handle(
@@ -47,13 +49,24 @@ final class QueueService: PlainService {
 
     private func caller(_ request: PlainRequest) throws(AccessFault) -> Caller {
         guard let access else { return .anybody }
-        return try access.caller(
+        let caller = try access.caller(
             head: request.head, authorization: request.authorization, body: request.body, isEncrypted: isEncrypted)
+        try access.admit(caller, bytes: request.body.count, life: request.life)
+        return caller
+    }
+
+    /// Counts the bytes of an answer where they are limited.
+    private func counting(_ reply: @escaping Reply, of caller: Caller) -> Reply {
+        guard let account = caller.pass?.account, account.countsBytes else { return reply }
+        return { [clock = registry.clock] answer in
+            account.charge(bytes: answer.body.count, now: clock.now())
+            reply(answer)
+        }
     }
 
     private static func answer(_ fault: AccessFault, _ route: PlainRoute) -> Answer {
         switch route {
-        case .sqs: SQSService.answer(fault.sqsError)
+        case .sqs: fault.sqsAnswer
         case .message: fault.answer
         }
     }

@@ -42,7 +42,7 @@ final class AccessBook: Sendable {
         func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
     }
 
-    static let empty = AccessBook(revision: nil, passes: [:], tokens: [:], uses: [:])
+    static let empty = AccessBook(revision: nil, passes: [:], tokens: [:], uses: [:], accounts: [:])
 
     /// The store's that it was read at; `nil` if it was not read.
     let revision: Int?
@@ -50,32 +50,45 @@ final class AccessBook: Sendable {
     private let passes: [String: [AccessPass]]
     private let tokens: [TokenHash: AccessPass]
     private let uses: [String: KeyUse]
+    private let accounts: [String: CallerAccount]
 
     private init(
-        revision: Int?, passes: [String: [AccessPass]], tokens: [TokenHash: AccessPass], uses: [String: KeyUse]
+        revision: Int?, passes: [String: [AccessPass]], tokens: [TokenHash: AccessPass], uses: [String: KeyUse],
+        accounts: [String: CallerAccount]
     ) {
         self.revision = revision
         self.passes = passes
         self.tokens = tokens
         self.uses = uses
+        self.accounts = accounts
     }
 
-    /// - Parameter before: whose passes stay what they are if nothing of them changed.
-    convenience init(_ keys: [AccessKey], revision: Int, after before: AccessBook, now: Timestamp) {
+    /// - Parameters:
+    ///   - before: whose passes stay what they are if nothing of them changed. The accounts of keys are the same, and
+    ///     have the keys' limits from here on.
+    ///   - now: the wall clock's time.
+    ///   - moment: the time of what is counted.
+    convenience init(
+        _ keys: [AccessKey], revision: Int, after before: AccessBook, now: Timestamp, moment: Timestamp
+    ) {
         var passes: [String: [AccessPass]] = [:]
         var tokens: [TokenHash: AccessPass] = [:]
         var uses: [String: KeyUse] = [:]
+        var accounts: [String: CallerAccount] = [:]
         for key in keys {
             let use = before.uses[key.id] ?? KeyUse(last: key.lastUsedAt)
             uses[key.id] = use
+            let account = before.accounts[key.id] ?? CallerAccount(key.limits, now: moment)
+            account.change(to: key.limits, now: moment)
+            accounts[key.id] = account
             let ofKey = key.liveSecrets(at: now).map { secret in
                 before.passes[key.id]?.first { $0.isSame(as: key, secret) && !$0.isEnded }
-                    ?? AccessPass(key, secret, use: use)
+                    ?? AccessPass(key, secret, use: use, account: account)
             }
             if !ofKey.isEmpty { passes[key.id] = ofKey }
             for pass in ofKey { if let hash = TokenHash(pass.secret.tokenHash) { tokens[hash] = pass } }
         }
-        self.init(revision: revision, passes: passes, tokens: tokens, uses: uses)
+        self.init(revision: revision, passes: passes, tokens: tokens, uses: uses, accounts: accounts)
     }
 
     /// Those of a key, whether their time is over or not.

@@ -16,6 +16,8 @@ enum AccessFault: Error, Hashable, Sendable {
     case unread(Problem, limit: Int)
     /// Who sent it is known, and may not.
     case denied(AccessDenial)
+    /// Who sent it is known, and uses as much as he may.
+    case limited(CallerRefusal)
 
     /// Over the SQS protocol.
     var sqsError: SQSError {
@@ -24,7 +26,19 @@ enum AccessFault: Error, Hashable, Sendable {
         case .unknownToken: SQSError(.invalidClientTokenId, AccessFault.unknownTokenText)
         case .unread(let problem, let limit): .refusedBody(problem, limit: limit)
         case .denied(let denial): SQSError(.accessDenied, denial.text)
+        case .limited(let refusal): SQSError(.requestThrottled, refusal.text)
         }
+    }
+
+    /// Over the SQS protocol in JSON.
+    var sqsAnswer: Answer { complete(SQSService.answer(sqsError)) }
+
+    /// Over the SQS protocol as forms and XML.
+    var queryAnswer: Answer { complete(QueryService.answer(sqsError)) }
+
+    private func complete(_ answer: Answer) -> Answer {
+        guard case .limited(let refusal) = self else { return answer }
+        return refusal.complete(answer)
     }
 
     /// Over REST.
@@ -50,6 +64,7 @@ enum AccessFault: Error, Hashable, Sendable {
             ).answer
         case .denied(let denial):
             Problem("access-denied", status: 403, title: "The key may not do this", detail: denial.text).answer
+        case .limited(let refusal): refusal.complete(refusal.problem.answer)
         }
     }
 

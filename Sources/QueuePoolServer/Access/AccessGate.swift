@@ -29,6 +29,7 @@ package final class AccessGate: Sendable {
 
     let clock: any Clock
     let verifier = SignatureVerifier()
+    let refusals = CallerRefusalCounts()
     private let store: any AccessKeyStore
     private let report: @Sendable (AccessEvent) -> Void
     private let book = Mutex(AccessBook.empty)
@@ -86,7 +87,7 @@ package final class AccessGate: Sendable {
         guard revision != before.revision else { return }
         let stored = try store.contents()
         if !stored.unreadable.isEmpty { report(.unreadable(stored.unreadable)) }
-        let new = AccessBook(stored.keys, revision: revision, after: before, now: now)
+        let new = AccessBook(stored.keys, revision: revision, after: before, now: now, moment: clock.now())
         book.withLock { $0 = new }
         before.end(unlessIn: new)
     }

@@ -29,9 +29,38 @@ struct AccessMiddleware: RouterMiddleware {
         var context = context
         do throws(AccessFault) {
             context.caller = try await caller(&request)
+            try admit(&request, context)
             try check(need ?? nil, hasRoute: path != nil, context)
-        } catch { return AccessMiddleware.answer(error, to: request).response }
-        return try await next(request, context)
+        } catch { return AccessMiddleware.response(error, to: request, context) }
+        var response = try await next(request, context)
+        if let pass = context.caller.pass, pass.account.countsBytes { response.meter(pass, clock: gate.clock) }
+        return response
+    }
+
+    /// Counts a request of a caller who is known.
+    private func admit(_ request: inout Request, _ context: RouteContext) throws(AccessFault) {
+        guard let pass = context.caller.pass else { return }
+        let isStream = Routes.mediaType(request) == "application/x-ndjson"
+        let length = isStream ? nil : request.headers[.contentLength].flatMap { Int($0) }
+        // Lives are looked for in one place for all connections, so only if they are counted.
+        let life = pass.account.countsConnections ? routes.lives.life(of: context.channel) : nil
+        try gate.admit(context.caller, bytes: length ?? 0, life: life)
+        guard length == nil, request.method != .get, pass.account.countsBytes else { return }
+        request.meter(pass, clock: gate.clock, isPaced: isStream)
+    }
+
+    private static func response(_ fault: AccessFault, to request: Request, _ context: RouteContext) -> Response {
+        let answer = answer(fault, to: request)
+        guard answer.closes else { return answer.response }
+        // What is behind the door ends a connection only if its client asks for that.
+        var response = answer.response
+        response.headers[.connection] = "close"
+        response.body = ResponseBody(contentLength: answer.body.count) { [channel = context.channel] writer in
+            try await writer.write(ByteBuffer(bytes: answer.body))
+            try await writer.finish(nil)
+            channel.close(mode: .output, promise: nil)
+        }
+        return response
     }
 
     private func check(_ need: RequiredRight?, hasRoute: Bool, _ context: RouteContext) throws(AccessFault) {
@@ -98,8 +127,8 @@ struct AccessMiddleware: RouterMiddleware {
     /// In the words of the protocol that the request speaks.
     private static func answer(_ fault: AccessFault, to request: Request) -> Answer {
         if HTTPField.Name("X-Amz-Target").map({ request.headers[$0] != nil }) == true {
-            return SQSService.answer(fault.sqsError)
+            return fault.sqsAnswer
         }
-        return QueryService.takes(request) ? QueryService.answer(fault.sqsError) : fault.answer
+        return QueryService.takes(request) ? fault.queryAnswer : fault.answer
     }
 }

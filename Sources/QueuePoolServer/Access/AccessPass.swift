@@ -17,6 +17,8 @@ final class AccessPass: Sendable {
     let secret: AccessSecret
     /// Shared by all passes of a key.
     let use: KeyUse
+    /// Shared by all passes of a key, whose limits it has.
+    let account: CallerAccount
 
     private struct State {
         var isEnded = false
@@ -27,15 +29,17 @@ final class AccessPass: Sendable {
     private let ended = Atomic(false)
     private let state = Mutex(State())
 
-    init(_ key: AccessKey, _ secret: AccessSecret, use: KeyUse) {
+    init(_ key: AccessKey, _ secret: AccessSecret, use: KeyUse, account: CallerAccount) {
         keyID = key.id
         keyName = key.name
         rights = key.rights
         self.secret = secret
         self.use = use
+        self.account = account
     }
 
-    /// Whether it is still what another read of the store would give.
+    /// Whether it is still what another read of the store would give. Limits are not the pass's but its account's, which
+    /// takes over others: no poll and no stream ends because of them.
     func isSame(as key: AccessKey, _ other: AccessSecret) -> Bool {
         rights == key.rights && keyName == key.name && secret == other
     }

@@ -11,6 +11,8 @@ package struct Answer: Sendable {
     /// Beside Content-Type, Content-Length, Date and Connection.
     package var headers: [(name: String, value: String)] = []
     package var body: [UInt8]
+    /// Whether it is the connection's last.
+    var closes = false
     /// Called before the answer is written if the client is known to be gone by then: gives back what was taken for it.
     var takeBack: (@Sendable () -> Void)?
 

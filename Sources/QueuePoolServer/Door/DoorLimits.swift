@@ -81,6 +81,8 @@ final class AddressCounts: Sendable {
 final class ConnectionLife: Sendable {
     private let closed = Atomic(false)
     private let waiting = Mutex<(@Sendable () -> Void)?>(nil)
+    /// Where the connection is counted.
+    private let counted = Mutex<CallerAccount?>(nil)
 
     var isClosed: Bool { closed.load(ordering: .acquiring) }
 
@@ -89,6 +91,20 @@ final class ConnectionLife: Sendable {
         // First, so that nobody who is told, or who comes now, thinks that it is still there.
         closed.store(true, ordering: .releasing)
         take()?()
+        counted.withLock { $0.take() }?.disconnect()
+    }
+
+    /// Counts the connection as one of a key's until it closes, or another's request comes on it.
+    /// - Returns: whether the key may have it.
+    func count(for account: CallerAccount) -> Bool {
+        counted.withLock { counted in
+            // One that is closed is given back by nobody; whoever closes it now waits for this lock.
+            guard counted !== account, !isClosed else { return true }
+            guard account.connect() else { return false }
+            counted?.disconnect()
+            counted = account
+            return true
+        }
     }
 
     /// Calls `body` once when the connection closes; at once if it is closed. One request is under way at a time, so there
@@ -137,10 +153,16 @@ struct PlainRequest {
 
 /// Answers plain requests.
 protocol PlainService: Sendable {
+    /// How often callers were refused by their limits; `nil`: they have none.
+    var refusals: CallerRefusalCounts? { get }
     /// - Parameter reply: called once, on any thread, before or after this returns.
     func handle(_ request: PlainRequest, reply: @escaping Reply)
     /// The answer to a body that is larger than allowed.
     func tooLarge(_ route: PlainRoute, limit: Int) -> Answer
     /// The answer to a body that the process has no room for at the moment.
     func noRoom(_ route: PlainRoute) -> Answer
+}
+
+extension PlainService {
+    var refusals: CallerRefusalCounts? { nil }
 }

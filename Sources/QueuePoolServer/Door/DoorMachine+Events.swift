@@ -13,7 +13,7 @@ extension DoorMachine {
         case .begun:
             isBeginning = false
             advance(&effects)
-        case .answered(let now): answered(now, &effects)
+        case .answered(let now, let isLast): answered(now, isLast, &effects)
         case .wrote(let count): pace.wrote(count)
         case .readComplete:
             isInRead = false
@@ -159,12 +159,12 @@ extension DoorMachine {
 
     // MARK: - Answers
 
-    private mutating func answered(_ now: NIODeadline, _ effects: inout [Effect]) {
+    private mutating func answered(_ now: NIODeadline, _ isLast: Bool, _ effects: inout [Effect]) {
         if isGone { effects.append(.takeBack) }
         guard mode == .busy else { return }
         moment = now
         since = now
-        if closesAfterAnswer || isQuiescing {
+        if closesAfterAnswer || isLast || isQuiescing {
             become(.closing)
             mustFlush = false
             effects.append(.writeLast)

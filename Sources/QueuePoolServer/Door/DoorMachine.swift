@@ -54,7 +54,7 @@ struct DoorMachine: Hashable, Sendable {
         /// Answers `Effect.begin`: the service has the request, and may have answered it within the call.
         case begun
         /// There is an answer to the request that is under way.
-        case answered(at: NIODeadline)
+        case answered(at: NIODeadline, isLast: Bool = false)
         /// So many bytes were given to the channel, by whom ever.
         case wrote(Int)
         /// The last answer was taken by the system, or will never be.

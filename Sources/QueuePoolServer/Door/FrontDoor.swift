@@ -230,7 +230,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
 
     private func answered(_ answer: Answer) {
         self.answer = answer
-        take(.answered(at: eventLoop.now))
+        take(.answered(at: eventLoop.now, isLast: answer.closes))
     }
 
     private func refuse(_ refusal: DoorMachine.Refusal) {

@@ -120,9 +120,18 @@ struct MetricsPage: Sendable {
         MetricsPage.head(
             "queuepool_http_held_bytes", "gauge", "Bytes of requests not yet whole and of answers not yet read.", &out)
         out += "queuepool_http_held_bytes \(door.budget.heldBytes)\n"
+        MetricsPage.refusals(door.service.refusals, &out)
         if let bodies = registry.bodies { MetricsPage.bodies(bodies, &out) }
         if let tracking = registry.tracking { MetricsPage.tracking(tracking, &out) }
         return out + more.text()
+    }
+
+    /// Those of all keys together: a label for each would have no bound.
+    private static func refusals(_ refusals: CallerRefusalCounts?, _ out: inout String) {
+        head("queuepool_key_limited_total", "counter", "Requests refused by a limit of their key, by limit.", &out)
+        for limit in CallerLimit.allCases {
+            out += "queuepool_key_limited_total{limit=\"\(limit.rawValue)\"} \(refusals?.value(limit) ?? 0)\n"
+        }
     }
 
     private static func tracking(_ tracking: MessageTracking, _ out: inout String) {

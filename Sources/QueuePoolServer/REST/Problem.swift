@@ -15,6 +15,16 @@ package struct Problem: Error, Hashable, Sendable {
     package var field: String?
     /// Seconds after which the same request may succeed.
     package var retryAfterSeconds: Int?
+    /// The limit that was exceeded.
+    package var limit: Limit?
+
+    /// A limit of a caller's.
+    package struct Limit: Hashable, Sendable {
+        let name: String
+        let value: Int
+        /// As the field RateLimit-Policy calls it.
+        let policy: String
+    }
 
     package init(
         _ kind: String, status: Int, title: String, detail: String, field: String? = nil, retryAfterSeconds: Int? = nil
@@ -129,6 +139,15 @@ package struct Problem: Error, Hashable, Sendable {
             json.key("field")
             json.string(field)
         }
+        guard let limit else { return }
+        json.key("limit")
+        json.string(limit.name)
+        json.key("value")
+        json.int(limit.value)
+        json.key("violated-policies")
+        json.beginArray()
+        json.string(limit.policy)
+        json.endArray()
     }
 
     package var answer: Answer {

@@ -10,17 +10,18 @@ import QueuePoolCore
 struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "key",
-        abstract: "Create, list, rotate and revoke the keys by which callers come in.",
+        abstract: "Create, list, limit, rotate and revoke the keys by which callers come in.",
         discussion: """
             Example:
               queuepool key create mail-api --allow 'emails.fifo:send,receive'
               queuepool key list
+              queuepool key limit mail-api --rate 100
               queuepool key rotate mail-api --grace 24h
               queuepool key revoke mail-api
             Keys are in the control store, which is written directly: beside a running server and before its first start. \
             Servers follow it.
             """,
-        subcommands: [Create.self, List.self, Rotate.self, Revoke.self])
+        subcommands: [Create.self, List.self, Limit.self, Rotate.self, Revoke.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -28,6 +29,7 @@ struct KeyCommand: AsyncParsableCommand {
             discussion: """
                 Example:
                   queuepool key create mail-api --allow 'emails.fifo:send,receive' --expires 90d
+                  queuepool key create partner --allow 'emails.fifo:send' --rate 100 --bytes-rate 1MB --connections 10
                   queuepool key create operator --allow '*:admin' --allow '*:metrics' --control dynamodb:queuepool
                 Prints {"id","secret","token"}: id and secret are an access key of AWS's tools, the token is for
                 'Authorization: Bearer'. They are not shown again.
@@ -43,6 +45,20 @@ struct KeyCommand: AsyncParsableCommand {
             help: ArgumentHelp("How long its secret is accepted, such as 90d; for ever unless set.", valueName: "time"),
             transform: { try keyTime($0, 1...KeyTime.longest) })
         var expires: KeyTime?
+        @Option(
+            help: ArgumentHelp(
+                "Requests that each server takes from it in a second, such as 100.", valueName: "requests"),
+            transform: keyLimit)
+        var rate: Int?
+        @Option(
+            help: ArgumentHelp(
+                "Bytes of requests and answers in a second at each server, such as 1MB.", valueName: "bytes"),
+            transform: keyByteLimit)
+        var bytesRate: Int?
+        @Option(
+            help: ArgumentHelp("Connections at one time to each server, such as 10.", valueName: "connections"),
+            transform: keyLimit)
+        var connections: Int?
         @OptionGroup(title: "Control store") var control: KeyStoreOptions
 
         func validate() throws {
@@ -51,12 +67,13 @@ struct KeyCommand: AsyncParsableCommand {
 
         func run() async throws {
             let (name, rights, lifetime) = (name, AccessRights(rules: allow), expires?.milliseconds)
+            let limits = CallerLimits(requestsPerSecond: rate, bytesPerSecond: bytesRate, connections: connections)
             try await control.use(makesStore: true) { store, now throws(KeyFailure) in
                 let (made, tokenHash) = try newCredentials()
                 guard let id = AccessKey.makeID(random: randomBytes(AccessKey.idRandomBytes)) else { throw .noRandom }
                 let key = AccessKey(
-                    new: id, name: name, rights: rights, credentials: made, tokenHash: tokenHash, lifetime: lifetime,
-                    now: now)
+                    new: id, name: name, rights: rights, limits: limits, credentials: made, tokenHash: tokenHash,
+                    lifetime: lifetime, now: now)
                 do throws(AccessKeyStoreError) { _ = try store.create(key) } catch {
                     throw error == .taken ? .nameTaken(name) : .store(error)
                 }
@@ -80,6 +97,53 @@ struct KeyCommand: AsyncParsableCommand {
             for id in found.0.unreadable {
                 writeToStandardError("queuepool: what is stored of the key \(id) cannot be read; it is refused\n")
             }
+        }
+    }
+
+    struct Limit: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Change how much a key may use of each server.",
+            discussion: """
+                Example:
+                  queuepool key limit partner --rate 200 --bytes-rate none
+                Limits that are not named stay as they are; none lifts one. Servers follow within a second. Each server \
+                counts for itself.
+                """)
+        @Argument(help: "The key's name or id.") var key: String
+        @Option(
+            help: ArgumentHelp("Requests in a second, such as 100, or none.", valueName: "requests"),
+            transform: { try KeyLimit($0, keyLimit) })
+        var rate: KeyLimit?
+        @Option(
+            help: ArgumentHelp(
+                "Bytes of requests and answers in a second, such as 1MB, or none.", valueName: "bytes"),
+            transform: { try KeyLimit($0, keyByteLimit) })
+        var bytesRate: KeyLimit?
+        @Option(
+            help: ArgumentHelp("Connections at one time, such as 10, or none.", valueName: "connections"),
+            transform: { try KeyLimit($0, keyLimit) })
+        var connections: KeyLimit?
+        @OptionGroup(title: "Control store") var control: KeyStoreOptions
+
+        func validate() throws {
+            if rate == nil, bytesRate == nil, connections == nil {
+                throw ValidationError("give at least one of --rate, --bytes-rate and --connections")
+            }
+        }
+
+        func run() async throws {
+            let (text, rate, bytesRate, connections) = (key, rate, bytesRate, connections)
+            let key = try await control.use { store, _ throws(KeyFailure) in
+                try change(text, in: store) { key throws(KeyFailure) in
+                    guard key.revokedAt == nil else { throw .revoked(text) }
+                    let before = key.limits
+                    key.limits = CallerLimits(
+                        requestsPerSecond: KeyLimit.number(rate, else: before.requestsPerSecond),
+                        bytesPerSecond: KeyLimit.number(bytesRate, else: before.bytesPerSecond),
+                        connections: KeyLimit.number(connections, else: before.connections))
+                }
+            }
+            try printOut("limits of \(key.id): \(KeyList.text(KeyList.Limits(key.limits)) ?? "none")\n")
         }
     }
 

@@ -28,6 +28,35 @@ struct KeyTime: Hashable, Sendable {
     }
 }
 
+/// Reads a limit of a key.
+func keyLimit(_ text: String) throws -> Int {
+    let allowed = CallerLimits.allowed
+    guard text.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int(text), allowed.contains(number) else {
+        throw ValidationError(
+            "'\(text)' is not allowed; allowed: \(allowed.lowerBound)...\(allowed.upperBound)")
+    }
+    return number
+}
+
+/// Reads a limit of bytes.
+func keyByteLimit(_ text: String) throws -> Int {
+    guard let number = ByteCount.parse(text) else {
+        throw ValidationError("'\(text)' is not allowed; allowed: \(ByteCount.allowed)")
+    }
+    return number
+}
+
+/// A limit of a key on the command line, or none.
+struct KeyLimit: Hashable, Sendable {
+    /// `nil`: none.
+    private let number: Int?
+
+    init(_ text: String, _ read: (String) throws -> Int) throws { number = text == "none" ? nil : try read(text) }
+
+    /// - Parameter before: what it is if nothing is said.
+    static func number(_ said: KeyLimit?, else before: Int?) -> Int? { said.map(\.number) ?? before }
+}
+
 /// Reads a span of time that is allowed, in seconds.
 func keyTime(_ text: String, _ allowed: ClosedRange<Int64>) throws -> KeyTime {
     guard let time = KeyTime(text), allowed.contains(time.seconds) else {
@@ -75,10 +104,24 @@ struct KeyList: Encodable {
         let expiresAt: String?
     }
 
+    /// Those that there are none of are left out.
+    struct Limits: Encodable {
+        let rate: Int?
+        let bytesRate: Int?
+        let connections: Int?
+
+        init(_ limits: CallerLimits) {
+            rate = limits.requestsPerSecond
+            bytesRate = limits.bytesPerSecond
+            connections = limits.connections
+        }
+    }
+
     struct Key: Encodable {
         let id: String
         let name: String
         let allow: [String]
+        let limits: Limits
         let state: String
         let createdAt: String
         let revokedAt: String?
@@ -92,7 +135,7 @@ struct KeyList: Encodable {
     init(_ stored: StoredAccessKeys, now: Timestamp) {
         keys = stored.keys.map { key in
             Key(
-                id: key.id, name: key.name, allow: key.rights.rules.map(\.text),
+                id: key.id, name: key.name, allow: key.rights.rules.map(\.text), limits: Limits(key.limits),
                 state: key.standing(at: now).rawValue, createdAt: KeyList.text(key.createdAt),
                 revokedAt: key.revokedAt.map(KeyList.text), lastUsedAt: key.lastUsedAt.map(KeyList.text),
                 secrets: key.liveSecrets(at: now).map {
@@ -111,14 +154,23 @@ struct KeyList: Encodable {
 
     var table: String {
         TextTable(
-            head: ["NAME", "ID", "STATE", "SECRETS", "EXPIRES", "LAST USED", "ALLOWED"],
+            head: ["NAME", "ID", "STATE", "SECRETS", "EXPIRES", "LAST USED", "LIMITS", "ALLOWED"],
             rows: keys.map { key in
                 [
                     key.name, key.id, key.state, "\(key.secrets.count)", key.secrets.first?.expiresAt ?? "-",
-                    key.lastUsedAt ?? "-", key.allow.joined(separator: " "),
+                    key.lastUsedAt ?? "-", KeyList.text(key.limits) ?? "-", key.allow.joined(separator: " "),
                 ]
             }
         ).text
+    }
+
+    /// - Returns: `nil` if there are none.
+    static func text(_ limits: Limits) -> String? {
+        let parts = [
+            limits.rate.map { "\($0)/s" }, limits.bytesRate.map { "\($0) B/s" },
+            limits.connections.map { "\($0) connections" },
+        ].compactMap(\.self)
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 
     private static func text(_ time: Timestamp) -> String {
