@@ -32,6 +32,8 @@ package struct ServerOptions: Sendable {
     package var idempotency = IdempotencyOptions()
     /// Knows callers by their keys; `nil`: nobody is asked who he is.
     package var access: AccessGate?
+    /// Where it is kept who did what; `nil`: nowhere.
+    package var audit: (any AuditTrail)?
     /// Series that stand on the metrics page besides the server's.
     package var moreMetrics = MoreMetrics.ofProcess
 
@@ -66,10 +68,11 @@ package struct QueueServer: Service {
 
     package func run() async throws {
         let naming = QueueNaming(endpoint: "\(options.tls == nil ? "http" : "https")://\(options.host):\(options.port)")
-        let sqs = SQSService(registry: registry, naming: naming, defaultShards: options.defaultShards)
+        let audit = options.audit.map { AuditDesk($0, clock: registry.clock) }
+        let sqs = SQSService(registry: registry, naming: naming, defaultShards: options.defaultShards, audit: audit)
         let service = QueueService(
             registry: registry, sqs: sqs, idempotency: options.idempotency, access: options.access,
-            isEncrypted: options.tls != nil)
+            isEncrypted: options.tls != nil, audit: audit)
         let counters = RequestCounters()
         let shared = DoorState(
             limits: options.limits, browsers: options.browsers, service: service, counters: counters)
@@ -79,7 +82,8 @@ package struct QueueServer: Service {
         let routes = Routes(
             service: service, limits: options.limits, browsers: options.browsers, lives: shared.lives,
             budget: shared.budget,
-            metrics: MetricsPage(registry: registry, requests: counters, door: shared, more: options.moreMetrics),
+            metrics: MetricsPage(registry: registry, requests: counters, door: shared, more: options.moreMetrics,
+            audit: options.audit),
             rates: rates,
             whyNotReady: { [storageProblem] in
                 readiness.isReady ? storageProblem() : "It is starting or stopping."

@@ -14,14 +14,17 @@ final class QueueService: PlainService {
     let messages: MessageSender
     /// `nil`: nobody is asked who he is.
     let access: AccessGate?
+    /// `nil`: nobody asks who did what.
+    let audit: AuditDesk?
     var refusals: CallerRefusalCounts? { access?.refusals }
     /// Whether nobody in between can change a body that is not signed.
     let isEncrypted: Bool
 
     init(
         registry: PoolRegistry, sqs: SQSService, idempotency: IdempotencyOptions = IdempotencyOptions(),
-        access: AccessGate? = nil, isEncrypted: Bool = false
+        access: AccessGate? = nil, isEncrypted: Bool = false, audit: AuditDesk? = nil
     ) {
+        self.audit = audit
         self.access = access
         self.isEncrypted = isEncrypted
         self.registry = registry
@@ -33,7 +36,7 @@ final class QueueService: PlainService {
     func handle(_ request: PlainRequest, reply: @escaping Reply) {
         let caller: Caller
         do throws(AccessFault) { caller = try self.caller(request) } catch {
-            return reply(QueueService.answer(error, request.route))
+            return reply(refused(request, error, QueueService.answer(error, request.route)))
         }
         let reply = counting(reply, of: caller)
         switch request.route {
@@ -42,7 +45,9 @@ final class QueueService: PlainService {
                 target: target, body: request.body, trace: request.trace, life: request.life, caller: caller,
                 reply: reply)
         case .message(let pool):
-            if let denial = caller.denial(.send, named: pool, in: registry) { return reply(denial.answer) }
+            if let denial = caller.denial(.send, named: pool, in: registry) {
+                return reply(refused(request, denial, denial.answer))
+            }
             messages.handle(pool: pool, request.body, reply: reply)
         }
     }

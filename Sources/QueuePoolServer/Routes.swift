@@ -44,6 +44,7 @@ struct Routes: Sendable {
         let router = Hummingbird.Router(context: Context.self)
         router.add(middleware: GuardMiddleware(browsers: browsers))
         if let access = service.access { router.add(middleware: AccessMiddleware(gate: access, routes: self)) }
+        if let audit = service.audit { router.add(middleware: AuditMiddleware(desk: audit, routes: self)) }
         router.add(middleware: ProblemMiddleware())
         addOperations(router)
         addPools(router)

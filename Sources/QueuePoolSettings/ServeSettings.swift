@@ -127,6 +127,8 @@ package struct ServeSettings: Hashable, Sendable {
     package var allowedHosts: [String]
     /// Whether callers must show a key.
     package var requiresKeys: Bool
+    /// Path of the audit log; `nil`: none is kept.
+    package var auditLog: String?
     package var dataDirectory: String
     package var control: ControlSettings
     /// No name twice; may be empty.
@@ -161,6 +163,7 @@ package struct ServeSettings: Hashable, Sendable {
         let requiresKeys = reader.requiresKeys(at: listen, isOpenAllowed: allowInsecure)
         let allowedHosts = reader.allowedHosts()
         let directory = reader.text(.dataDirectory)?.value
+        let auditLog = reader.auditLog(in: directory ?? ".", requiresKeys: requiresKeys)
         let control = reader.controlSettings(in: directory ?? ".")
         let pools = reader.poolSpecs()
         let quota = reader.integer(.quota)
@@ -183,6 +186,7 @@ package struct ServeSettings: Hashable, Sendable {
         self.sealing = sealing
         self.allowedHosts = allowedHosts
         self.requiresKeys = requiresKeys
+        self.auditLog = auditLog
         self.dataDirectory = directory
         self.control = control
         self.pools = pools

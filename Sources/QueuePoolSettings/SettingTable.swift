@@ -227,7 +227,7 @@ extension Setting {
 
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [
-        .config, .listen, .allowInsecureListen, .requireKeys, .allowedHosts, .maxConnections, .maxConnectionsPerAddress,
+        .config, .listen, .allowInsecureListen, .requireKeys, .auditLog, .allowedHosts, .maxConnections, .maxConnectionsPerAddress,
         .requestBytesMax, .heldBytesMax, .idleTimeout,
         .headerTimeout, .drainSeconds, .idempotencyWindow, .idempotencyBytesMax, .serverDeliver, .tlsCertificate,
         .tlsKey, .tlsClientCA, .tlsClient, .masterKeyFile, .masterKey, .oldMasterKeyFile,

@@ -19,6 +19,13 @@ package struct AuditWord: Hashable, Sendable, CustomStringConvertible {
         else { return nil }
         self.text = String(text)
     }
+
+    private init(known text: String) { self.text = text }
+
+    /// Of what has no name that may be written.
+    package static let unknown = AuditWord(known: "unknown")
+    /// Why somebody who is known was kept from something.
+    package static let accessDenied = AuditWord(known: "access-denied")
 }
 
 /// What came of an action.
@@ -43,6 +50,17 @@ package enum AuditOutcome: Hashable, Sendable {
     }
 }
 
+/// How a request came.
+package enum AuditProtocol: String, Hashable, Sendable {
+    /// AWS JSON.
+    case sqs
+    /// The SQS protocol as forms.
+    case query
+    case rest
+    /// None: a command changed the control store itself.
+    case command
+}
+
 /// When an entry has to be on stable storage.
 package enum AuditUrgency: Hashable, Sendable {
     /// It is not kept.
@@ -60,22 +78,30 @@ package struct AuditEntry: Hashable, Sendable {
     package let caller: String?
     /// The network address it came from, as far as it is known.
     package let address: AuditWord?
+    /// `nil`: not known.
+    package let via: AuditProtocol?
     package let action: AccessActions
     /// Which one of the action's operations, such as `DeleteQueue`.
     package let operation: AuditWord
     package let pool: PoolName?
+    /// The id of the key that it was done to; `nil` for what is not done to a key.
+    package let key: String?
     package let outcome: AuditOutcome
     /// The request's id, as its answer has it.
     package let request: AuditWord?
 
-    /// - Parameter caller: left out if it is no key's id.
+    /// - Parameters:
+    ///   - caller: left out if it is no key's id.
+    ///   - key: left out if it is no key's id.
     package init(
-        time: Timestamp, caller: String?, address: AuditWord? = nil, action: AccessActions, operation: AuditWord,
-        pool: PoolName?, outcome: AuditOutcome, request: AuditWord?
+        time: Timestamp, caller: String?, address: AuditWord? = nil, via: AuditProtocol? = nil, action: AccessActions,
+        operation: AuditWord, pool: PoolName?, key: String? = nil, outcome: AuditOutcome, request: AuditWord?
     ) {
         self.time = time
         self.caller = caller.flatMap { AccessKey.isID($0) ? $0 : nil }
         self.address = address
+        self.via = via
+        self.key = key.flatMap { AccessKey.isID($0) ? $0 : nil }
         self.action = action
         self.operation = operation
         self.pool = pool
@@ -95,9 +121,12 @@ package struct AuditEntry: Hashable, Sendable {
         var members: [(String, String)] = []
         if let caller { members.append(("caller", caller)) }
         if let address { members.append(("address", address.text)) }
-        members.append(("action", action.text))
+        if let via { members.append(("protocol", via.rawValue)) }
+        // What an unknown caller wanted may be unknown too.
+        if !action.isEmpty { members.append(("action", action.text)) }
         members.append(("operation", operation.text))
         if let pool { members.append(("pool", pool.text)) }
+        if let key { members.append(("key", key)) }
         members.append(("outcome", outcome.text))
         if case .refused(let reason) = outcome { members.append(("reason", reason.text)) }
         var text = members.map { "\"\($0)\":\"\($1)\"" }.joined(separator: ",")

@@ -46,6 +46,8 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
     private var waiting: [Waiting] = []
     private var waiters = 0
     private var leftOut = 0
+    /// Refusals that were left out so far.
+    package private(set) var leftOutTotal = 0
     /// When the oldest refusal has to be written.
     private var due: Timestamp?
 
@@ -68,6 +70,7 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
         if due == nil { due = now + AuditQueue.delayMilliseconds }
         guard refusals < AuditQueue.refusalsMax else {
             leftOut += 1
+            leftOutTotal += 1
             return
         }
         waiting.append(Waiting(entry: entry, waiter: nil))
@@ -92,6 +95,7 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
         let back = batch.waiting.filter { $0.waiter == nil }
         let kept = back.prefix(max(0, AuditQueue.refusalsMax - refusals))
         leftOut += batch.leftOut + back.count - kept.count
+        leftOutTotal += back.count - kept.count
         waiting.insert(contentsOf: kept, at: 0)
         if !waiting.isEmpty || leftOut > 0 { due = due ?? now + AuditQueue.delayMilliseconds }
     }

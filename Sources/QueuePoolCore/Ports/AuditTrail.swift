@@ -19,6 +19,11 @@ package protocol AuditTrail: Sendable {
     /// - Parameter completion: called once, on a thread of the trail's or before this call ends: with success after the
     ///   entry is on stable storage, if its urgency is `before`; at once if it is not.
     func record(_ entry: AuditEntry, completion: @escaping @Sendable (Result<Void, AuditError>) -> Void)
+
+    /// Writes and reopenings that failed so far.
+    var failures: Int { get }
+    /// Entries so far that are not kept, and will not be.
+    var lost: Int { get }
 }
 
 extension AuditTrail {

@@ -31,7 +31,7 @@ struct AccessMiddleware: RouterMiddleware {
             context.caller = try await caller(&request)
             try admit(&request, context)
             try check(need ?? nil, hasRoute: path != nil, context)
-        } catch { return AccessMiddleware.response(error, to: request, context) }
+        } catch { return response(error, to: request, context) }
         var response = try await next(request, context)
         if let pass = context.caller.pass, pass.account.countsBytes { response.meter(pass, clock: gate.clock) }
         return response
@@ -49,8 +49,8 @@ struct AccessMiddleware: RouterMiddleware {
         request.meter(pass, clock: gate.clock, isPaced: isStream)
     }
 
-    private static func response(_ fault: AccessFault, to request: Request, _ context: RouteContext) -> Response {
-        let answer = answer(fault, to: request)
+    private func response(_ fault: AccessFault, to request: Request, _ context: RouteContext) -> Response {
+        let answer = routes.refused(AccessMiddleware.answer(fault, to: request), fault, request, context)
         guard answer.closes else { return answer.response }
         // What is behind the door ends a connection only if its client asks for that.
         var response = answer.response

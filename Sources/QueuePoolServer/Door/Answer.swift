@@ -35,7 +35,7 @@ package struct Answer: Sendable {
         out.writeBytes(date)
         var isNumbered = false
         for (name, value) in headers {
-            isNumbered = isNumbered || name == "x-amzn-RequestId"
+            isNumbered = isNumbered || name == "x-amzn-RequestId" || name == RequestNumber.header
             out.writeStaticString("\r\n")
             out.writeString(name)
             out.writeStaticString(": ")

@@ -84,6 +84,14 @@ final class ConnectionLife: Sendable {
     /// Where the connection is counted.
     private let counted = Mutex<CallerAccount?>(nil)
 
+    private let from = Mutex<String?>(nil)
+
+    /// The network address at its other end, as far as it is known.
+    var address: String? {
+        get { from.withLock { $0 } }
+        set { from.withLock { $0 = newValue } }
+    }
+
     var isClosed: Bool { closed.load(ordering: .acquiring) }
 
     /// The client is gone: whoever waits on its account is told.

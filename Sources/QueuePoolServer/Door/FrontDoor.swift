@@ -82,6 +82,7 @@ final class FrontDoor: ChannelDuplexHandler, @unchecked Sendable {
         shared.connections.wrappingAdd(1, ordering: .relaxed)
         shared.lives.add(life, of: context.channel)
         address = context.channel.remoteAddress?.ipAddress
+        life.address = address
         if let address { shared.addresses.add(address) }
         ticker = context.eventLoop.scheduleRepeatedTask(initialDelay: FrontDoor.tick, delay: FrontDoor.tick) {
             [weak self] _ in

@@ -37,7 +37,7 @@ struct GuardMiddleware: RouterMiddleware {
             }
         if let name = GuardMiddleware.nosniff { response.headers[name] = "nosniff" }
         if let name = GuardMiddleware.requestNumber, let ofSQS = GuardMiddleware.requestNumberOfSQS,
-            response.headers[ofSQS] == nil
+            response.headers[ofSQS] == nil, response.headers[name] == nil
         {
             response.headers[name] = RequestNumber.next()
         }

@@ -15,6 +15,7 @@ struct MetricsPage: Sendable {
     let requests: RequestCounters
     let door: DoorState
     let more: MoreMetrics
+    var audit: (any AuditTrail)?
 
     private struct Series: Sendable {
         let name: String
@@ -123,7 +124,15 @@ struct MetricsPage: Sendable {
         MetricsPage.refusals(door.service.refusals, &out)
         if let bodies = registry.bodies { MetricsPage.bodies(bodies, &out) }
         if let tracking = registry.tracking { MetricsPage.tracking(tracking, &out) }
+        if let audit { MetricsPage.audit(audit, &out) }
         return out + more.text()
+    }
+
+    private static func audit(_ audit: any AuditTrail, _ out: inout String) {
+        head("queuepool_audit_failures_total", "counter", "Writes and reopenings of the audit log that failed.", &out)
+        out += "queuepool_audit_failures_total \(audit.failures)\n"
+        head("queuepool_audit_lost_total", "counter", "Entries of the audit log that were not kept.", &out)
+        out += "queuepool_audit_lost_total \(audit.lost)\n"
     }
 
     /// Those of all keys together: a label for each would have no bound.

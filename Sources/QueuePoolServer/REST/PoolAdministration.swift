@@ -92,6 +92,9 @@ struct PoolAdministration: Sendable {
         return attributes.encoded()
     }
 
+    /// The pool that `create` would make; `nil` if it would make none.
+    static func name(in body: [UInt8]) -> PoolName? { try? read(body).name }
+
     private static func read(_ body: [UInt8]) throws(Problem) -> (name: PoolName, shards: Int, quota: Int?) {
         var name: String?
         var shards: Int?

@@ -32,7 +32,7 @@ struct QueryService: Sendable {
         do throws(SQSError) {
             let request = try read(path, query, body)
             request.body.withUnsafeBytes {
-                sqs.handle(request.action, body: $0, trace: trace, life: life, caller: caller) { answer in
+                sqs.handle(request.action, body: $0, trace: trace, life: life, caller: caller, via: .query) { answer in
                     reply(QueryService.translated(answer, of: request.action))
                 }
             }

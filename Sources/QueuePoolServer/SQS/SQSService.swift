@@ -34,7 +34,11 @@ final class SQSService: Sendable {
     let moves = MoveTasks()
     let purges = Mutex<[String: Timestamp]>([:])
 
-    init(registry: PoolRegistry, naming: QueueNaming, defaultShards: Int) {
+    /// `nil`: nobody asks who did what.
+    let audit: AuditDesk?
+
+    init(registry: PoolRegistry, naming: QueueNaming, defaultShards: Int, audit: AuditDesk? = nil) {
+        self.audit = audit
         self.registry = registry
         self.naming = naming
         self.defaultShards = defaultShards
@@ -55,36 +59,48 @@ final class SQSService: Sendable {
     /// - Parameter body: the JSON request, valid during the call only.
     func handle(
         _ action: SQSAction, body: UnsafeRawBufferPointer, trace: [UInt8]?, life: ConnectionLife, caller: Caller,
-        reply: @escaping Reply
+        via: AuditProtocol = .sqs, reply: @escaping Reply
     ) {
         let access = SQSAccess(caller: caller, action: action)
-        do throws(SQSError) {
-            switch action {
-            case .sendMessage: try sendMessage(body, access, trace, reply)
-            case .sendMessageBatch: try sendMessageBatch(body, access, trace, reply)
-            case .receiveMessage: try receiveMessage(body, access, life, reply)
-            case .deleteMessage: try deleteMessage(body, access, reply)
-            case .deleteMessageBatch: try deleteMessageBatch(body, access, reply)
-            case .changeMessageVisibility: try changeMessageVisibility(body, access, reply)
-            case .changeMessageVisibilityBatch: try changeMessageVisibilityBatch(body, access, reply)
-            case .getQueueUrl: try getQueueUrl(body, access, reply)
-            case .listQueues: try listQueues(body, access, reply)
-            case .getQueueAttributes: try getQueueAttributes(body, access, reply)
-            case .purgeQueue: try purgeQueue(body, access, reply)
-            case .listQueueTags: try listQueueTags(body, access, reply)
-            case .listDeadLetterSourceQueues: try listDeadLetterSourceQueues(body, access, reply)
-            case .startMessageMoveTask: try startMessageMoveTask(body, access, reply)
-            case .listMessageMoveTasks: try listMessageMoveTasks(body, access, reply)
-            case .cancelMessageMoveTask: try cancelMessageMoveTask(body, access, reply)
-            case .createQueue: try createQueue(body, access, reply)
-            case .deleteQueue: try deleteQueue(body, access, reply)
-            case .setQueueAttributes: try setQueueAttributes(body, access, reply)
-            case .tagQueue: try tagQueue(body, access, reply)
-            case .untagQueue: try untagQueue(body, access, reply)
-            case .addPermission, .removePermission:
-                throw SQSError(.unsupportedOperation, "Queues of Amazon SQS take the attribute Policy instead.")
-            }
-        } catch { reply(SQSService.answer(error)) }
+        if audit != nil, audited(access, body, life, via, reply: reply) { return }
+        do throws(SQSError) { try carryOut(access, body, trace, life, reply) } catch {
+            let answer = SQSService.answer(error)
+            reply(error.kind == .accessDenied ? refused(access, body, life, via, answer) : answer)
+        }
+    }
+
+    /// - Parameters:
+    ///   - body: the JSON request, valid during the call only.
+    ///   - reply: called unless this throws.
+    func carryOut(
+        _ access: SQSAccess, _ body: UnsafeRawBufferPointer, _ trace: [UInt8]?, _ life: ConnectionLife,
+        _ reply: @escaping Reply
+    ) throws(SQSError) {
+        switch access.action {
+        case .sendMessage: try sendMessage(body, access, trace, reply)
+        case .sendMessageBatch: try sendMessageBatch(body, access, trace, reply)
+        case .receiveMessage: try receiveMessage(body, access, life, reply)
+        case .deleteMessage: try deleteMessage(body, access, reply)
+        case .deleteMessageBatch: try deleteMessageBatch(body, access, reply)
+        case .changeMessageVisibility: try changeMessageVisibility(body, access, reply)
+        case .changeMessageVisibilityBatch: try changeMessageVisibilityBatch(body, access, reply)
+        case .getQueueUrl: try getQueueUrl(body, access, reply)
+        case .listQueues: try listQueues(body, access, reply)
+        case .getQueueAttributes: try getQueueAttributes(body, access, reply)
+        case .purgeQueue: try purgeQueue(body, access, reply)
+        case .listQueueTags: try listQueueTags(body, access, reply)
+        case .listDeadLetterSourceQueues: try listDeadLetterSourceQueues(body, access, reply)
+        case .startMessageMoveTask: try startMessageMoveTask(body, access, reply)
+        case .listMessageMoveTasks: try listMessageMoveTasks(body, access, reply)
+        case .cancelMessageMoveTask: try cancelMessageMoveTask(body, access, reply)
+        case .createQueue: try createQueue(body, access, reply)
+        case .deleteQueue: try deleteQueue(body, access, reply)
+        case .setQueueAttributes: try setQueueAttributes(body, access, reply)
+        case .tagQueue: try tagQueue(body, access, reply)
+        case .untagQueue: try untagQueue(body, access, reply)
+        case .addPermission, .removePermission:
+            throw SQSError(.unsupportedOperation, "Queues of Amazon SQS take the attribute Policy instead.")
+        }
     }
 
     // MARK: - Queues

@@ -68,7 +68,9 @@ struct KeyCommand: AsyncParsableCommand {
         func run() async throws {
             let (name, rights, lifetime) = (name, AccessRights(rules: allow), expires?.milliseconds)
             let limits = CallerLimits(requestsPerSecond: rate, bytesPerSecond: bytesRate, connections: connections)
-            try await control.use(makesStore: true) { store, now throws(KeyFailure) in
+            try await control.use(
+                makesStore: true, audited: ("createKey", { (made: KeyTexts) in made.id })
+            ) { store, now throws(KeyFailure) in
                 let (made, tokenHash) = try newCredentials()
                 guard let id = AccessKey.makeID(random: randomBytes(AccessKey.idRandomBytes)) else { throw .noRandom }
                 let key = AccessKey(
@@ -133,7 +135,8 @@ struct KeyCommand: AsyncParsableCommand {
 
         func run() async throws {
             let (text, rate, bytesRate, connections) = (key, rate, bytesRate, connections)
-            let key = try await control.use { store, _ throws(KeyFailure) in
+            let key = try await control.use(audited: ("limitKey", { (key: AccessKey) in key.id })) {
+                store, _ throws(KeyFailure) in
                 try change(text, in: store) { key throws(KeyFailure) in
                     guard key.revokedAt == nil else { throw .revoked(text) }
                     let before = key.limits
@@ -170,7 +173,9 @@ struct KeyCommand: AsyncParsableCommand {
         func run() async throws {
             let (text, expires) = (key, expires?.milliseconds)
             let grace = grace?.milliseconds ?? AccessKey.graceMilliseconds
-            try await control.use { store, now throws(KeyFailure) in
+            try await control.use(
+                audited: ("rotateKey", { (made: KeyTexts) in made.id })
+            ) { store, now throws(KeyFailure) in
                 let (made, tokenHash) = try newCredentials()
                 let key = try change(text, in: store) { key throws(KeyFailure) in
                     do throws(AccessKeyRefusal) {
@@ -196,7 +201,8 @@ struct KeyCommand: AsyncParsableCommand {
 
         func run() async throws {
             let text = key
-            let id = try await control.use { store, now throws(KeyFailure) in
+            let id = try await control.use(audited: ("revokeKey", { (id: String) in id })) {
+                store, now throws(KeyFailure) in
                 try change(text, in: store) { key throws(KeyFailure) in key.revoke(now: now) }.id
             }
             try printOut("revoked \(id)\n")

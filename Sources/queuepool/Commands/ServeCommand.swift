@@ -50,6 +50,7 @@ struct ServeMainOptions: ParsableArguments {
     @Option(name: .setting(.allowedHosts), help: .setting(.allowedHosts)) var allowedHosts: [String] = []
     @Flag(name: .setting(.allowInsecureListen), help: .setting(.allowInsecureListen)) var allowInsecureListen = false
     @Flag(name: .setting(.requireKeys), help: .setting(.requireKeys)) var requireKeys = false
+    @Option(name: .setting(.auditLog), help: .setting(.auditLog)) var auditLog: String?
     @Option(name: .setting(.dataDirectory), help: .setting(.dataDirectory)) var dataDirectory: String?
     @Option(name: .setting(.pools), help: .setting(.pools)) var pools: [String] = []
     @Option(name: .setting(.createQueueShards), help: .setting(.createQueueShards)) var createQueueShards: String?
@@ -61,6 +62,7 @@ struct ServeMainOptions: ParsableArguments {
         flags.set(.listen, listen)
         flags.set(.allowInsecureListen, allowInsecureListen)
         flags.set(.requireKeys, requireKeys)
+        flags.set(.auditLog, auditLog)
         flags.set(.allowedHosts, allowedHosts)
         flags.set(.dataDirectory, dataDirectory)
         flags.set(.pools, pools)

@@ -24,6 +24,9 @@ func runServe(_ settings: ServeSettings) async throws {
     let tls = try files?.open()
     let lock = try prepareDirectory(settings.dataDirectory)
     defer { withExtendedLifetime(lock) {} }
+    let audit = try openAuditLog(settings, clock: clock, logger: logger)
+    // After the pools: whatever they still do is written down.
+    defer { audit?.close() }
     warnOfWideFiles(in: settings.dataDirectory, logger: logger)
     let masterKey = settings.sealing.map { MasterKeyFiles($0, directory: settings.dataDirectory) }
     if masterKey == nil { try MasterKeyFiles.refuseSealed(settings.dataDirectory) }
@@ -48,6 +51,7 @@ func runServe(_ settings: ServeSettings) async throws {
     // No look begins any more; one that is under way has its own store.
     defer { access?.close() }
     options.access = access
+    options.audit = audit
     options.browsers = BrowserGuard(
         isLoopback: settings.listen.isLoopback, allowedHosts: settings.allowedHosts)
     options.limits.connectionsMax = OpenFiles.makeRoom(
@@ -80,6 +84,7 @@ func runServe(_ settings: ServeSettings) async throws {
     if let masterKey, let dataKeys, masterKey.mayChange {
         services.append(await MasterKeyReload(files: masterKey, keys: dataKeys, logger: logger))
     }
+    if let audit { services.append(await AuditReopening(audit)) }
     // One that ends with a failure must not keep the others from finishing what they accepted.
     var configuration = ServiceGroupConfiguration(
         services: services.map {

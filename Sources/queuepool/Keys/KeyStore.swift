@@ -39,6 +39,12 @@ enum KeyFailure: Error, Hashable {
 struct KeyStoreOptions: ParsableArguments {
     @OptionGroup var control: ControlOptions
     @Option(name: .setting(.dataDirectory), help: .setting(.dataDirectory)) var dataDirectory: String?
+    @Option(
+        name: .setting(.auditLog),
+        help: ArgumentHelp(
+            "File in which it is written down what was done; unless set, audit.log in the data directory.",
+            valueName: "text"))
+    var auditLog: String?
 
     func validate() throws {
         if control.control != nil, dataDirectory != nil {
@@ -47,10 +53,12 @@ struct KeyStoreOptions: ParsableArguments {
     }
 
     /// Opens the store and uses it on a thread of its own, because its calls block.
-    /// - Parameter makesStore: makes what is missing, as a first start of the server would.
+    /// - Parameters:
+    ///   - makesStore: makes what is missing, as a first start of the server would.
+    ///   - audited: what it is called in the audit log, and the id of the key that it was done to; `nil`: it changes none.
     /// - Throws: `ExitCode`, after the failure was written to standard error.
     func use<R: Sendable>(
-        makesStore: Bool = false,
+        makesStore: Bool = false, audited: (operation: String, key: @Sendable (R) -> String)? = nil,
         _ body: @escaping @Sendable (any AccessKeyStore, Timestamp) throws(KeyFailure) -> R
     ) async throws -> R {
         var result: R?
@@ -58,6 +66,7 @@ struct KeyStoreOptions: ParsableArguments {
             var flags = FlagTexts()
             control.fill(&flags)
             flags.set(.dataDirectory, dataDirectory)
+            flags.set(.auditLog, auditLog)
             let place = try await KeyStorePlace(flags: flags, environment: ProcessInfo.processInfo.environment)
             result = try await withCheckedThrowingContinuation { (done: CheckedContinuation<R, any Error>) in
                 Thread.detachNewThread {
@@ -65,7 +74,14 @@ struct KeyStoreOptions: ParsableArguments {
                         with: Result {
                             let clock = SystemClock()
                             let store = try place.open(makesStore: makesStore, clock: clock)
-                            do throws(KeyFailure) { return try body(store, clock.now()) } catch {
+                            let audit = audited.flatMap { place.audit($0.operation, clock: clock) }
+                            try audit?.begin()
+                            do throws(KeyFailure) {
+                                let result = try body(store, clock.now())
+                                audit?.end(.done, key: audited?.key(result))
+                                return result
+                            } catch {
+                                audit?.end(.failed(status: Int(error.commandFailure.status)), key: nil)
                                 throw error.commandFailure
                             }
                         })
@@ -82,9 +98,16 @@ private struct KeyStorePlace: Sendable {
     let settings: ControlSettings
     /// Which `serve` would make; `nil` if a control store is named, so that there is none.
     let directory: String?
+    /// `nil`: it is not known where.
+    let auditLog: String?
+
+    func audit(_ operation: String, clock: any Clock) -> KeyAudit? {
+        auditLog.map { KeyAudit(file: $0, operation: operation, clock: clock) }
+    }
 
     init(flags: FlagTexts, environment: [String: String]) async throws {
-        (settings, directory) = try await ControlSettings.inDirectory(flags: flags.byKey, environment: environment)
+        (settings, directory, auditLog) = try await ControlSettings.inDirectory(
+            flags: flags.byKey, environment: environment)
     }
 
     func open(makesStore: Bool, clock: any Clock) throws -> any AccessKeyStore {
