@@ -90,6 +90,12 @@ final class CurlTransfer {
             transfer.headerList = curl_slist_append(
                 transfer.headerList, value.isEmpty ? "\(name);" : "\(name): \(value)")
         }
+        if let token = request.tls?.token?.text {
+            guard !breaksLine(token) else { return nil }
+            transfer.headerList = curl_slist_append(transfer.headerList, "Authorization: Bearer \(token)")
+            // A redirect is an answer here: nobody else gets the token. And a proxy would read it.
+            if !request.url.hasPrefix("https:") { queuepool_curl_set_text(easy, CURLOPT_PROXY, "") }
+        }
         queuepool_curl_set_pointer(easy, CURLOPT_HTTPHEADER, transfer.headerList)
         queuepool_curl_set_callback(easy, CURLOPT_HEADERFUNCTION) { bytes, size, count, context in
             CurlTransfer.from(context)?.takeHeader(bytes, size * count) ?? 0

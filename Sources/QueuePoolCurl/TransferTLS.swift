@@ -13,11 +13,17 @@ package struct TransferTLS: Hashable, Sendable {
     package var certificate: String?
     /// The certificate's key.
     package var key: String?
+    /// Goes along with each request, and with plain HTTP past every proxy; `nil`: nothing does.
+    package var token: CallerToken?
 
     /// - Parameters:
     ///   - authorities: of the server's certificate; `nil`: the system's.
     ///   - certificate: the client's own, with its `key`.
-    package init(authorities: String? = nil, certificate: String? = nil, key: String? = nil) {
+    ///   - token: by which the server knows who sends a request.
+    package init(
+        authorities: String? = nil, certificate: String? = nil, key: String? = nil, token: CallerToken? = nil
+    ) {
+        self.token = token
         self.authorities = authorities
         self.certificate = certificate
         self.key = key

@@ -237,7 +237,7 @@ extension Setting {
         .deduplicationEntriesMax,
         .createQueueShards, .quota, .waitingEntriesMax, .waitingBytesMax, .cacheBytes, .bodies, .bodiesThreshold,
         .bodiesLimit, .trackingHours, .trackingBytesMax, .outcomesPool, .injectLatency, .injectErrorRate,
-        .endpoint, .clientTLSCA, .clientTLSCertificate, .clientTLSKey,
+        .endpoint, .tokenFile, .token, .clientTLSCA, .clientTLSCertificate, .clientTLSKey,
         .workerPool, .workerDeliver, .webhookSecretFile, .workerShards, .concurrency, .visibilitySeconds, .maxAttempts,
         .retrySeconds,
         .graceSeconds, .metricsListen, .allowInsecureMetricsListen,

@@ -19,6 +19,8 @@ package struct WorkSettings: Hashable, Sendable {
     package var endpoint: String? { if case .server(let endpoint) = way { endpoint } else { nil } }
     /// Towards that server.
     package var tls: ClientTLSSettings
+    /// What it is shown; `nil`: nothing.
+    package var token: TokenSettings?
     package var pool: PoolName
     /// Targets in fallback order; at least one.
     package var deliver: [String]
@@ -41,6 +43,8 @@ package struct WorkSettings: Hashable, Sendable {
         var reader = settings
         let way = reader.workerWay()
         let tls = reader.clientTLSSettings()
+        let token: TokenSettings? =
+            if case .server(let endpoint) = way { reader.tokenSettings(towards: endpoint) } else { nil }
         let pool = reader.text(.workerPool)
         let name = pool.flatMap { PoolName($0.value) }
         if let pool, name == nil {
@@ -62,6 +66,7 @@ package struct WorkSettings: Hashable, Sendable {
         guard let way, let tls, let name, let worker, let trackingHours, let log else { throw SettingErrors([]) }
         self.way = way
         self.tls = tls
+        self.token = token
         self.pool = name
         self.deliver = deliver
         self.shards = shards
@@ -78,6 +83,8 @@ package struct ClientSettings: Hashable, Sendable {
     package var endpoint: String
     /// Towards that server.
     package var tls: ClientTLSSettings
+    /// What it is shown; `nil`: nothing.
+    package var token: TokenSettings?
 
     /// Reads and checks the settings of `send` and `pool`.
     /// - Throws: `SettingErrors` with everything that is wrong.
@@ -89,10 +96,12 @@ package struct ClientSettings: Hashable, Sendable {
         var reader = settings
         let endpoint = reader.endpointAddress()
         let tls = reader.clientTLSSettings()
+        let token = reader.tokenSettings(towards: endpoint)
         try reader.finish()
         guard let endpoint, let tls else { throw SettingErrors([]) }
         self.endpoint = endpoint
         self.tls = tls
+        self.token = token
     }
 }
 

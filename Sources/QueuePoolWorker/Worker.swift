@@ -256,17 +256,23 @@ public struct Worker: Service {
     /// The shards to work on; asks until somebody answers. `nil` if told to stop meanwhile.
     private func discover(_ stopping: Stopping) async throws -> [WorkerShard]? {
         var reported: Logger.Level?
+        var unknown = 0
         while stopping.wish == .none {
             do {
                 let found = try select(of: try await source.queue.shards(ofPool: options.pool))
-                if options.tuning.shards == nil, let isKeeping = source.isKeepingLeases {
-                    guard await isKeeping(options.pool) else { throw WorkerQueueError.notServed }
+                // Shards that were named need no lease, and the same right.
+                if try await source.isKeepingLeases?(options.pool) == false, options.tuning.shards == nil {
+                    throw WorkerQueueError.notServed
                 }
                 return found
+            } catch let refusal as AccessRefusal {
+                try end(refusal, &unknown)
             } catch let error as WorkerQueueError {
                 switch error {
                 case .noPool: throw WorkerFailure.noPool(options.pool, endpoint: source.label)
                 case .notServed: throw WorkerFailure.noLeases(endpoint: source.label)
+                case .notAdmitted(let refusal):
+                    try end(refusal, &unknown)
                 case .unreachable, .refused, .untrusted: break
                 }
                 // What is not trusted stays so until somebody changes something.
@@ -288,6 +294,14 @@ public struct Worker: Service {
             await clock.sleep(milliseconds: 500)
         }
         return nil
+    }
+
+    /// Nobody lets the worker in before somebody changes something. But a new key is known to a server only when it has
+    /// looked at its store again, so with a token it is asked three times.
+    private func end(_ refusal: AccessRefusal, _ unknown: inout Int) throws {
+        unknown += 1
+        if refusal == .unknownCaller, options.tls?.token != nil, unknown < 3 { return }
+        throw WorkerFailure(refusal, endpoint: source.label)
     }
 
     private func select(of shards: [WorkerShard]) throws -> [WorkerShard] {

@@ -15,6 +15,8 @@ enum ExitStatus {
     /// The server does not answer.
     static let unavailable: Int32 = 69
     static let inputOutput: Int32 = 74
+    /// The server knows who asks, and he may not do this.
+    static let noPermission: Int32 = 77
     static let configuration: Int32 = 78
     /// Ended by Ctrl-C, as a shell reports it.
     static let interrupted: Int32 = 130

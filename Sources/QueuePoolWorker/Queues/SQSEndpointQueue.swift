@@ -33,6 +33,7 @@ package struct SQSEndpointQueue: WorkerQueue {
         let request = HTTPRequest(method: "GET", url: "\(endpoint)/v1/pools/\(pool)", timeoutMilliseconds: 10_000)
         let response = try await perform(request)
         if let absence = response.absence { throw absence == .pool ? .noPool : .notServed }
+        if let refusal = response.accessRefusal { throw .notAdmitted(refusal) }
         guard response.status == 200 else { throw .refused(code: "HTTP \(response.status)") }
         return try SQSEndpointQueue.parse(response.body) { (json) throws(JSONFault) in
             var shards: [WorkerShard] = []
@@ -161,9 +162,7 @@ package struct SQSEndpointQueue: WorkerQueue {
     private static let answerBytesMax = 64 << 20
 
     private func perform(_ request: HTTPRequest) async throws(WorkerQueueError) -> HTTPResponse {
-        var request = request
-        request.tls = tls
-        switch await engine.outcome(request) {
+        switch await engine.outcome(request, at: tls) {
         case .success(let response): return response
         case .failure(let failure):
             if let trouble = failure.tls { throw .untrusted(trouble.description) }

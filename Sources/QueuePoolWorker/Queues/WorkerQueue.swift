@@ -10,6 +10,8 @@ package enum WorkerQueueError: Error, Hashable, Sendable, CustomStringConvertibl
     case unreachable(String)
     /// TLS does not hold, and will not before somebody changes a file or an address.
     case untrusted(String)
+    /// The server does not let the worker in.
+    case notAdmitted(AccessRefusal)
     /// An error of SQS by its code.
     case refused(code: String)
     /// There is no such pool.
@@ -20,6 +22,7 @@ package enum WorkerQueueError: Error, Hashable, Sendable, CustomStringConvertibl
     package var description: String {
         switch self {
         case .unreachable(let why), .untrusted(let why): why
+        case .notAdmitted(let refusal): "\(refusal)"
         case .refused(let code): "it answers \(code)"
         case .noPool: "there is no such pool"
         case .notServed: "it knows no such request"

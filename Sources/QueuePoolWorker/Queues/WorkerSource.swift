@@ -13,8 +13,9 @@ package struct WorkerSource: Sendable {
     package let leases: (any LeaseStore)?
     /// What logs and errors call it; without credentials.
     package let label: String
-    /// Asks whether leases of a pool are kept there at all; `nil`: they are. No answer says nothing against it.
-    let isKeepingLeases: (@Sendable (_ pool: String) async -> Bool)?
+    /// Asks whether leases of a pool are kept there at all; `nil`: they are. No answer says nothing against it. Throws
+    /// if the worker may not receive there.
+    let isKeepingLeases: (@Sendable (_ pool: String) async throws(AccessRefusal) -> Bool)?
     /// Bodies of messages that were deleted; `nil` where nobody but the queue knows of bodies.
     let bodies: FinishedBodies?
     /// Tells what became of a pool's messages; `nil`: nobody keeps that.
@@ -56,7 +57,7 @@ package struct WorkerSource: Sendable {
             tls: tls)
         let store = HTTPLeaseStore(engine: leaseEngine, endpoint: endpoint, tls: tls)
         leases = store
-        isKeepingLeases = { await store.isServed(ofPool: $0) }
+        isKeepingLeases = { (pool) async throws(AccessRefusal) in try await store.isServed(ofPool: pool) }
         label = DeliveryURL.label(endpoint)
         bodies = nil
         self.leaseEngine = leaseEngine

@@ -18,13 +18,12 @@ struct HTTPOutcomes: Sendable {
 
     /// - Returns: whether the server took the records, or never will: an older one has no such request.
     func save(_ records: [TrackingRecord], ofPool pool: String) async -> Bool {
-        var request = HTTPRequest(
+        let request = HTTPRequest(
             method: "POST", url: "\(endpoint)/v1/pools/\(pool)/outcomes",
             headers: [("Content-Type", "application/json")], body: HTTPOutcomes.body(records),
             timeoutMilliseconds: HTTPOutcomes.timeoutMilliseconds, answerBytesMax: 64 << 10)
-        request.tls = tls
-        guard case .success(let response) = await engine.outcome(request) else { return false }
-        return response.status < 500 && response.status != 429
+        guard case .success(let response) = await engine.outcome(request, at: tls) else { return false }
+        return response.status < 500 && response.status != 429 && response.status != 401
     }
 
     static func body(_ records: [TrackingRecord]) -> [UInt8] {

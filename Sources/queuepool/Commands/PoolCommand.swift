@@ -186,7 +186,7 @@ struct PoolOutput: ParsableArguments {
 func perform(_ request: PoolRequest, at settings: ClientSettings) async throws -> ClientAnswer {
     let answer: ClientAnswer
     do {
-        answer = try await makeHTTPClient(settings.tls).perform(
+        answer = try await makeHTTPClient(settings).perform(
             ClientRequest(
                 method: request.method, url: settings.endpoint + request.path,
                 contentType: request.body == nil ? nil : "application/json", body: Array(request.body ?? Data()),
@@ -194,6 +194,7 @@ func perform(_ request: PoolRequest, at settings: ClientSettings) async throws -
     } catch let failure as NoAnswer {
         throw failure.failure
     }
+    if let failure = answer.accessFailure { throw failure }
     guard (200...299).contains(answer.status) else {
         let status = answer.status == 429 || answer.status >= 500 ? ExitStatus.unavailable : ExitStatus.failure
         throw CommandFailure(Problem(of: answer).summary, status: status)

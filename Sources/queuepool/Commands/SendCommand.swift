@@ -70,7 +70,7 @@ struct SendCommand: AsyncParsableCommand {
         let endpoint = settings.endpoint
         let input = try openInput()
         defer { if input.descriptor != STDIN_FILENO { close(input.descriptor) } }
-        let http = try makeHTTPClient(settings.tls)
+        let http = try makeHTTPClient(settings)
         // No state is kept for a pool that isn't there.
         if input.bytes != nil { try await checkPool(endpoint, http) }
         let journal = try input.bytes.map { try openJournal(endpoint: endpoint, input: input.descriptor, bytes: $0) }
@@ -99,6 +99,7 @@ struct SendCommand: AsyncParsableCommand {
             if error.isUntrusted { throw error.failure }
             return
         }
+        if let failure = answer.accessFailure { throw failure }
         guard answer.status == 404 else { return }
         throw CommandFailure("the server refused the request: \(Problem(of: answer).summary)")
     }

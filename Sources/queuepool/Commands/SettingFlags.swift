@@ -92,6 +92,17 @@ struct ControlOptions: ParsableArguments {
     }
 }
 
+/// Flags of what a server is shown.
+struct TokenOptions: ParsableArguments {
+    @Option(name: .setting(.tokenFile), help: .setting(.tokenFile)) var tokenFile: String?
+    @Option(name: .setting(.token), help: .setting(.token)) var token: String?
+
+    func fill(_ flags: inout FlagTexts) {
+        flags.set(.tokenFile, tokenFile)
+        flags.set(.token, token)
+    }
+}
+
 /// Flags of TLS towards a server.
 struct ClientTLSOptions: ParsableArguments {
     @Option(name: .setting(.clientTLSCA), help: .setting(.clientTLSCA)) var tlsCA: String?
@@ -108,12 +119,14 @@ struct ClientTLSOptions: ParsableArguments {
 /// Flags of commands that only talk to a server.
 struct ClientOptions: ParsableArguments {
     @Option(name: .setting(.endpoint), help: .setting(.endpoint)) var endpoint: String?
+    @OptionGroup var token: TokenOptions
     @OptionGroup var tls: ClientTLSOptions
     @Option(name: .setting(.config), help: .setting(.config)) var config: String?
 
     func settings() async throws -> ClientSettings {
         var flags = FlagTexts()
         flags.set(.endpoint, endpoint)
+        token.fill(&flags)
         tls.fill(&flags)
         flags.set(.config, config)
         return try await ClientSettings(flags: flags.byKey, environment: ProcessInfo.processInfo.environment)

@@ -47,6 +47,7 @@ struct WorkCommand: AsyncParsableCommand {
 /// Where `work` receives from, and where it delivers to.
 struct WorkMainOptions: ParsableArguments {
     @Option(name: .setting(.endpoint), help: .setting(.endpoint)) var endpoint: String?
+    @OptionGroup var token: TokenOptions
     @OptionGroup var tls: ClientTLSOptions
     @Option(name: .setting(.workerPool), help: .setting(.workerPool)) var pool: String?
     @Option(name: .setting(.workerDeliver), help: .setting(.workerDeliver)) var deliver: [String] = []
@@ -58,6 +59,7 @@ struct WorkMainOptions: ParsableArguments {
 
     func fill(_ flags: inout FlagTexts) {
         flags.set(.endpoint, endpoint)
+        token.fill(&flags)
         tls.fill(&flags)
         flags.set(.workerPool, pool)
         flags.set(.workerDeliver, deliver)

@@ -2,7 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import Logging
 import QueuePoolSealing
 import QueuePoolSettings
@@ -81,29 +80,11 @@ struct MasterKeyFiles: Sendable {
     }
 
     private func key(in path: String, of setting: Setting) throws -> MasterKey {
-        let file = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard file >= 0 else { throw wrong(setting, path, "cannot be read: \(systemMessage(errno))") }
-        defer { close(file) }
-        var status = stat()
-        guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            throw wrong(setting, path, "is no plain file")
-        }
-        guard status.st_mode & 0o077 == 0 else {
-            throw wrong(setting, path, "may be read or changed by others than its owner (chmod 600 mends it)")
-        }
-        var bytes = [UInt8](repeating: 0, count: MasterKeyFiles.bytesMax)
-        let count = read(file, &bytes, bytes.count)
-        guard count >= 0 else { throw wrong(setting, path, "cannot be read: \(systemMessage(errno))") }
-        guard let key = MasterKey(text: String(decoding: bytes.prefix(count), as: UTF8.self)) else {
-            throw wrong(setting, path, "has no key")
+        let file = SecretFile(setting: setting, path: path)
+        guard let key = MasterKey(text: try file.read(bytesMax: MasterKeyFiles.bytesMax)) else {
+            throw file.wrong("has no key")
         }
         return key
-    }
-
-    private func wrong(_ setting: Setting, _ path: String, _ what: String) -> CommandFailure {
-        CommandFailure(
-            "setting '\(setting.key)': the file '\(MasterKeyFiles.printable(path))' \(what); allowed: \(setting.allowed)",
-            status: ExitStatus.configuration)
     }
 
     private static func failure(_ error: DataKeysError, _ directory: String, _ name: String) -> CommandFailure {

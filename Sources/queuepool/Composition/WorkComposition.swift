@@ -24,7 +24,7 @@ func runWork(_ settings: WorkSettings) async throws {
     var options = WorkerOptions(
         endpoint: settings.endpoint ?? "", pool: settings.pool.text, deliver: settings.deliver)
     options.shards = settings.shards
-    options.tls = try transferTLS(settings.tls)
+    options.tls = try transferTLS(settings.tls, token: settings.token)
     options.isTracking = settings.trackingHours > 0
     let worker = try makeWorkerService(options, source: source?.source, tuning: settings.worker, logger: logger)
     var services = [worker] as [any Service]
@@ -126,6 +126,7 @@ func exitStatus(_ failure: WorkerFailure) -> Int32 {
     switch failure {
     case .undeleted: ExitStatus.unavailable
     case .targetEnded: ExitStatus.inputOutput
-    case .noPool, .noLeases, .noShards: ExitStatus.configuration
+    case .noPool, .noLeases, .noShards, .unknownCaller: ExitStatus.configuration
+    case .noRight: ExitStatus.noPermission
     }
 }

@@ -16,6 +16,8 @@ struct ClientAnswer: Sendable {
     var status: Int
     var headers: [(name: String, value: String)] = []
     var body: [UInt8] = []
+    /// By which setting the request showed a key; `nil`: it showed none.
+    var shown: String?
 
     func header(_ name: String) -> String? {
         headers.first { $0.name.lowercased() == name.lowercased() }?.value

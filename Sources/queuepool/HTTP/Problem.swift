@@ -7,6 +7,7 @@ import QueuePoolSettings
 
 /// An error as the server describes it (RFC 9457), as far as people are told of it.
 struct Problem: Decodable, Hashable, Sendable {
+    var type: String?
     var title: String?
     var status: Int?
     var detail: String?

@@ -80,7 +80,8 @@ struct ChunkDelivery: Sendable {
             let problem = Problem(of: answer)
             guard answer.status == 429 || answer.status >= 500 else {
                 var settled = Settled()
-                settled.step = .stop(CommandFailure("the server refused the request: \(problem.summary)"))
+                settled.step = .stop(
+                    answer.accessFailure ?? CommandFailure("the server refused the request: \(problem.summary)"))
                 return settled
             }
             return repeatOrStop(
