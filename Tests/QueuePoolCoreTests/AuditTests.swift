@@ -59,6 +59,24 @@ import Testing
                 """)
     }
 
+    @Test func `an entry says how its request came, and to which key it was done`() throws {
+        let entry = AuditEntry(
+            time: start, caller: nil, via: .command, action: .admin, operation: try word("revokeKey"), pool: nil,
+            key: key, outcome: .done, request: nil)
+        #expect(
+            entry.members == """
+                "protocol":"command","action":"admin","operation":"revokeKey","key":"QPAAAAAAAAAAAAAAAAAA",\
+                "outcome":"done"
+                """)
+        let unknown = AuditEntry(
+            time: start, caller: nil, via: .query, action: [], operation: .unknown, pool: nil, key: "no key's id",
+            outcome: .refused(.accessDenied), request: nil)
+        #expect(
+            unknown.members == """
+                "protocol":"query","operation":"unknown","outcome":"refused","reason":"access-denied"
+                """)
+    }
+
     @Test(arguments: ["", "a b", "a\"b", "a\\b", "a\n", "mail@example.org", "ä", String(repeating: "a", count: 65)])
     func `a word is nothing that a sender could write a text or a mail address in`(text: String) {
         #expect(AuditWord(text) == nil)
