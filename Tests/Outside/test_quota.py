@@ -110,3 +110,13 @@ def test_one_throttled_shard_delays_no_other(limited):
     sqs = limited.boto()
     throttled(lambda i: sqs.receive_message(QueueUrl=names[0]))
     assert "Messages" in sqs.receive_message(QueueUrl=names[1]), "another shard has its own quota"
+
+
+def test_a_send_over_the_quota_is_told_which_shard(limited):
+    sqs = limited.boto()
+    _, error = throttled(lambda i: sqs.send_message(
+        QueueUrl="one.fifo", MessageBody="x", MessageGroupId="which", MessageDeduplicationId=f"which-{i}"))
+    answer = error.response
+    assert answer["Error"]["Code"] == "RequestThrottled"
+    assert "The shard one-0000.fifo is over its quota of 20 requests a second." in answer["Error"]["Message"]
+    assert answer["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"

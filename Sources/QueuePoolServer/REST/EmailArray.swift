@@ -132,7 +132,7 @@ struct EmailArray: Sendable {
                 request.add(message, at: index) { result, shard in
                     switch result {
                     case .success(let receipt): results.fill(index, .accepted(receipt, shard: shard.name))
-                    case .failure(let error): results.fill(index, .refused(Problem(error)))
+                    case .failure(let error): results.fill(index, .refused(Problem(error, of: shard.name)))
                     }
                 }
             }

@@ -63,7 +63,7 @@ struct MessageSender: Sendable {
                 MessageSender.write(receipt, shard.name, to: &json)
                 json.endObject()
                 done(.accepted(json.take()))
-            case .failure(let error): done(.refused(Problem(error), mayBeStored: error.mayBeStored))
+            case .failure(let error): done(.refused(Problem(error, of: shard.name), mayBeStored: error.mayBeStored))
             }
         }
         pool.send(request)

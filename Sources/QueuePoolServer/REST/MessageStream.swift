@@ -95,7 +95,7 @@ struct MessageStream: Sendable {
                 request.add(message, at: position) { result, shard in
                     switch result {
                     case .success(let receipt): results.fill(position, .accepted(receipt, shard: shard.name))
-                    case .failure(let error): results.fill(position, .refused(Problem(error)))
+                    case .failure(let error): results.fill(position, .refused(Problem(error, of: shard.name)))
                     }
                 }
             } catch {

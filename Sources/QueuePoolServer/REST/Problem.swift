@@ -15,6 +15,8 @@ package struct Problem: Error, Hashable, Sendable {
     package var field: String?
     /// Seconds after which the same request may succeed.
     package var retryAfterSeconds: Int?
+    /// The shard that refused.
+    package var shard: String?
     /// The limit that was exceeded.
     package var limit: Limit?
 
@@ -123,6 +125,12 @@ package struct Problem: Error, Hashable, Sendable {
         }
     }
 
+    /// The refusal of a shard that is known by its name.
+    init(_ error: ShardError, of shard: String) {
+        self.init(error)
+        self.shard = shard
+    }
+
     private static func seconds(_ milliseconds: Int) -> Int { max(1, (milliseconds + 999) / 1_000) }
 
     /// Writes the members of the problem object.
@@ -138,6 +146,10 @@ package struct Problem: Error, Hashable, Sendable {
         if let field {
             json.key("field")
             json.string(field)
+        }
+        if let shard {
+            json.key("shard")
+            json.string(shard)
         }
         guard let limit else { return }
         json.key("limit")

@@ -45,8 +45,9 @@ extension SQSService {
         guard target.pool.isThrottledAtOnce || target.shard != nil && target.pool.snapshot.quota != nil else {
             return false
         }
-        if let wait = shard.sender.takeToken() {
-            throw SQSError(ShardError.quotaExceeded(retryAfterMilliseconds: wait))
+        guard shard.sender.takeToken() == nil else {
+            let quota = target.pool.snapshot.quota.map { " of \($0) requests a second" } ?? ""
+            throw SQSError(.requestThrottled, "The shard \(shard.name) is over its quota\(quota). Try again.")
         }
         return true
     }
