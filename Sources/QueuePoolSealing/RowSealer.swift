@@ -34,6 +34,8 @@ package final class RowSealer: RowSealing {
     private let dataKey: SymmetricKey
     private let salt: Salt
     private let key: SymmetricKey
+    /// The same in each opening, and for nothing but digests.
+    private let digestKey: SymmetricKey
     private let count = Atomic<UInt64>(0)
     private let keys = Mutex<[Salt: SymmetricKey]>([:])
 
@@ -51,6 +53,8 @@ package final class RowSealer: RowSealing {
         var random = SystemRandomNumberGenerator()
         salt = Salt(low: random.next(), high: random.next())
         key = RowSealer.key(dataKey, salt)
+        digestKey = HKDF<SHA256>.deriveKey(
+            inputKeyMaterial: dataKey, info: Array("queuepool digests".utf8), outputByteCount: 32)
     }
 
     private static func key(_ dataKey: SymmetricKey, _ salt: Salt) -> SymmetricKey {
@@ -132,6 +136,12 @@ package final class RowSealer: RowSealing {
             keys[salt] = key
             return key
         }
+    }
+
+    // MARK: - Finding
+
+    package func digest(of text: [UInt8]) -> [UInt8] {
+        Array(HMAC<SHA256>.authenticationCode(for: text, using: digestKey))
     }
 
     // MARK: - Bytes

@@ -47,6 +47,11 @@ package protocol RowSealing: Sendable {
     func open(head: [UInt8], row: Int64) throws(RowFault) -> (head: [UInt8], place: RowPlace)
     /// - Parameter head: of the same row, as it is stored.
     func open(body: [UInt8], besideSealed head: [UInt8], row: Int64) throws(RowFault) -> [UInt8]
+
+    /// What stands for a text by which rows are found: the same for the same text, and it tells nothing of the text to
+    /// whoever has no key of the store.
+    /// - Returns: 32 bytes.
+    func digest(of text: [UInt8]) -> [UInt8]
 }
 
 /// What seals a store.

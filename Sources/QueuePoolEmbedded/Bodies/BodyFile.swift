@@ -18,7 +18,9 @@ import QueuePoolCore
 final class BodyFile: @unchecked Sendable {
     /// "qpbd"; tells the file from those of other programs.
     static let applicationID: Int64 = 0x7170_6264
-    static let formatVersion: Int64 = 1
+    static let formatVersion: Int64 = 2
+    /// The first version whose bodies may be sealed; a file becomes it when it gets a data key.
+    private static let sealedVersion: Int64 = 2
     static let pageBytes: Int64 = 16_384
     /// Bytes of a part; a small part of the page cache, so that a part is written before its pages are spilled.
     static let partBytes = 512 << 10
@@ -34,6 +36,9 @@ final class BodyFile: @unchecked Sendable {
 
     let database: Database
     let directory: String
+    let sealing: BodySealing?
+    /// What tells of a body whether it is sealed: a column, or nothing in a file that never had a data key.
+    let sealedColumn: String
     private let insertBody: Statement
     private let insertPart: Statement
     private let selectBody: Statement
@@ -54,18 +59,25 @@ final class BodyFile: @unchecked Sendable {
     private var isOpen = true
 
     /// Opens the file, or makes it.
-    init(path: String, vfs: String?) throws(BodyFileError) {
+    init(path: String, vfs: String?, sealing: BodySealing? = nil) throws(BodyFileError) {
+        self.sealing = sealing
         directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         let name = path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
         do throws(DatabaseError) { database = try Database(path: path, vfs: vfs) } catch { throw .failed(error) }
-        try BodyFile.checkFormat(database, name)
+        let found = try BodyFile.checkFormat(database, name)
+        let version = max(found, sealing == nil ? 1 : BodyFile.sealedVersion)
+        sealedColumn = version >= BodyFile.sealedVersion ? "sealed" : "0"
         do throws(DatabaseError) {
-            try BodyFile.prepare(database)
+            try BodyFile.prepare(database, from: found, to: version)
             try BodyFile.checkpoint(database, SQLITE_CHECKPOINT_TRUNCATE)
             guard SystemFile.flushDirectory(directory) else {
                 throw DatabaseError(code: SQLITE_IOERR | (5 << 8), operation: "flush the directory")
             }
-            insertBody = try database.prepare("INSERT INTO bodies VALUES (?, ?, ?, ?, ?, ?)")
+            insertBody = try database.prepare(
+                """
+                INSERT INTO bodies (number, key, pool, bytes, made_at, expires_at\(sealing == nil ? "" : ", sealed"))
+                VALUES (?, ?, ?, ?, ?, ?\(sealing == nil ? "" : ", \(BodySealing.form)"))
+                """)
             insertPart = try database.prepare("INSERT INTO parts VALUES (?, zeroblob(?))")
             selectBody = try database.prepare("SELECT number, bytes FROM bodies WHERE key = ?")
             deleteBody = try database.prepare("DELETE FROM bodies WHERE number = ?")
@@ -98,7 +110,8 @@ final class BodyFile: @unchecked Sendable {
     }
 
     /// Looks before anything is written, so that a file of somebody else's stays as it is.
-    private static func checkFormat(_ database: Database, _ name: String) throws(BodyFileError) {
+    /// - Returns: its version; 0 if it is new.
+    private static func checkFormat(_ database: Database, _ name: String) throws(BodyFileError) -> Int64 {
         let application: Int64
         let version: Int64
         let tables: Int64
@@ -112,9 +125,15 @@ final class BodyFile: @unchecked Sendable {
         let isNew = application == 0 && version == 0 && tables == 0
         guard isNew || application == applicationID else { throw .foreign(file: name) }
         guard version <= formatVersion else { throw .newer(file: name, version: version, known: formatVersion) }
+        return version
     }
 
-    private static func prepare(_ database: Database) throws(DatabaseError) {
+    private static func prepare(
+        _ database: Database, from found: Int64, to version: Int64
+    ) throws(DatabaseError) {
+        let added =
+            found < sealedVersion && version >= sealedVersion
+            ? "ALTER TABLE bodies ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0;" : ""
         // auto_vacuum counts before the first page is written only, and the journal's mode writes it.
         try database.execute(
             """
@@ -124,10 +143,11 @@ final class BodyFile: @unchecked Sendable {
             BEGIN IMMEDIATE;
             CREATE TABLE IF NOT EXISTS bodies (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, pool TEXT NOT NULL,
                 bytes INTEGER NOT NULL, made_at INTEGER NOT NULL, expires_at INTEGER);
+            \(added)
             CREATE TABLE IF NOT EXISTS parts (number INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
             CREATE INDEX IF NOT EXISTS bodies_of_pool ON bodies (pool, number);
             CREATE INDEX IF NOT EXISTS bodies_by_end ON bodies (expires_at) WHERE expires_at IS NOT NULL;
-            PRAGMA application_id = \(applicationID); PRAGMA user_version = \(formatVersion);
+            PRAGMA application_id = \(applicationID); PRAGMA user_version = \(version);
             COMMIT
             """)
     }
@@ -171,7 +191,7 @@ final class BodyFile: @unchecked Sendable {
         try insertBody.run("add a body")
         let result = body.withUnsafeBytes { bytes -> Result<Void, DatabaseError> in
             do throws(DatabaseError) {
-                return .success(try insertParts(bytes, number))
+                return .success(try insertParts(bytes, number, key))
             } catch { return .failure(error) }
         }
         try result.get()
@@ -179,18 +199,35 @@ final class BodyFile: @unchecked Sendable {
         uncommitted.bytes += Int64(body.count)
     }
 
-    private func insertParts(_ bytes: UnsafeRawBufferPointer, _ number: Int64) throws(DatabaseError) {
+    private func insertParts(
+        _ bytes: UnsafeRawBufferPointer, _ number: Int64, _ key: String
+    ) throws(DatabaseError) {
         var row = number << BodyFile.partBits
         var start = 0
-        while start < bytes.count {
+        // What is sealed has a part even if it is empty.
+        while start < bytes.count || start == 0 && sealing != nil {
             let part = UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + BodyFile.partBytes, bytes.count)])
-            insertPart.bind(1, row)
-            insertPart.bind(2, Int64(part.count))
-            try insertPart.run("add a part")
-            try Blob(database, table: "parts", column: "bytes", row: row, isWritten: true).write(part)
+            if let sealing {
+                let sealed = try sealing.seal(part, row: row, key: key, bodyBytes: bytes.count)
+                let result = sealed.withUnsafeBytes { sealed -> Result<Void, DatabaseError> in
+                    do throws(DatabaseError) { return .success(try insertPart(sealed, row)) } catch {
+                        return .failure(error)
+                    }
+                }
+                try result.get()
+            } else {
+                try insertPart(part, row)
+            }
             row += 1
-            start += part.count
+            start += max(1, part.count)
         }
+    }
+
+    private func insertPart(_ part: UnsafeRawBufferPointer, _ row: Int64) throws(DatabaseError) {
+        insertPart.bind(1, row)
+        insertPart.bind(2, Int64(part.count))
+        try insertPart.run("add a part")
+        try Blob(database, table: "parts", column: "bytes", row: row, isWritten: true).write(part)
     }
 
     /// Removes a body, if it is there.

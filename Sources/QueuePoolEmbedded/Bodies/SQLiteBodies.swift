@@ -21,6 +21,10 @@ package struct BodiesOptions: Sendable {
     package var waitingCallsMax = 65_536
     /// Unused bytes in the file that are kept for the next bodies.
     package var unusedBytesKept: Int64 = 16 << 20
+    /// What gives the file its data key; `nil`: bodies are stored as they are.
+    package var keys: (any StoreKeys)?
+    /// Called, on a thread of the file's, with a body's number when that body is not as it was sealed.
+    package var reportDamaged: @Sendable (_ number: Int64) -> Void = { _ in }
     /// The name of a registered SQLite VFS to use instead of the default one.
     package var vfs: String?
     /// Bytes that the disk of a directory has left, and has in all; `nil` if that cannot be told.
@@ -71,12 +75,16 @@ package final class SQLiteBodies: Sendable {
     package init(directory: String, options: BodiesOptions) throws(BodyFileError) {
         self.options = options
         let path = directory + "/" + SQLiteBodies.fileName
-        let file = try BodyFile(path: path, vfs: options.vfs)
+        let sealing: StoreSealing?
+        do throws(DatabaseError) {
+            sealing = try options.keys?.sealing(ofFileAt: path)
+        } catch { throw .failed(error) }
+        let file = try BodyFile(path: path, vfs: options.vfs, sealing: sealing.map(BodySealing.init))
         var state = State()
         state.counts = file.counts
         self.state = Mutex(state)
         self.file = file
-        do throws(DatabaseError) { reader = try BodyReader(path: path, vfs: options.vfs) } catch {
+        do throws(DatabaseError) { reader = try BodyReader(path: path, vfs: options.vfs, of: file) } catch {
             throw .failed(error)
         }
     }
@@ -168,7 +176,7 @@ package final class SQLiteBodies: Sendable {
     private func read(
         _ key: String, _ bytesMax: Int, _ completion: @Sendable (Result<[UInt8], BodyStoreError>) -> Void
     ) {
-        let result = reader.read(key: key, bytesMax: bytesMax)
+        let result = reader.read(key: key, bytesMax: bytesMax, reportDamaged: options.reportDamaged)
         state.withLock { $0.waitingReads -= 1 }
         completion(result)
     }

@@ -9,6 +9,10 @@ import Synchronization
 // Idempotency keys in an SQLite file of their own, in the order in which they were remembered, so that the oldest are at
 // its start and go from there. One thread commits for all that waits. What is of no more use goes a slice with each
 // commit, several times as many rows as come.
+//
+// Sealed, the column `key` has the sealed key, fingerprint, time and whether there is an answer, and `fingerprint` has no
+// byte; a program without the key passes such a row over, as it does all that is no key. The file's version says that
+// there may be such rows.
 
 package final class SQLiteIdempotencyStore: IdempotencyStore {
     private struct Waiting {
@@ -33,15 +37,24 @@ package final class SQLiteIdempotencyStore: IdempotencyStore {
     private let file: Mutex<File>
     private let found: Mutex<[IdempotencyRecord]>
     private let thread = DispatchQueue(label: "queuepool.idempotency")
+    private let sealing: StoreSealing?
+    /// Rows that were not as they were sealed when the file was opened; their keys are forgotten.
+    package let damagedCount: Int
     /// Rows that go with one commit beside four for each that comes.
     private static let removedMin: Int64 = 256
     /// The version of the file's tables.
-    private static let schema: Int64 = 1
+    private static let schema: Int64 = 2
+    /// The version of a file that never had a data key.
+    private static let plainSchema: Int64 = 1
 
     /// Opens the file, or makes it, and reads what it has.
-    /// - Parameter vfs: the name of a registered SQLite VFS to use instead of the default one.
+    /// - Parameters:
+    ///   - keys: what gives the file its data key; `nil`: records are stored as they are.
+    ///   - vfs: the name of a registered SQLite VFS to use instead of the default one.
     /// - Throws: `DatabaseError` if that can't be done, or a later version of the program wrote the file.
-    package init(path: String, vfs: String? = nil) throws(DatabaseError) {
+    package init(path: String, keys: (any StoreKeys)? = nil, vfs: String? = nil) throws(DatabaseError) {
+        let sealing = try keys?.sealing(ofFileAt: path)
+        self.sealing = sealing
         let database = try Database(path: path, vfs: vfs)
         try database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
         let version = try database.prepare("PRAGMA user_version")
@@ -55,10 +68,11 @@ package final class SQLiteIdempotencyStore: IdempotencyStore {
             BEGIN IMMEDIATE;
             CREATE TABLE IF NOT EXISTS keys (number INTEGER PRIMARY KEY, key BLOB NOT NULL, fingerprint BLOB NOT NULL,
                 at INTEGER NOT NULL, answer BLOB);
-            PRAGMA user_version = \(SQLiteIdempotencyStore.schema);
+            PRAGMA user_version = \(max(schema, sealing == nil ? SQLiteIdempotencyStore.plainSchema : SQLiteIdempotencyStore.schema));
             COMMIT
             """)
-        let records = try SQLiteIdempotencyStore.read(database)
+        let (records, damaged) = try SQLiteIdempotencyStore.read(database, sealing)
+        damagedCount = damaged
         found = Mutex(records)
         file = Mutex(
             File(
@@ -100,7 +114,7 @@ package final class SQLiteIdempotencyStore: IdempotencyStore {
             guard let batch else { return }
             let isSaved = file.withLock { file in
                 do throws(DatabaseError) {
-                    try SQLiteIdempotencyStore.commit(batch.records, batch.oldest, &file)
+                    try SQLiteIdempotencyStore.commit(batch.records, batch.oldest, sealing, &file)
                     return true
                 } catch {
                     file.isBroken = file.isBroken || error.isFatal
@@ -113,16 +127,17 @@ package final class SQLiteIdempotencyStore: IdempotencyStore {
     }
 
     private static func commit(
-        _ records: [IdempotencyRecord], _ oldest: Int64, _ file: inout File
+        _ records: [IdempotencyRecord], _ oldest: Int64, _ sealing: StoreSealing?, _ file: inout File
     ) throws(DatabaseError) {
         guard !file.isBroken else { throw DatabaseError(code: DatabaseError.failedFlush, operation: "write a key") }
         try file.database.execute("BEGIN IMMEDIATE")
         for record in records {
+            let columns = try columns(of: record, sealing)
             file.insert.bind(1, record.number)
-            file.insert.bind(2, copying: encode(record.key))
-            file.insert.bind(3, copying: encode(record.fingerprint))
+            file.insert.bind(2, copying: columns.key)
+            file.insert.bind(3, copying: columns.fingerprint)
             file.insert.bind(4, record.at.milliseconds)
-            if let answer = record.answer { file.insert.bind(5, copying: answer) } else { file.insert.bindNull(5) }
+            if let answer = columns.answer { file.insert.bind(5, copying: answer) } else { file.insert.bindNull(5) }
             try file.insert.run("write a key")
         }
         let first = min(oldest, file.first + removedMin + 4 * Int64(records.count))
@@ -134,27 +149,22 @@ package final class SQLiteIdempotencyStore: IdempotencyStore {
         file.first = max(file.first, first)
     }
 
-    private static func read(_ database: Database) throws(DatabaseError) -> [IdempotencyRecord] {
+    private static func read(
+        _ database: Database, _ sealing: StoreSealing?
+    ) throws(DatabaseError) -> (records: [IdempotencyRecord], damaged: Int) {
         let rows = try database.prepare("SELECT number, key, fingerprint, at, answer FROM keys ORDER BY number")
         defer { rows.finalize() }
         var records: [IdempotencyRecord] = []
+        var damaged = 0
         while try rows.next("read idempotency keys") {
-            guard let key = decode(rows.bytes(1)), let fingerprint = decode(rows.bytes(2)) else { continue }
-            records.append(
-                IdempotencyRecord(
-                    number: rows.integer(0), key: key, fingerprint: fingerprint,
-                    at: Timestamp(milliseconds: rows.integer(3)), answer: rows.isNull(4) ? nil : rows.bytes(4)))
+            let columns = Columns(
+                key: rows.bytes(1), fingerprint: rows.bytes(2), answer: rows.isNull(4) ? nil : rows.bytes(4))
+            if let record = record(rows.integer(0), columns, at: rows.integer(3), sealing) {
+                records.append(record)
+            } else {
+                damaged += 1
+            }
         }
-        return records
-    }
-
-    private static func encode(_ hash: Hash128) -> [UInt8] {
-        [hash.high, hash.low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * $0)) } }
-    }
-
-    private static func decode(_ bytes: [UInt8]) -> Hash128? {
-        guard bytes.count == 16 else { return nil }
-        let words = [bytes[..<8], bytes[8...]].map { $0.reduce(UInt64(0)) { $0 << 8 | UInt64($1) } }
-        return Hash128(high: words[0], low: words[1])
+        return (records, damaged)
     }
 }

@@ -2,7 +2,6 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import CQueuePoolSQLite
 package import QueuePoolCore
 
 // A sealed row has a kind of its own, 16 above what it holds, so that neither a program without the key nor this one takes
@@ -31,14 +30,6 @@ final class SealedLog: StoreLog {
         self.sealing = sealing
     }
 
-    /// SQLITE_IOERR_DATA, what SQLite itself says of a page with a wrong checksum. It says nothing of the file's other
-    /// rows, so the store goes on.
-    static let codeOfUnopenedRow: Int32 = SQLITE_IOERR | (32 << 8)
-
-    private static func fault(_ row: Int64) -> DatabaseError {
-        DatabaseError(code: codeOfUnopenedRow, operation: "open row \(row), which is not as it was sealed")
-    }
-
     // MARK: - Rows
 
     func append(shard: Int64, kind: Int64, head: [UInt8], body: [UInt8]?) throws(DatabaseError) -> Int64 {
@@ -47,7 +38,7 @@ final class SealedLog: StoreLog {
         let added = try inner.append(
             shard: shard, kind: kind + LogKind.sealed, head: sealed.head, body: sealed.body)
         // It would not open. The transaction is undone.
-        guard added == row else { throw SealedLog.fault(added) }
+        guard added == row else { throw .unopened(added) }
         plainRows.remove(row)
         return added
     }
@@ -69,7 +60,7 @@ final class SealedLog: StoreLog {
         guard !plainRows.contains(row) else { return stored }
         guard let head = try inner.head(row: row) else { return nil }
         do throws(RowFault) { return try sealing.rows.open(body: stored, besideSealed: head, row: row) } catch {
-            throw SealedLog.fault(row)
+            throw .unopened(row)
         }
     }
 
@@ -100,13 +91,11 @@ final class SealedLog: StoreLog {
     }
 
     private func seal(_ head: [UInt8], _ body: [UInt8]?, _ place: RowPlace) throws(DatabaseError) -> SealedRow {
-        do throws(RowFault) { return try sealing.rows.seal(head: head, body: body, at: place) } catch {
-            throw DatabaseError(code: SQLITE_ERROR, operation: "seal a row")
-        }
+        try sealing.sealed(head, body, at: place)
     }
 
     private func open(_ head: [UInt8], _ row: Int64) throws(DatabaseError) -> (head: [UInt8], place: RowPlace) {
-        do throws(RowFault) { return try sealing.rows.open(head: head, row: row) } catch { throw SealedLog.fault(row) }
+        do throws(RowFault) { return try sealing.rows.open(head: head, row: row) } catch { throw .unopened(row) }
     }
 
     // MARK: - What has nothing to do with content
@@ -145,13 +134,7 @@ extension EmbeddedShardOptions {
     package mutating func seal(with keys: any StoreKeys) {
         let vfs = vfs
         openLog = { (path) throws(DatabaseError) in
-            let name = path.split(separator: "/").last.map(String.init) ?? path
-            let sealing: StoreSealing
-            do throws(StoreKeysFault) {
-                sealing = try keys.sealing(of: name, exists: SystemFile.mark(of: path) != nil)
-            } catch {
-                throw DatabaseError(code: SQLITE_IOERR | (3 << 8), operation: "store its data key")
-            }
+            let sealing = try keys.sealing(ofFileAt: path)
             return SealedLog(try LogFile(path: path, vfs: vfs), sealing: sealing)
         }
     }

@@ -43,15 +43,25 @@ package final class SQLiteTrackingStore: TrackingStore {
 
     private let state = Mutex(State())
     private let file: Mutex<TrackingFile>
+    private let reportDamaged: @Sendable (_ count: Int) -> Void
     private let thread = DispatchQueue(label: "queuepool.tracking")
 
     /// Opens the file, or makes it.
     /// - Parameters:
     ///   - bytesMax: of the file, without its log of some megabytes; when it holds more, the oldest records go.
+    ///   - keys: what gives the file its data key; `nil`: records are stored as they are.
+    ///   - reportDamaged: called, on the file's thread, with how many reads found a record that is not as it was sealed.
+    ///     Nothing is known then of its message.
     ///   - vfs: the name of a registered SQLite VFS to use instead of the default one.
     /// - Throws: `DatabaseError` if that can't be done, or the file is somebody else's or a later version's.
-    package init(path: String, bytesMax: Int = 2 << 30, vfs: String? = nil) throws(DatabaseError) {
-        file = Mutex(try TrackingFile(path: path, bytesMax: bytesMax, vfs: vfs))
+    package init(
+        path: String, bytesMax: Int = 2 << 30, keys: (any StoreKeys)? = nil, vfs: String? = nil,
+        reportDamaged: @escaping @Sendable (_ count: Int) -> Void = { _ in }
+    ) throws(DatabaseError) {
+        let sealing = try keys?.sealing(ofFileAt: path)
+        file = Mutex(
+            try TrackingFile(path: path, bytesMax: bytesMax, vfs: vfs, sealing: sealing.map(TrackingSealing.init)))
+        self.reportDamaged = reportDamaged
     }
 
     /// Records that went before their time was over, since the file was opened, because it was full.
@@ -144,13 +154,16 @@ package final class SQLiteTrackingStore: TrackingStore {
     private func onFile<R: Sendable>(
         _ body: @Sendable (TrackingFile) throws(DatabaseError) -> R
     ) -> Result<R, TrackingStoreError> {
-        file.withLock { file in
+        let (result, damaged) = file.withLock { file -> (Result<R, TrackingStoreError>, Int) in
             do throws(DatabaseError) {
-                return .success(try body(file))
+                let value = try body(file)
+                return (.success(value), file.takeDamaged())
             } catch {
-                return .failure(TrackingStoreError(code: error.name))
+                return (.failure(TrackingStoreError(code: error.name)), file.takeDamaged())
             }
         }
+        if damaged > 0 { reportDamaged(damaged) }
+        return result
     }
 
     /// Makes one commit, and the next one behind what else was asked for meanwhile.

@@ -12,7 +12,7 @@ import QueuePoolCore
 enum TrackingKey {
     /// No text of UTF-8 ends with it.
     private static let filler: UInt8 = 0xFF
-    private static let uuidBytes = 16
+    static let uuidBytes = 16
 
     /// A UUID as it is written here has 16 bytes, and those of one shard sort by age: rows come at the end of a page and
     /// leave from its start. Any other id has more than 16, so that no two ids have one key.

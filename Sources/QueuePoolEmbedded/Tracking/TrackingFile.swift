@@ -29,15 +29,18 @@ final class TrackingFile {
     private let database: Database
     private let begin: Statement
     private let commitStatement: Statement
-    private let select: Statement
-    private let insert: Statement
-    private let update: Statement
+    let select: Statement
+    let insert: Statement
+    let update: Statement
     private let selectOldest: Statement
     private let remove: Statement
     private let usedPages: Statement
     private let bytesMax: Int64
+    let sealing: TrackingSealing?
+    /// Reads that found a row that is not as it was sealed, since somebody took the figure.
+    var damaged = 0
     /// Numbers of pools that have rows.
-    private var pools: [String: Int64] = [:]
+    private(set) var pools: [String: Int64] = [:]
     /// Why the file takes no more writes: after a failed flush nobody knows what is on the disk.
     private var brokenBy: DatabaseError?
     /// Pages in the log, told by SQLite after each commit.
@@ -45,7 +48,8 @@ final class TrackingFile {
     private var isOpen = true
 
     /// Opens the file, or makes it.
-    init(path: String, bytesMax: Int, vfs: String?) throws(DatabaseError) {
+    init(path: String, bytesMax: Int, vfs: String?, sealing: TrackingSealing? = nil) throws(DatabaseError) {
+        self.sealing = sealing
         self.bytesMax = Int64(bytesMax)
         database = try Database(path: path, vfs: vfs)
         // Before the first look: one process has the file, and needs no shared memory for it.
@@ -196,62 +200,6 @@ final class TrackingFile {
     }
 
     // MARK: - Rows
-
-    /// What is known of a message whose time is not over.
-    func record(_ id: String, ofPool pool: String, now: Timestamp) throws(DatabaseError) -> TrackingRecord? {
-        guard let number = pools[pool], let row = try row(id, number, TrackingKey.bytes(of: id)) else { return nil }
-        return row.expiresAt > now ? row.record : nil
-    }
-
-    private func row(
-        _ id: String, _ pool: Int64, _ key: [UInt8]
-    ) throws(DatabaseError) -> (record: TrackingRecord?, expiresAt: Timestamp)? {
-        select.bind(1, pool)
-        select.bind(2, copying: key)
-        guard try select.next("find a record") else { return nil }
-        defer { select.reset() }
-        let expiresAt = Timestamp(milliseconds: select.integer(10))
-        // A row without a state that is known says nothing, and anything may replace it.
-        guard let state = TrackingState(code: select.integer(0)) else { return (nil, expiresAt) }
-        func time(_ column: Int32) -> Timestamp? {
-            select.optionalInteger(column).map { Timestamp(milliseconds: $0) }
-        }
-        var record = TrackingRecord(id: id, state: state, at: Timestamp(milliseconds: select.integer(1)))
-        record.acceptedAt = time(2)
-        record.attempt = select.optionalInteger(3).map { Int($0) }
-        record.nextAttemptAt = time(4)
-        record.target = select.optionalText(5)
-        record.reason = select.optionalText(6)
-        record.errorClass = select.optionalText(7)
-        record.recipients = select.optionalNumbers(8)
-        record.tags = select.optionalText(9)
-        return (record, expiresAt)
-    }
-
-    private func write(_ record: TrackingRecord, _ pool: Int64, _ expiresAt: Timestamp) throws(DatabaseError) {
-        let key = TrackingKey.bytes(of: record.id)
-        let found = try row(record.id, pool, key)
-        var next = record
-        if let earlier = found?.record {
-            guard let merged = record.replacing(earlier) else { return }
-            next = merged
-        }
-        let statement = found == nil ? insert : update
-        statement.bind(1, next.state.code)
-        statement.bind(2, next.at.milliseconds)
-        statement.bind(3, optional: next.acceptedAt?.milliseconds)
-        statement.bind(4, optional: next.attempt.map { Int64($0) })
-        statement.bind(5, optional: next.nextAttemptAt?.milliseconds)
-        statement.bind(6, optional: next.target)
-        statement.bind(7, optional: next.reason)
-        statement.bind(8, optional: next.errorClass)
-        statement.bind(9, optional: next.recipients)
-        statement.bind(10, optional: next.tags)
-        statement.bind(11, expiresAt.milliseconds)
-        statement.bind(12, pool)
-        statement.bind(13, copying: key)
-        try statement.run("write a record")
-    }
 
     private func number(ofPool pool: String) throws(DatabaseError) -> Int64 {
         if let number = pools[pool] { return number }

@@ -32,10 +32,10 @@ func runServe(_ settings: ServeSettings) async throws {
     if masterKey == nil { try MasterKeyFiles.refuseSealed(settings.dataDirectory) }
     let dataKeys = try masterKey?.open()
     let shards = try openStores(settings, keys: dataKeys, clock: clock, logger: logger)
-    let bodies = try ServerBodies(settings, clock: clock, logger: logger)
+    let bodies = try ServerBodies(settings, keys: dataKeys, clock: clock, logger: logger)
     // After the shards, whose answers may remove bodies.
     defer { bodies.close() }
-    let tracking = try ServerTracking(settings, clock: clock)
+    let tracking = try ServerTracking(settings, keys: dataKeys, clock: clock, logger: logger)
     let registry = try makeRegistry(
         settings, shards: shards, bodies: bodies.options, tracking: tracking?.tracking, clock: clock, logger: logger)
     // It waits for answers of the control store, and what brings them may need the thread of a task meanwhile.
@@ -65,7 +65,7 @@ func runServe(_ settings: ServeSettings) async throws {
     options.limits.idleSeconds = settings.limits.idleTimeoutSeconds
     options.limits.headSeconds = settings.limits.headerTimeoutSeconds
     options.defaultShards = settings.createQueueShards
-    options.idempotency = try idempotencyOptions(settings, logger: logger)
+    options.idempotency = try idempotencyOptions(settings, keys: dataKeys, logger: logger)
     let workers = try WorkersBesideServer(settings, registry: registry, logger: logger)
     let server = QueueServer(
         registry: registry, options: options, logger: logger, storageProblem: { shards.storageProblem }
@@ -173,7 +173,9 @@ private func openStores(
     }
 }
 
-private func idempotencyOptions(_ settings: ServeSettings, logger: Logger) throws -> IdempotencyOptions {
+private func idempotencyOptions(
+    _ settings: ServeSettings, keys: DataKeys?, logger: Logger
+) throws -> IdempotencyOptions {
     var options = IdempotencyOptions()
     options.windowSeconds = settings.limits.idempotencyWindowSeconds
     options.bytesMax = settings.limits.idempotencyBytesMax
@@ -186,7 +188,13 @@ private func idempotencyOptions(_ settings: ServeSettings, logger: Logger) throw
     }
     let path = settings.dataDirectory + "/idempotency.sqlite"
     do throws(DatabaseError) {
-        options.store = try SQLiteIdempotencyStore(path: path)
+        let store = try SQLiteIdempotencyStore(path: path, keys: keys)
+        if store.damagedCount > 0 {
+            logger.error(
+                "Idempotency keys are not as they were sealed; they are forgotten",
+                metadata: ["file": "idempotency.sqlite", "keys": "\(store.damagedCount)"])
+        }
+        options.store = store
     } catch {
         throw CommandFailure("the file \(path) cannot be opened: \(error)", status: ExitStatus.inputOutput)
     }

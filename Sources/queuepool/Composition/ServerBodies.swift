@@ -24,10 +24,19 @@ final class ServerBodies: Sendable {
 
     /// Opens the file.
     /// - Throws: `CommandFailure` if it cannot be opened, or the settings name no place.
-    init(_ settings: ServeSettings, clock: any QueuePoolCore.Clock, logger: Logger) throws {
+    init(
+        _ settings: ServeSettings, keys: (any StoreKeys)?, clock: any QueuePoolCore.Clock, logger: Logger
+    ) throws {
         let own: SQLiteBodies
+        var ownOptions = BodiesOptions(clock: clock)
+        ownOptions.keys = keys
+        ownOptions.reportDamaged = { number in
+            logger.error(
+                "A large body is not as it was sealed; its message is held back",
+                metadata: ["file": "\(SQLiteBodies.fileName)", "body": "\(number)"])
+        }
         do throws(BodyFileError) {
-            own = try SQLiteBodies(directory: settings.dataDirectory, options: BodiesOptions(clock: clock))
+            own = try SQLiteBodies(directory: settings.dataDirectory, options: ownOptions)
         } catch {
             throw CommandFailure(
                 "the file \(settings.dataDirectory)/\(SQLiteBodies.fileName) cannot be opened: \(error)",

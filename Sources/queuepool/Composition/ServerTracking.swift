@@ -2,6 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Logging
 import QueuePoolAWS
 import QueuePoolCore
 import QueuePoolEmbedded
@@ -30,7 +31,9 @@ final class ServerTracking: Sendable {
 
     /// - Returns: `nil` if tracking is off.
     /// - Throws: `CommandFailure` if the file cannot be opened.
-    init?(_ settings: ServeSettings, clock: any QueuePoolCore.Clock) throws {
+    init?(
+        _ settings: ServeSettings, keys: (any StoreKeys)?, clock: any QueuePoolCore.Clock, logger: Logger
+    ) throws {
         guard settings.tracking.isOn else { return nil }
         let store: any TrackingStore
         if let shared = try sharedTrackingStore(settings.control, clock: clock) {
@@ -38,7 +41,11 @@ final class ServerTracking: Sendable {
         } else {
             let path = settings.dataDirectory + "/tracking.sqlite"
             do throws(DatabaseError) {
-                let file = try SQLiteTrackingStore(path: path, bytesMax: settings.tracking.bytesMax)
+                let file = try SQLiteTrackingStore(path: path, bytesMax: settings.tracking.bytesMax, keys: keys) {
+                    logger.error(
+                        "Tracking records are not as they were sealed; nothing is known of their messages",
+                        metadata: ["file": "\(SQLiteTrackingStore.fileName)", "records": "\($0)"])
+                }
                 (store, own) = (file, file)
             } catch {
                 throw CommandFailure("the file \(path) cannot be opened: \(error)", status: ExitStatus.inputOutput)
