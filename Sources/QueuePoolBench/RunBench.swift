@@ -49,7 +49,7 @@ struct BenchSession {
         row: @escaping (String) -> Void
     ) throws {
         var options = given
-        let endpoint = try server?.endpoint ?? Endpoint(given.endpoint ?? "")
+        let endpoint = try server?.endpoint ?? Endpoint(given.endpoint ?? "", token: given.token)
         let facts = try BenchSession.pool(options, endpoint)
         if !facts.shardNames.isEmpty { options.shards = facts.shardNames.count }
         if options.retryThrottled == nil, facts.quota != nil { options.retryThrottled = true }
@@ -132,12 +132,13 @@ struct BenchSession {
     private static func pool(_ options: BenchOptions, _ endpoint: Endpoint) throws -> PoolFacts {
         let client = ControlClient(endpoint: endpoint)
         let path = "/v1/pools/\(options.pool)"
-        var answer = try client.get(path)
+        var answer = try client.getAdmitted(path)
         if answer.status == 404 {
             let quota = options.quota.map { ",\"quota\":\($0)" } ?? ""
             answer = try client.post(
                 "/v1/pools", json: "{\"name\":\"\(options.pool)\",\"shards\":\(options.shards)\(quota)}")
         }
+        if [401, 403].contains(answer.status) { throw BenchRefused(status: answer.status) }
         guard (200..<300).contains(answer.status) else {
             throw BenchFailure("the pool cannot be read or made: HTTP status \(answer.status)")
         }

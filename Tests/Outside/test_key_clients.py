@@ -254,3 +254,28 @@ def test_work_that_worked_goes_on_when_it_is_let_in_again(door, workers, tmp_pat
     os.replace(private(tmp_path / "fresh", other["token"]), file)
     wait_until(lambda: len(worker.lines()) == 2, 60, "the second delivery")
     worker.stop()
+
+
+BENCH = ("--mode", "both", "--messages", "200", "--connections", "4", "--groups", "20", "--warm-up-seconds", "0")
+
+
+@pytest.mark.parametrize("api", ["rest", "ndjson", "sqs"])
+def test_bench_measures_with_a_token(door, name, tmp_path, api):
+    key = door.key(name, f"{name}.fifo:send,receive,admin")
+    file = private(tmp_path / "token", json.dumps(key))
+    done = run("bench", "--endpoint", door.url, "--pool", name + ".fifo", "--shards", "2", "--api", api, *BENCH, "--json", "-",
+               "--token-file", file, timeout=120, check=0)
+    assert json.loads(done.stdout) and key["token"] not in done.stdout + done.stderr
+
+
+def test_bench_without_a_token_or_a_right_says_so(door, name):
+    flags = ("bench", "--endpoint", door.url, "--pool", name + ".fifo", *BENCH)
+    done = run(*flags)
+    assert done.returncode == CONFIGURATION and "--token-file" in done.stderr, done.stderr
+    done = run("bench", "scale", "--endpoint", door.url, "--pool", "emails.fifo")
+    assert done.returncode == CONFIGURATION and "--token-file" in done.stderr, done.stderr
+    key = door.key(name, "emails.fifo:send")
+    done = run(*flags, env={"QUEUEPOOL_TOKEN": key["token"]})
+    assert done.returncode == NO_PERMISSION and "'admin'" in done.stderr and key["token"] not in done.stderr, done.stderr
+    done = run("bench", "--endpoint", "http://192.0.2.1:9324", env={"QUEUEPOOL_TOKEN": "qp_secret"})
+    assert done.returncode == CONFIGURATION and "plain text" in done.stderr, done.stderr

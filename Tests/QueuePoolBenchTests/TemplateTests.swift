@@ -13,7 +13,8 @@ import Testing
     private func template(_ api: BenchOptions.API, batch: Int) -> SendTemplate {
         var template = SendTemplate(
             SendTemplate.Shape(
-                api: api, pool: "bench.fifo", authority: "127.0.0.1:9324", batch: batch, run: 0xABCD, filler: filler),
+                api: api, pool: "bench.fifo", headLines: "Host: 127.0.0.1:9324\r\n", batch: batch, run: 0xABCD,
+                filler: filler),
             connection: 5)
         for entry in 0..<batch {
             template.set(entry: entry, group: 0x2A + entry, sequence: UInt32(7 + entry), sentAt: .max - 1)
@@ -99,7 +100,7 @@ import Testing
 
     @Test(arguments: [1, 9, 10])
     func `a delete carries the handles`(count: Int) throws {
-        let requests = ReceiveRequests(queue: "bench-0003.fifo", authority: "h:1", waitSeconds: 2)
+        let requests = ReceiveRequests(queue: "bench-0003.fifo", headLines: "Host: h:1\r\n", waitSeconds: 2)
         let handles = (0..<count).map { Array("handle-\($0)-\(String(repeating: "x", count: $0 * 9))".utf8) }
         var output: [UInt8] = []
         withHandles(handles[...], []) { requests.writeDelete(of: $0, to: &output) }
@@ -120,7 +121,7 @@ import Testing
     }
 
     @Test func `a receive asks for ten and the receive count`() throws {
-        let requests = ReceiveRequests(queue: "bench.fifo", authority: "h:1", waitSeconds: 2)
+        let requests = ReceiveRequests(queue: "bench.fifo", headLines: "Host: h:1\r\n", waitSeconds: 2)
         let (_, content) = try parts(requests.receive)
         let object = try #require(JSONSerialization.jsonObject(with: content) as? [String: Any])
         #expect(object["MaxNumberOfMessages"] as? Int == 10)

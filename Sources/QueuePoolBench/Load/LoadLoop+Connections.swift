@@ -11,7 +11,7 @@ extension LoadLoop {
     func makeConnections() throws {
         let options = plan.options
         let shape = SendTemplate.Shape(
-            api: options.api, pool: options.pool, authority: plan.endpoint.authority, batch: options.batchSize,
+            api: options.api, pool: options.pool, headLines: plan.endpoint.headLines, batch: options.batchSize,
             run: plan.run, filler: filler)
         for index in 0..<options.senderCount {
             let connection = Connection(index: index, role: .sender, endpoint: plan.endpoint)
@@ -26,7 +26,7 @@ extension LoadLoop {
             let target = plan.receiveTarget(number)
             let connection = Connection(index: connections.count, role: .receiver, endpoint: target.endpoint)
             connection.requests = ReceiveRequests(
-                queue: target.queue, authority: target.endpoint.authority, waitSeconds: options.waitSeconds)
+                queue: target.queue, headLines: target.endpoint.headLines, waitSeconds: options.waitSeconds)
             connections.append(connection)
         }
         for connection in connections { try open(connection) }

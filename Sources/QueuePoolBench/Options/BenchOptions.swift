@@ -38,6 +38,8 @@ package struct BenchOptions: Hashable, Sendable {
     package var mode = Mode.send
     /// `http://HOST:PORT` of a running server; `nil` starts one of our own and removes its data afterwards.
     package var endpoint: String?
+    /// Shown to that server.
+    package var token: BenchToken?
     /// Process whose CPU and memory are read when `endpoint` is given.
     package var serverPID: Int?
     package var pool = "bench.fifo"

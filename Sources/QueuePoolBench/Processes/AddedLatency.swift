@@ -84,7 +84,7 @@ private final class Side {
     init(_ target: AddedLatencyProbe.Target, _ probe: AddedLatencyProbe) throws {
         template = SendTemplate(
             SendTemplate.Shape(
-                api: .sqs, pool: target.queue, authority: target.endpoint.authority, batch: 1, run: probe.run,
+                api: .sqs, pool: target.queue, headLines: target.endpoint.headLines, batch: 1, run: probe.run,
                 filler: Payload.filler(bodyBytes: probe.bodyBytes, seed: probe.run)), connection: 0)
         descriptor = try Sockets.connect(to: target.endpoint, isBlocking: true)
         var patience = timeval(tv_sec: 10, tv_usec: 0)

@@ -21,7 +21,7 @@ package func runProcessScale(
     if let text = options.endpoint {
         let pid = options.serverPID
         let target = try ScaleTarget(
-            router: Endpoint(text), pool: options.pool, allowsNonempty: options.allowsNonempty,
+            router: Endpoint(text, token: options.token), pool: options.pool, allowsNonempty: options.allowsNonempty,
             routerUsage: { pid.flatMap { ProcessUsage(pid: $0) } })
         quota = target.facts.quota ?? quota
         steps.append(try ScaleMeasurement(target, options, quota: quota, seed: seed).run(progress).step(codes: []))
@@ -62,7 +62,7 @@ struct ScaleTarget {
     ) throws {
         self.router = router
         self.routerUsage = routerUsage
-        let answer = try ControlClient(endpoint: router).get("/v1/pools/\(pool)")
+        let answer = try ControlClient(endpoint: router).getAdmitted("/v1/pools/\(pool)")
         guard answer.status == 200 else {
             throw BenchFailure("the pool cannot be read: HTTP status \(answer.status)")
         }

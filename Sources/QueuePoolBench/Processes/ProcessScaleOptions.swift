@@ -11,6 +11,8 @@ package struct ProcessScaleOptions: Hashable, Sendable {
     package var scale = ScaleOptions()
     /// A running router, `http://HOST:PORT`; `nil` starts processes of our own.
     package var endpoint: String?
+    /// Shown to that router.
+    package var token: BenchToken?
     /// Process of that router, whose CPU is read.
     package var serverPID: Int?
     /// The pool; a running router must have it.
@@ -46,6 +48,7 @@ package struct ProcessScaleOptions: Hashable, Sendable {
         options.batch = 1
         options.pool = pool
         options.endpoint = endpoint
+        options.token = token
         options.serverPID = serverPID
         // A batch of ten needs ten messages of different groups to wait at each shard at once.
         options.connections = min(4_096, scale.connections * shards)

@@ -21,12 +21,12 @@ struct ReceiveRequests {
     ]
     static let entriesMax = 10
 
-    init(queue: String, authority: String, waitSeconds: Int) {
+    init(queue: String, headLines: String, waitSeconds: Int) {
         let content =
             "{\"QueueUrl\":\"\(queue)\",\"MaxNumberOfMessages\":10,\"WaitTimeSeconds\":\(waitSeconds),"
             + "\"MessageSystemAttributeNames\":[\"ApproximateReceiveCount\"]}"
         func head(_ operation: String) -> String {
-            "POST / HTTP/1.1\r\nHost: \(authority)\r\nX-Amz-Target: AmazonSQS.\(operation)\r\n"
+            "POST / HTTP/1.1\r\n\(headLines)X-Amz-Target: AmazonSQS.\(operation)\r\n"
                 + "Content-Type: application/x-amz-json-1.0\r\nContent-Length: "
         }
         receive = Array((head("ReceiveMessage") + "\(content.utf8.count)\r\n\r\n" + content).utf8)

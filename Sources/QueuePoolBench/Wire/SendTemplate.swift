@@ -25,7 +25,7 @@ struct SendTemplate {
     struct Shape {
         let api: BenchOptions.API
         let pool: String
-        let authority: String
+        let headLines: String
         let batch: Int
         let run: UInt64
         let filler: [UInt8]
@@ -101,7 +101,7 @@ struct SendTemplate {
         _ content: Content, _ requestLine: String, _ type: String, _ shape: Shape, extra: String
     ) {
         let head =
-            requestLine + "Host: \(shape.authority)\r\n\(extra)Content-Type: \(type)\r\n"
+            requestLine + "\(shape.headLines)\(extra)Content-Type: \(type)\r\n"
             + "Content-Length: \(content.bytes.count)\r\n\r\n"
         bytes = Array(head.utf8) + content.bytes
         entries = content.entries.map {

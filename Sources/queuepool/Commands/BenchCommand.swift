@@ -6,6 +6,7 @@ import ArgumentParser
 import Foundation
 import QueuePoolBench
 import QueuePoolChecking
+import QueuePoolSettings
 
 /// `queuepool bench`
 struct BenchCommand: AsyncParsableCommand {
@@ -47,7 +48,7 @@ struct BenchRunCommand: AsyncParsableCommand {
     func run() async throws {
         try await reportingFailures {
             var options = BenchOptions()
-            target.fill(&options)
+            try await target.fill(&options)
             try load.fill(&options)
             try result.fill(&options)
             let json = result.json
@@ -95,6 +96,7 @@ struct BenchTargetOptions: ParsableArguments {
     @Option(help: "How messages are sent.") var api = BenchOptions.API.rest
     @Option(help: "Sends, a drain of a backlog, or both at once.") var mode = BenchOptions.Mode.send
     @Option(help: "A running server, http://HOST:PORT; an own one unless set.") var endpoint: String?
+    @OptionGroup var token: TokenOptions
     @Option(help: "A given server that is away for longer ends the run; otherwise its load goes on when it is back.")
     var outageSeconds = 120.0
     @Option(help: "A request that is so long without an answer is sent again; without any answer the server is away.")
@@ -110,10 +112,11 @@ struct BenchTargetOptions: ParsableArguments {
     var serverArguments: [String] = []
     @Option(help: "Where the own server's data directory is made (default: TMPDIR or /tmp).") var dataDirParent: String?
 
-    func fill(_ options: inout BenchOptions) {
+    func fill(_ options: inout BenchOptions) async throws {
         options.api = api
         options.mode = mode
         options.endpoint = endpoint
+        options.token = try await token.benchToken(towards: endpoint)
         options.outageSecondsMax = outageSeconds
         options.answerSecondsMax = answerSeconds
         options.serverPID = serverPID
@@ -124,6 +127,18 @@ struct BenchTargetOptions: ParsableArguments {
         options.receiveFrom = receiveFrom
         options.serverArguments = serverArguments
         options.dataDirectoryParent = dataDirParent
+    }
+}
+
+extension TokenOptions {
+    /// The token for a given server; `nil` for an own one, which asks for none.
+    func benchToken(towards endpoint: String?) async throws -> BenchToken? {
+        guard let endpoint else { return nil }
+        var flags = FlagTexts()
+        fill(&flags)
+        let settings = try await TokenSettings.read(
+            flags: flags.byKey, environment: ProcessInfo.processInfo.environment, endpoint: endpoint)
+        return try settings.map { BenchToken(try $0.read()) }
     }
 }
 
@@ -240,6 +255,15 @@ func measuring<Report: Sendable>(_ body: @escaping @Sendable () throws -> Report
         throw interrupted()
     } catch let invalid as InvalidBenchOption {
         throw CommandFailure("\(invalid)", status: ExitStatus.usage)
+    } catch let refused as BenchRefused {
+        throw refused.status == 401
+            ? CommandFailure(
+                "the server wants a key that it knows: --\(Setting.tokenFile.flag) FILE or "
+                    + "\(Setting.token.environment) has its token (queuepool key create)",
+                status: ExitStatus.configuration)
+            : CommandFailure(
+                "the server refuses: a run needs a key with the rights 'send' and 'receive' on the pool, and 'admin' to "
+                    + "make it", status: ExitStatus.noPermission)
     } catch let unfit as PoolUnfit {
         throw CommandFailure("\(unfit)", status: ExitStatus.usage)
     } catch let failure as BenchFailure {

@@ -32,6 +32,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
     var quota: Int?
     @Flag(help: "Queues of a server a shard and a router over them, each a process.") var processes = false
     @Option(help: "A running router, http://HOST:PORT, over queues of any service.") var endpoint: String?
+    @OptionGroup var token: TokenOptions
     @Option(help: "Process of that router, whose CPU is read.") var serverPID: Int?
     @Option(help: "The pool of a running router. (default: bench.fifo)") var pool: String?
     @Flag(help: "Take a running router's pool although messages of others are in it.") var allowNonempty = false
@@ -137,6 +138,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
         var options = ProcessScaleOptions()
         options.scale = try scaleOptions()
         options.endpoint = endpoint
+        options.token = try await token.benchToken(towards: endpoint)
         options.serverPID = serverPID
         options.pool = pool ?? options.pool
         options.allowsNonempty = allowNonempty
