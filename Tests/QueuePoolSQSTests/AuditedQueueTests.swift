@@ -23,7 +23,8 @@ import Testing
     @Test func `a later member of the same name wins here as it does there`() throws {
         let body = Array(#"{"QueueUrl": "a.fifo", "QueueUrl": "b.fifo"}"#.utf8)
         try body.withUnsafeBytes {
-            #expect(AuditedQueue.name(of: .deleteQueue, $0) == .queue(try QueueRequest($0).queue))
+            let queue = try QueueRequest($0).queue
+            #expect(AuditedQueue.name(of: .deleteQueue, $0) == .queue(queue))
         }
     }
 
