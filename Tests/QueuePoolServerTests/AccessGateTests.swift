@@ -145,6 +145,35 @@ struct AccessGateTests {
         #expect(try !caller(token).may(.receive, name) && caller(token).may(.send, name))
     }
 
+    @Test func `other limits hold for all secrets of a key, and end nothing that goes on`() throws {
+        var (key, token) = try make()
+        try gate.refresh()
+        let before = try caller(token)
+        for _ in 0..<100 { try gate.admit(before, bytes: 1 << 20, life: nil) }
+        let (made, hash) = try credentials(9)
+        try key.rotate(to: made, tokenHash: hash, grace: 5_000, lifetime: nil, now: clock.now())
+        _ = try store.replace(key, ifRevision: 1)
+        try gate.refresh()
+        let (one, other) = (try caller(token), try caller(made.token))
+        key.limits = CallerLimits(requestsPerSecond: 2)
+        _ = try store.replace(key, ifRevision: 2)
+        try gate.refresh()
+        #expect(!one.isOut && !other.isOut)
+        try gate.admit(one, bytes: 0, life: nil)
+        try gate.admit(other, bytes: 0, life: nil)
+        let refusal = CallerRefusal(keyID: key.id, limit: .requests, value: 2, left: 0, retryAfterMilliseconds: 500)
+        #expect(throws: AccessFault.limited(refusal)) { try gate.admit(one, bytes: 0, life: nil) }
+        #expect(throws: AccessFault.limited(refusal)) { try gate.admit(other, bytes: 0, life: nil) }
+        #expect(gate.refusals.value(.requests) == 2 && gate.refusals.value(.bytes) == 0)
+        // Another read of the same keys gives nothing back.
+        _ = try make(byte: 3)
+        try gate.refresh()
+        #expect(throws: AccessFault.limited(refusal)) { try gate.admit(one, bytes: 0, life: nil) }
+        clock.advance(milliseconds: 500)
+        try gate.admit(one, bytes: 0, life: nil)
+        try gate.admit(.anybody, bytes: 1 << 30, life: nil)
+    }
+
     @Test func `a secret that is over is refused at once, and who waits is told at the next look`() throws {
         let (_, token) = try make(lifetime: 1_000)
         try gate.refresh()

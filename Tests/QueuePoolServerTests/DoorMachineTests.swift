@@ -101,6 +101,14 @@ private let stories: [Story] = [
             Step(.ended, .end), Step(.ended),
         ]
     },
+    Story(name: "an answer that is the last one ends the connection, and what waits behind it is not begun") {
+        [
+            Step(.arrived(100, at: second(0)), .look), Step(.seen(plain), .begin), Step(.begun),
+            Step(.arrived(100, at: second(0)), .hold(.requests, 100)),
+            Step(.answered(at: second(0), isLast: true), .writeLast, .measure),
+            Step(.lastWritten, .closeOutput, .forget, .hold(.requests, 0), .read),
+        ]
+    },
     Story(name: "a body beyond the limit is refused before it comes, with nothing after it") {
         [
             Step(.arrived(100, at: second(0)), .look),
