@@ -104,4 +104,12 @@ private func isClosed(_ row: SealedRow, _ sealer: RowSealer, row number: Int64 =
         // The salt and the count together are the nonce: no two rows may share them.
         #expect(Set(rows.map { $0.head[9..<33] }).count == 3)
     }
+
+    @Test func `are found by digests that are the same in each opening, and another key's are others`() {
+        let text = Array("of a caller's".utf8)
+        #expect(sealer.digest(of: text) == RowSealer(dataKey: dataKey).digest(of: text))
+        #expect(sealer.digest(of: text).count == 32)
+        #expect(sealer.digest(of: text) != sealer.digest(of: text + [0]))
+        #expect(sealer.digest(of: text) != RowSealer(dataKey: SymmetricKey(size: .bits256)).digest(of: text))
+    }
 }
