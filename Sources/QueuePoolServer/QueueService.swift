@@ -55,7 +55,8 @@ final class QueueService: PlainService {
     private func caller(_ request: PlainRequest) throws(AccessFault) -> Caller {
         guard let access else { return .anybody }
         let caller = try access.caller(
-            head: request.head, authorization: request.authorization, body: request.body, isEncrypted: isEncrypted)
+            head: request.head, authorization: request.authorization, body: request.body, isEncrypted: isEncrypted,
+            life: request.life)
         try access.admit(caller, bytes: request.body.count, life: request.life)
         return caller
     }

@@ -12,10 +12,13 @@ extension Setting {
 
 extension SettingsReader {
     /// Whether callers must show a key.
-    /// - Parameter isOpenAllowed: whether it is said by name that whoever reaches the server may do everything.
-    mutating func requiresKeys(at address: ListenAddress?, isOpenAllowed: Bool) -> Bool {
+    /// - Parameters:
+    ///   - addresses: where the server listens; one of them off loopback is enough to ask everywhere.
+    ///   - isOpenAllowed: whether it is said by name that whoever reaches the server may do everything.
+    mutating func requiresKeys(at addresses: [ListenAddress?], isOpenAllowed: Bool) -> Bool {
         let isSaid = flag(.requireKeys)
-        guard let address, !address.isLoopback, !isOpenAllowed else { return isSaid ?? false }
+        guard !isOpenAllowed, let address = addresses.lazy.compactMap(\.self).first(where: { !$0.isLoopback })
+        else { return isSaid ?? false }
         if isSaid == false {
             refuse(
                 SettingError(

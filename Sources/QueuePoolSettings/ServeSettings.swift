@@ -119,6 +119,8 @@ package struct WorkerTuning: Hashable, Sendable {
 /// Everything `serve` is told.
 package struct ServeSettings: Hashable, Sendable {
     package var listen: ListenAddress
+    /// Where operators are answered besides; `nil`: nowhere.
+    package var adminListen: ListenAddress?
     /// `nil`: the port speaks plain HTTP.
     package var tls: TLSSettings?
     /// `nil`: messages are stored as they came.
@@ -160,7 +162,10 @@ package struct ServeSettings: Hashable, Sendable {
         let sealing = reader.sealingSettings()
         let allowInsecure = reader.flag(.allowInsecureListen) == true
         let listen = reader.listenAddress(hasTLS: tls != nil, isOpenAllowed: allowInsecure)
-        let requiresKeys = reader.requiresKeys(at: listen, isOpenAllowed: allowInsecure)
+        let adminListen = reader.adminAddress(
+            beside: listen, hasTLS: tls != nil, isOpenAllowed: allowInsecure)
+        let requiresKeys = reader.requiresKeys(at: [listen, adminListen], isOpenAllowed: allowInsecure)
+        reader.refuseUnusedNames(tls, requiresKeys: requiresKeys)
         let allowedHosts = reader.allowedHosts()
         let directory = reader.text(.dataDirectory)?.value
         let auditLog = reader.auditLog(in: directory ?? ".", requiresKeys: requiresKeys)
@@ -182,6 +187,7 @@ package struct ServeSettings: Hashable, Sendable {
             let storage, let bodies, let tracking, let injection, let log
         else { throw SettingErrors([]) }
         self.listen = listen
+        self.adminListen = adminListen
         self.tls = tls
         self.sealing = sealing
         self.allowedHosts = allowedHosts

@@ -227,10 +227,11 @@ extension Setting {
 
     /// Every setting, in the order in which it is shown.
     package static let all: [Setting] = [
-        .config, .listen, .allowInsecureListen, .requireKeys, .auditLog, .allowedHosts, .maxConnections, .maxConnectionsPerAddress,
+        .config, .listen, .adminListen, .allowInsecureListen, .requireKeys, .auditLog, .allowedHosts, .maxConnections,
+        .maxConnectionsPerAddress,
         .requestBytesMax, .heldBytesMax, .idleTimeout,
         .headerTimeout, .drainSeconds, .idempotencyWindow, .idempotencyBytesMax, .serverDeliver, .tlsCertificate,
-        .tlsKey, .tlsClientCA, .tlsClient, .masterKeyFile, .masterKey, .oldMasterKeyFile,
+        .tlsKey, .tlsClientCA, .tlsClient, .tlsClientNames, .masterKeyFile, .masterKey, .oldMasterKeyFile,
         .dataDirectory, .control, .awsEndpoint,
         .awsRegion,
         .pools, .maxPools, .maxShards, .waitingBytesTotalMax, .cacheBytesTotalMax,

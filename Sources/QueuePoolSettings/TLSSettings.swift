@@ -21,6 +21,8 @@ package struct TLSSettings: Hashable, Sendable {
     /// Path of the certificates that clients' own are verified by; `nil`: clients are asked for none.
     package var clientCA: String?
     package var clients: Clients
+    /// Whether the name in a client's certificate says which key it is.
+    package var namesCallers = false
 }
 
 /// What commands that talk to a server by https trust, and what they show of themselves. Paths of PEM files.
@@ -69,6 +71,14 @@ extension Setting {
             + "tls.client-ca, and none without.")
 }
 
+extension Setting {
+    package static let tlsClientNames = Setting(
+        "tls.client-names", flag: "tls-client-names", .flag, fallback: "false",
+        allowed: "true, false; true needs tls.client-ca, and callers who must show a key",
+        text: "Who shows a verified certificate with a key's name, and neither a token nor a signature, has that key's "
+            + "rights: the first mail address, DNS name or URI of the certificate, or else its common name.")
+}
+
 extension SettingsReader {
     /// - Returns: `nil` after a refusal.
     mutating func clientTLSSettings() -> ClientTLSSettings? {
@@ -99,9 +109,22 @@ extension SettingsReader {
         if authority == nil, let clients, clients != .none {
             refuse(.tlsClient, peek(.tlsClient)?.source, needs: .tlsClientCA)
         }
-        return TLSSettings(
+        var settings = TLSSettings(
             certificate: certificate.value, key: key.value, clientCA: authority?.value,
             clients: clients ?? (authority == nil ? .none : .optional))
+        settings.namesCallers = flag(.tlsClientNames) ?? false
+        return settings
+    }
+
+    /// Refuses names of clients that nobody verifies, or asks for.
+    mutating func refuseUnusedNames(_ tls: TLSSettings?, requiresKeys: Bool) {
+        guard flag(.tlsClientNames) == true else { return }
+        let source = peek(.tlsClientNames)?.source
+        switch tls {
+        case nil: refuse(.tlsClientNames, source, needs: .tlsCertificate)
+        case .some(let tls) where tls.clients == .none: refuse(.tlsClientNames, source, needs: .tlsClientCA)
+        case .some: if !requiresKeys { refuse(.tlsClientNames, source, needs: .requireKeys) }
+        }
     }
 
     private mutating func refuse(_ setting: Setting, _ source: SettingSource?, needs other: Setting) {
@@ -114,15 +137,18 @@ extension SettingsReader {
 
     /// Refuses an address that others than this machine reach, unless nobody in between can read and change what goes
     /// over it, or whoever starts the server says by name that this is meant.
-    /// - Parameter isOpenAllowed: whether that is said.
+    /// - Parameters:
+    ///   - setting: that gave the address.
+    ///   - isOpenAllowed: whether that is said.
     mutating func refuseOpenAddress(
-        _ address: ListenAddress, from source: SettingSource?, hasTLS: Bool, isOpenAllowed: Bool
+        _ address: ListenAddress, of setting: Setting = .listen, from source: SettingSource?, hasTLS: Bool,
+        isOpenAllowed: Bool
     ) {
         guard !address.isLoopback, !hasTLS, !isOpenAllowed else { return }
         refuse(
             SettingError(
-                name: Setting.listen.key, source: source,
-                description: "setting 'server.listen': '\(address)' is off loopback, and without TLS and "
+                name: setting.key, source: source,
+                description: "setting '\(setting.key)': '\(address)' is off loopback, and without TLS and "
                     + "credentials whoever reaches it may send, receive and purge; allowed: a loopback address, "
                     + "--tls-certificate with --tls-key, or --allow-insecure-listen"))
     }

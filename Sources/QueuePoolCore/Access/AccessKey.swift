@@ -120,12 +120,12 @@ package struct AccessKey: Hashable, Sendable {
     }
 
     /// What a name may be, for messages.
-    package static let allowedName = "1...64 of A-Z a-z 0-9 - _ . @, and nothing that looks like a key's id"
+    package static let allowedName = "1...128 of A-Z a-z 0-9 - _ . @ : / +, and nothing that looks like a key's id"
 
     /// Whether a key may be called so.
     package static func isName(_ text: String) -> Bool {
-        (1...64).contains(text.utf8.count) && !isID(text)
-            && text.utf8.allSatisfy { PoolName.isAllowed($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "@") }
+        (1...128).contains(text.utf8.count) && !isID(text)
+            && text.utf8.allSatisfy { PoolName.isAllowed($0) || ".@:/+".utf8.contains($0) }
     }
 
     // MARK: - Secrets

@@ -48,6 +48,7 @@ final class AccessBook: Sendable {
     let revision: Int?
     /// By key id, the newest secret first.
     private let passes: [String: [AccessPass]]
+    private let ids: [String: String]
     private let tokens: [TokenHash: AccessPass]
     private let uses: [String: KeyUse]
     private let accounts: [String: CallerAccount]
@@ -58,6 +59,9 @@ final class AccessBook: Sendable {
     ) {
         self.revision = revision
         self.passes = passes
+        // A name that is not one key's is nobody's.
+        ids = Dictionary(grouping: passes.values.compactMap(\.first), by: \.keyName).filter { $1.count == 1 }
+            .mapValues { $0[0].keyID }
         self.tokens = tokens
         self.uses = uses
         self.accounts = accounts
@@ -93,6 +97,9 @@ final class AccessBook: Sendable {
 
     /// Those of a key, whether their time is over or not.
     func passes(ofKey id: String) -> [AccessPass] { passes[id] ?? [] }
+
+    /// The same by the key's name.
+    func passes(ofKeyNamed name: String) -> [AccessPass] { ids[name].map(passes(ofKey:)) ?? [] }
 
     func pass(ofToken hash: TokenHash) -> AccessPass? { tokens[hash] }
 

@@ -12,6 +12,8 @@ enum AccessFault: Error, Hashable, Sendable {
     case unauthenticated(SignatureFault)
     /// Nobody has its bearer token, or no longer.
     case unknownToken
+    /// Nobody has the name in its connection's certificate, or no longer.
+    case unknownCertificate
     /// Its body, which its signature covers, was not read.
     case unread(Problem, limit: Int)
     /// Who sent it is known, and may not.
@@ -24,6 +26,7 @@ enum AccessFault: Error, Hashable, Sendable {
         switch self {
         case .unauthenticated(let fault): SQSError(fault)
         case .unknownToken: SQSError(.invalidClientTokenId, AccessFault.unknownTokenText)
+        case .unknownCertificate: SQSError(.invalidClientTokenId, AccessFault.unknownCertificateText)
         case .unread(let problem, let limit): .refusedBody(problem, limit: limit)
         case .denied(let denial): SQSError(.accessDenied, denial.text)
         case .limited(let refusal): SQSError(.requestThrottled, refusal.text)
@@ -56,6 +59,11 @@ enum AccessFault: Error, Hashable, Sendable {
                     "unknown-token", status: 401, title: "The bearer token is not accepted",
                     detail: AccessFault.unknownTokenText),
                 challenge: "Bearer realm=\"queuepool\", error=\"invalid_token\"")
+        case .unknownCertificate:
+            Problem(
+                "unknown-certificate", status: 403, title: "The client certificate is not accepted",
+                detail: AccessFault.unknownCertificateText
+            ).answer
         case .unread(let problem, _): problem.answer
         case .unauthenticated(let fault):
             Problem(
@@ -68,6 +76,8 @@ enum AccessFault: Error, Hashable, Sendable {
         }
     }
 
+    private static let unknownCertificateText =
+        "No key has the name in the client certificate, or it was revoked, or its time is over."
     private static let unknownTokenText = "No key has this token, or it was revoked, or its time is over."
 
     private static func answer(_ problem: Problem, challenge: String) -> Answer {

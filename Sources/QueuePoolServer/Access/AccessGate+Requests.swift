@@ -15,10 +15,12 @@ extension AccessGate {
     /// - Parameters:
     ///   - head: with its blank line.
     ///   - authorization: where in the head the value of Authorization is.
+    ///   - life: the connection's, whose certificate is looked at if there is nothing in the head.
     func caller(
-        head: UnsafeRawBufferPointer, authorization: Range<Int>?, body: UnsafeRawBufferPointer, isEncrypted: Bool
+        head: UnsafeRawBufferPointer, authorization: Range<Int>?, body: UnsafeRawBufferPointer, isEncrypted: Bool,
+        life: ConnectionLife? = nil
     ) throws(AccessFault) -> Caller {
-        guard let authorization else { throw .unauthenticated(.missingAuthenticationToken) }
+        guard let authorization else { return try caller(byCertificateOf: life) }
         let value = UnsafeRawBufferPointer(rebasing: head[authorization])
         if let token = AccessGate.token(value) { return try caller(token: token) }
         guard let request = SignedRequest(head: head) else { throw .unauthenticated(.missingAuthenticationToken) }

@@ -30,6 +30,8 @@ package final class AccessGate: Sendable {
     let clock: any Clock
     let verifier = SignatureVerifier()
     let refusals = CallerRefusalCounts()
+    /// Whether the name in a client's certificate is enough.
+    let takesCertificates: Bool
     private let store: any AccessKeyStore
     private let report: @Sendable (AccessEvent) -> Void
     private let book = Mutex(AccessBook.empty)
@@ -38,10 +40,14 @@ package final class AccessGate: Sendable {
     /// Where the store is called, which may block.
     private let calls = DispatchQueue(label: "queuepool.access")
 
-    /// - Parameter report: called on any thread.
+    /// - Parameters:
+    ///   - takesCertificates: whether who shows a verified certificate with a key's name, and nothing else, is that key.
+    ///   - report: called on any thread.
     package init(
-        store: any AccessKeyStore, clock: any Clock, report: @escaping @Sendable (AccessEvent) -> Void = { _ in }
+        store: any AccessKeyStore, clock: any Clock, takesCertificates: Bool = false,
+        report: @escaping @Sendable (AccessEvent) -> Void = { _ in }
     ) {
+        self.takesCertificates = takesCertificates
         self.store = store
         self.clock = clock
         self.report = report

@@ -28,7 +28,7 @@ struct AccessMiddleware: RouterMiddleware {
         var request = request
         var context = context
         do throws(AccessFault) {
-            context.caller = try await caller(&request)
+            context.caller = try await caller(&request, context)
             try admit(&request, context)
             try check(need ?? nil, hasRoute: path != nil, context)
         } catch { return response(error, to: request, context) }
@@ -82,7 +82,7 @@ struct AccessMiddleware: RouterMiddleware {
         }
     }
 
-    private func caller(_ request: inout Request) async throws(AccessFault) -> Caller {
+    private func caller(_ request: inout Request, _ context: RouteContext) async throws(AccessFault) -> Caller {
         let authorizations = request.headers[values: .authorization]
         if authorizations.count == 1 {
             var value = authorizations[0]
@@ -108,7 +108,12 @@ struct AccessMiddleware: RouterMiddleware {
                 }
                 return try gate.caller(claim, signed, .later, isEncrypted: routes.service.isEncrypted)
             }
-        } catch { throw .unauthenticated(error) }
+        } catch {
+            guard error == .missingAuthenticationToken, authorizations.isEmpty, gate.takesCertificates else {
+                throw .unauthenticated(error)
+            }
+            return try gate.caller(byCertificateOf: routes.lives.life(of: context.channel))
+        }
         // Most bytes of a text may take three in a form.
         let limit = routes.limits.requestBytesMax * (QueryService.takes(request) ? 2 : 1)
         let body: [UInt8]

@@ -39,7 +39,8 @@ struct DoorChannel: ServerChildChannel {
     private func addTLS(_ tls: TLSDoor, to channel: any Channel, refusal: ConnectionCounters.Reason?) throws {
         let pipeline = channel.pipeline.syncOperations
         guard let refusal else {
-            try pipeline.addHandlers([tls.handler(), TLSGate(tls: tls, shared: shared)])
+            let turn = HandshakeTurn(pace: shared.paces.pace(of: channel.eventLoop))
+            try pipeline.addHandlers([turn, tls.handler(), TLSGate(shared: shared, turn: turn)])
             return
         }
         try pipeline.addHandler(TLSTurnAway(refusal, shared: shared))

@@ -44,6 +44,8 @@ final class DoorState: Sendable {
     let addresses = AddressCounts()
     let cuts = ConnectionCounters()
     let budget: ByteBudget
+    let handshakes: Handshakes
+    let paces = HandshakePaces()
 
     init(limits: DoorLimits, browsers: BrowserGuard, service: any PlainService, counters: RequestCounters) {
         self.limits = limits
@@ -51,6 +53,7 @@ final class DoorState: Sendable {
         self.service = service
         self.counters = counters
         budget = ByteBudget(limit: limits.heldBytesMax)
+        handshakes = Handshakes(limit: limits.handshakesMax)
     }
 
     /// Why a connection that comes now is not taken.
@@ -90,6 +93,14 @@ final class ConnectionLife: Sendable {
     var address: String? {
         get { from.withLock { $0 } }
         set { from.withLock { $0 = newValue } }
+    }
+
+    private let shown = Mutex<String?>(nil)
+
+    /// The name in its client's verified certificate; `nil` if there is none.
+    var certificateName: String? {
+        get { shown.withLock { $0 } }
+        set { shown.withLock { $0 = newValue } }
     }
 
     var isClosed: Bool { closed.load(ordering: .acquiring) }

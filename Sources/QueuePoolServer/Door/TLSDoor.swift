@@ -45,7 +45,6 @@ package final class TLSDoor: Sendable {
     }
 
     private let current: Mutex<Current>
-    private let names = Mutex<[ObjectIdentifier: String]>([:])
 
     package init(_ material: TLSMaterial) throws(TLSFault) {
         current = Mutex(try TLSDoor.read(material))
@@ -60,13 +59,6 @@ package final class TLSDoor: Sendable {
 
     /// When the certificate, or one that stands between it and its authority, ends: seconds since 1970.
     package var endsAt: Int { current.withLock { $0.endsAt } }
-
-    /// The name in the verified certificate of a connection's client; `nil` if it has shown none.
-    func peerName(of channel: any Channel) -> String? { names.withLock { $0[ObjectIdentifier(channel)] } }
-
-    func setPeerName(_ name: String?, of channel: any Channel) {
-        names.withLock { $0[ObjectIdentifier(channel)] = name }
-    }
 
     /// The handler that decrypts and encrypts for one new connection.
     func handler() -> NIOSSLServerHandler {

@@ -16,44 +16,55 @@ final class TLSGate: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let tls: TLSDoor
     private let shared: DoorState
+    private let turn: HandshakeTurn?
+    private var handshake: Int?
     private var deadline: Scheduled<Void>?
     private var isClosing = false
 
-    init(tls: TLSDoor, shared: DoorState) {
-        self.tls = tls
+    /// - Parameter turn: to be told when the handshake is over.
+    init(shared: DoorState, turn: HandshakeTurn? = nil) {
         self.shared = shared
+        self.turn = turn
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         let cut = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         deadline = context.eventLoop.scheduleTask(in: .seconds(Int64(shared.limits.headSeconds))) {
             let (gate, context) = cut.value
-            gate.cutHandshake(context)
+            gate.cutHandshake(context, .slowRequest)
+        }
+        handshake = shared.handshakes.begin { [eventLoop = context.eventLoop] in
+            eventLoop.execute {
+                let (gate, context) = cut.value
+                gate.cutHandshake(context, .tooManyHandshakes)
+            }
         }
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) {
+    func handlerRemoved(context: ChannelHandlerContext) { endHandshake() }
+
+    private func endHandshake() {
         deadline?.cancel()
         deadline = nil
-        tls.setPeerName(nil, of: context.channel)
+        if let handshake { shared.handshakes.end(handshake) }
+        handshake = nil
     }
 
     /// A client that does not finish its handshake is one that does not finish its head. It is not waited for any more,
     /// not even for its goodbye.
-    private func cutHandshake(_ context: ChannelHandlerContext) {
+    private func cutHandshake(_ context: ChannelHandlerContext, _ reason: ConnectionCounters.Reason) {
         guard deadline != nil else { return }
-        deadline = nil
-        shared.cuts.count(.slowRequest)
+        endHandshake()
+        shared.cuts.count(reason)
         close(context: context, mode: .all, promise: nil)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case TLSUserEvent.handshakeCompleted:
-            deadline?.cancel()
-            deadline = nil
+            endHandshake()
+            turn?.end()
             noteName(context)
         case TLSUserEvent.shutdownCompleted: break
         default: context.fireUserInboundEventTriggered(event)
@@ -63,7 +74,7 @@ final class TLSGate: ChannelDuplexHandler {
     private func noteName(_ context: ChannelHandlerContext) {
         let handler = try? context.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self)
         guard let certificate = handler?.peerCertificate else { return }
-        tls.setPeerName(PeerName.of(certificate), of: context.channel)
+        shared.lives.life(of: context.channel)?.certificateName = PeerName.of(certificate)
     }
 
     /// What fails in TLS ends the connection there. The one failure that does not is a client that ends without a
@@ -109,30 +120,5 @@ final class TLSTurnAway: ChannelInboundHandler {
     func channelActive(context: ChannelHandlerContext) {
         shared.cuts.count(reason)
         context.close(promise: nil)
-    }
-}
-
-/// What a client's certificate calls it.
-enum PeerName {
-    /// The first mail address, DNS name or URI among the alternative names, or else the subject's common name.
-    static func of(_ certificate: NIOSSLCertificate) -> String? {
-        let names = certificate._subjectAlternativeNames()
-        let texts: [_SubjectAlternativeName.NameType] = [.email, .dnsName, .uri]
-        if let name = names.first(where: { texts.contains($0.nameType) }) {
-            return checked(String(decoding: name.contents, as: UTF8.self))
-        }
-        guard names.isEmpty else { return nil }
-        // The library tells the common name in its description only. Without alternative names nothing but a bracket
-        // comes behind it, and a serial number, which is of hexadecimal digits, before it.
-        let label = ";common_name="
-        let text = certificate.description
-        guard let start = text.firstRange(of: label)?.upperBound, text.hasSuffix(">") else { return nil }
-        return checked(String(text[start...].dropLast()))
-    }
-
-    /// A name goes into logs and is compared with others: what is not printable is no name.
-    private static func checked(_ name: String) -> String? {
-        let isPlain = name.unicodeScalars.allSatisfy { $0.value > 32 && $0.value != 127 && $0.value != 0xFFFD }
-        return !name.isEmpty && name.utf8.count <= 256 && isPlain ? name : nil
     }
 }

@@ -11,6 +11,8 @@ package final class ConnectionCounters: Sendable {
         case tooMany
         /// Refused: the client's address has as many as it may have.
         case tooManyOfAddress
+        /// The client's handshake was the oldest of too many.
+        case tooManyHandshakes
         /// The client read nothing of what it was sent.
         case slowReader
         /// The client began a request and did not send the rest in time.
@@ -23,6 +25,7 @@ package final class ConnectionCounters: Sendable {
             switch self {
             case .tooMany: "too-many"
             case .tooManyOfAddress: "too-many-of-address"
+            case .tooManyHandshakes: "too-many-handshakes"
             case .slowReader: "slow-reader"
             case .slowRequest: "slow-request"
             case .idle: "idle"

@@ -14,6 +14,8 @@ struct MetricsPage: Sendable {
     let registry: PoolRegistry
     let requests: RequestCounters
     let door: DoorState
+    /// The operators'; `nil`: they have none of their own.
+    var admin: DoorState?
     let more: MoreMetrics
     var audit: (any AuditTrail)?
 
@@ -108,11 +110,16 @@ struct MetricsPage: Sendable {
         for row in requests.rows() { out += "queuepool_http_answers_total{outcome=\"\(row.outcome)\"} \(row.count)\n" }
         MetricsPage.head("queuepool_connections", "gauge", "Open connections.", &out)
         out += "queuepool_connections \(door.connections.load(ordering: .relaxed))\n"
+        if let admin {
+            MetricsPage.head("queuepool_admin_connections", "gauge", "Open connections of the admin port.", &out)
+            out += "queuepool_admin_connections \(admin.connections.load(ordering: .relaxed))\n"
+        }
         MetricsPage.head(
             "queuepool_http_connections_cut_total", "counter", "Connections refused or ended by the server, by reason.",
             &out)
         for reason in ConnectionCounters.Reason.allCases {
-            out += "queuepool_http_connections_cut_total{reason=\"\(reason.text)\"} \(door.cuts.value(reason))\n"
+            let count = door.cuts.value(reason) + (admin?.cuts.value(reason) ?? 0)
+            out += "queuepool_http_connections_cut_total{reason=\"\(reason.text)\"} \(count)\n"
         }
         MetricsPage.head(
             "queuepool_http_no_room_total", "counter", "Requests refused because the server holds all that it may.",

@@ -47,6 +47,7 @@ struct ServeCommand: AsyncParsableCommand {
 /// Where `serve` listens, and what it keeps.
 struct ServeMainOptions: ParsableArguments {
     @Option(name: .setting(.listen), help: .setting(.listen)) var listen: String?
+    @Option(name: .setting(.adminListen), help: .setting(.adminListen)) var adminListen: String?
     @Option(name: .setting(.allowedHosts), help: .setting(.allowedHosts)) var allowedHosts: [String] = []
     @Flag(name: .setting(.allowInsecureListen), help: .setting(.allowInsecureListen)) var allowInsecureListen = false
     @Flag(name: .setting(.requireKeys), help: .setting(.requireKeys)) var requireKeys = false
@@ -60,6 +61,7 @@ struct ServeMainOptions: ParsableArguments {
 
     func fill(_ flags: inout FlagTexts) {
         flags.set(.listen, listen)
+        flags.set(.adminListen, adminListen)
         flags.set(.allowInsecureListen, allowInsecureListen)
         flags.set(.requireKeys, requireKeys)
         flags.set(.auditLog, auditLog)
@@ -105,6 +107,7 @@ struct ServeLimitOptions: ParsableArguments {
     @Option(name: .setting(.tlsKey), help: .setting(.tlsKey)) var tlsKey: String?
     @Option(name: .setting(.tlsClientCA), help: .setting(.tlsClientCA)) var tlsClientCA: String?
     @Option(name: .setting(.tlsClient), help: .setting(.tlsClient)) var tlsClient: String?
+    @Flag(name: .setting(.tlsClientNames), help: .setting(.tlsClientNames)) var tlsClientNames = false
 
     func fill(_ flags: inout FlagTexts) {
         flags.set(.maxConnections, maxConnections)
@@ -135,6 +138,7 @@ struct ServeLimitOptions: ParsableArguments {
         flags.set(.tlsKey, tlsKey)
         flags.set(.tlsClientCA, tlsClientCA)
         flags.set(.tlsClient, tlsClient)
+        flags.set(.tlsClientNames, tlsClientNames)
     }
 }
 

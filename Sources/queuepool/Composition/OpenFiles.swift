@@ -13,6 +13,17 @@ enum OpenFiles {
     /// Descriptors for shards, the control store, targets and logs, beside those of connections.
     static let reserved = 256
 
+    /// The same for two doors, of which the second has the smaller part where there are few descriptors.
+    /// - Parameter besides: connections of the second; 0 if there is none.
+    static func makeRoom(
+        forConnections wanted: Int, besides: Int, logger: Logger
+    ) -> (connections: Int, besides: Int) {
+        let fitting = makeRoom(forConnections: wanted + besides, logger: logger)
+        guard fitting < wanted + besides else { return (wanted, besides) }
+        let others = min(besides, max(1, fitting / 4))
+        return (max(1, fitting - others), others)
+    }
+
     /// Raises the soft limit as far as the hard one allows, up to what the connections need.
     /// - Returns: how many connections fit, at least 1 and at most `wanted`.
     static func makeRoom(forConnections wanted: Int, logger: Logger) -> Int {

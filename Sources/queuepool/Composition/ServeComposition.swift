@@ -54,8 +54,10 @@ func runServe(_ settings: ServeSettings) async throws {
     options.audit = audit
     options.browsers = BrowserGuard(
         isLoopback: settings.listen.isLoopback, allowedHosts: settings.allowedHosts)
-    options.limits.connectionsMax = OpenFiles.makeRoom(
-        forConnections: settings.limits.maxConnections, logger: logger)
+    let room = OpenFiles.makeRoom(
+        forConnections: settings.limits.maxConnections,
+        besides: settings.adminListen == nil ? 0 : AdminDoorOptions.connectionsMax, logger: logger)
+    options.limits.connectionsMax = room.connections
     options.limits.connectionsOfAddressMax =
         settings.limits.maxConnectionsPerAddress
         ?? (settings.listen.isLoopback ? options.limits.connectionsMax : max(1, options.limits.connectionsMax / 10))
@@ -64,11 +66,18 @@ func runServe(_ settings: ServeSettings) async throws {
         settings.limits.requestBytesMax ?? DoorLimits.bytes(forBodies: settings.bodies.limitBytes)
     options.limits.idleSeconds = settings.limits.idleTimeoutSeconds
     options.limits.headSeconds = settings.limits.headerTimeoutSeconds
+    options.admin = settings.adminListen.map { address in
+        AdminDoorOptions(
+            host: address.host, port: address.port,
+            browsers: BrowserGuard(isLoopback: address.isLoopback, allowedHosts: settings.allowedHosts),
+            beside: options.limits, connectionsMax: room.besides)
+    }
     options.defaultShards = settings.createQueueShards
     options.idempotency = try idempotencyOptions(settings, keys: dataKeys, logger: logger)
     let workers = try WorkersBesideServer(settings, registry: registry, logger: logger)
     let server = QueueServer(
-        registry: registry, options: options, logger: logger, storageProblem: { shards.storageProblem }
+        registry: registry, options: options, logger: logger, storageProblem: { shards.storageProblem },
+        onAdminReady: { logAdminPort($0, settings, logger) }
     ) { port in
         logger.info(
             "Listening",
@@ -105,6 +114,12 @@ func runServe(_ settings: ServeSettings) async throws {
         await tracking?.close(clock)
         registry.close()
         throw CommandFailure(error.description, status: exitStatus(error))
+    } catch let error as AdminDoorFailure {
+        await tracking?.close(clock)
+        registry.close()
+        throw CommandFailure(
+            "the admin port on \(settings.adminListen?.description ?? "") ended: \(error)",
+            status: ExitStatus.unavailable)
     } catch {
         await tracking?.close(clock)
         registry.close()
@@ -114,6 +129,15 @@ func runServe(_ settings: ServeSettings) async throws {
     await tracking?.close(clock)
     registry.close()
     logger.info("Stopped")
+}
+
+private func logAdminPort(_ port: Int, _ settings: ServeSettings, _ logger: Logger) {
+    logger.info(
+        "The admin port is open",
+        metadata: [
+            "host": "\(settings.adminListen?.host ?? "")", "port": "\(port)",
+            "scheme": settings.tls == nil ? "http" : "https",
+        ])
 }
 
 /// The group's own life is not worth a line each time.

@@ -17,13 +17,22 @@ func serverAccess(_ settings: ServeSettings, clock: any Clock, logger: Logger) a
     // The store waits for answers, and what brings them may need the thread of a task meanwhile.
     return try await withCheckedThrowingContinuation { (done: CheckedContinuation<AccessGate, any Error>) in
         Thread.detachNewThread {
-            done.resume(with: Result { try openGate(settings.control, clock: clock, logger: logger) })
+            done.resume(
+                with: Result {
+                    try openGate(
+                        settings.control, takesCertificates: settings.tls?.namesCallers ?? false, clock: clock,
+                        logger: logger)
+                })
         }
     }
 }
 
-private func openGate(_ settings: ControlSettings, clock: any Clock, logger: Logger) throws -> AccessGate {
-    let gate = AccessGate(store: try openKeyStore(settings, clock: clock), clock: clock) { log($0, to: logger) }
+private func openGate(
+    _ settings: ControlSettings, takesCertificates: Bool, clock: any Clock, logger: Logger
+) throws -> AccessGate {
+    let gate = AccessGate(
+        store: try openKeyStore(settings, clock: clock), clock: clock, takesCertificates: takesCertificates
+    ) { log($0, to: logger) }
     do throws(AccessKeyStoreError) { try gate.open() } catch {
         throw CommandFailure("the keys cannot be read: \(describe(error))", status: ExitStatus.unavailable)
     }
