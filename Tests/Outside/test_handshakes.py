@@ -67,9 +67,10 @@ def test_those_that_are_not_finished_never_take_all_places(tls, hello):
             assert is_answered(honest)
     # A quarter of the places, of which the honest had one each for a moment.
     wait_until(lambda: cut(server, "too-many-handshakes") >= 70, what="the count")
-    assert "queuepool_connections 12\n" in server.get("/metrics").text or server.get("/metrics").ok
-    # The oldest went first.
-    assert flood[0].recv(65_536) == b"" or hello
+    # The oldest went first: what the server said to it, if anything, has an end.
+    with contextlib.suppress(ConnectionResetError):
+        while flood[0].recv(65_536):
+            pass
     for connection in flood:
         connection.close()
     before.close()
