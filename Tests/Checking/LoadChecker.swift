@@ -6,9 +6,9 @@
 // outcome; the consumer tells it each delivery and delete. Guarantees: a message that was acknowledged and not
 // delivered is reported lost, one delivered after a later one of its group is reported reordered, one delivered twice
 // is reported duplicated unless the server itself says that it is a redelivery (receive count above 1) of a message not
-// yet deleted. Compact: three 32-bit numbers a group; only exceptions (refused, unknown, missing) are kept one by one.
-// It needs each group to have one sender with one request outstanding, for only then does the group have one order to
-// check against.
+// yet deleted. Compact: three 32-bit numbers a group; only exceptions (refused, unknown, missing, passed over by a
+// delete) are kept one by one. It needs each group to have one sender with one request outstanding, for only then does
+// the group have one order to check against.
 
 /// What the checker found.
 package struct CheckReport: Hashable, Sendable {
@@ -55,6 +55,8 @@ package struct LoadChecker: Sendable {
     private var refusedKeys: Set<UInt64> = []
     private var unknownKeys: Set<UInt64> = []
     private var missingKeys: Set<UInt64> = []
+    /// Below a deleted one of their group and not deleted themselves: each entry of a delete is answered for itself.
+    private var undeletedKeys: Set<UInt64> = []
 
     package init(groups: Int) {
         sent = Array(repeating: 0, count: groups)
@@ -102,7 +104,7 @@ package struct LoadChecker: Sendable {
         } else if missingKeys.remove(key) != nil || proveStored(key) {
             report.reordered += 1
             report.delivered += 1
-        } else if receiveCount > 1, sequence >= deletedBelow[group] {
+        } else if receiveCount > 1, !isDeleted(group, sequence) {
             report.redelivered += 1
         } else {
             report.duplicated += 1
@@ -111,8 +113,14 @@ package struct LoadChecker: Sendable {
 
     /// The delete of a delivered message was answered with success.
     package mutating func deleted(group: Int, sequence: UInt32) {
-        guard group < deletedBelow.count else { return }
-        deletedBelow[group] = max(deletedBelow[group], sequence + 1)
+        guard group < deletedBelow.count, sequence < sent[group] else { return }
+        let below = deletedBelow[group]
+        guard sequence >= below else {
+            undeletedKeys.remove(LoadChecker.key(group, sequence))
+            return
+        }
+        for passed in below..<sequence { undeletedKeys.insert(LoadChecker.key(group, passed)) }
+        deletedBelow[group] = sequence + 1
     }
 
     package mutating func corruptedBody() { report.corrupted += 1 }
@@ -158,6 +166,10 @@ package struct LoadChecker: Sendable {
         report.acknowledged += 1
         report.deliveredThoughRefused += 1
         return true
+    }
+
+    private func isDeleted(_ group: Int, _ sequence: UInt32) -> Bool {
+        sequence < deletedBelow[group] && !undeletedKeys.contains(LoadChecker.key(group, sequence))
     }
 
     private func isNotStored(_ key: UInt64) -> Bool {

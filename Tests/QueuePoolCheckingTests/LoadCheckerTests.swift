@@ -75,6 +75,30 @@ import Testing
         #expect(checker.finished(drained: true).duplicated == 1)
     }
 
+    /// A consumer deletes the messages of a group in one request, whose entries are answered each for itself.
+    @Test func `a redelivery after the delete of a follower is counted apart, and a delivery after its own is not`() {
+        var checker = checker(acknowledged: 3)
+        for sequence in 0..<3 as Range<UInt32> { checker.delivered(group: 0, sequence: sequence, receiveCount: 1) }
+        // The delete of the first two was refused.
+        checker.deleted(group: 0, sequence: 2)
+        for sequence in [0, 1] as [UInt32] { checker.delivered(group: 0, sequence: sequence, receiveCount: 2) }
+        #expect(checker.finished(drained: true).redelivered == 2)
+        #expect(checker.finished(drained: true).holds)
+        for sequence in [1, 0] as [UInt32] { checker.deleted(group: 0, sequence: sequence) }
+        checker.delivered(group: 0, sequence: 1, receiveCount: 3)
+        checker.delivered(group: 0, sequence: 2, receiveCount: 2)
+        #expect(checker.finished(drained: true).duplicated == 2)
+        #expect(checker.finished(drained: true).redelivered == 2)
+    }
+
+    @Test func `a first delivery again is a duplicate, though its delete was refused and a follower's taken`() {
+        var checker = checker(acknowledged: 2)
+        for sequence in [0, 1] as [UInt32] { checker.delivered(group: 0, sequence: sequence, receiveCount: 1) }
+        checker.deleted(group: 0, sequence: 1)
+        checker.delivered(group: 0, sequence: 0, receiveCount: 1)
+        #expect(checker.finished(drained: true).duplicated == 1)
+    }
+
     @Test func `a reordered message is found and not called lost`() {
         var checker = checker(acknowledged: 3)
         for sequence in [0, 2, 1] as [UInt32] { checker.delivered(group: 0, sequence: sequence, receiveCount: 1) }
