@@ -4,10 +4,15 @@
 
 import Glibc
 import Logging
+import QueuePoolCore
+import QueuePoolRuntime
 import QueuePoolSettings
 
 /// Writes each event as one line to standard error, with one call, so that lines of several threads do not mix.
 struct LineLogHandler: LogHandler {
+    /// Read through a module that knows nothing of Foundation: beside Foundation, C's structures of time seem to come
+    /// from one module or another, by the order in which the files of this one are compiled.
+    private static let clock = SystemClock()
     let label: String
     let format: LogSettings.Format
     var logLevel: Logger.Level
@@ -23,10 +28,8 @@ struct LineLogHandler: LogHandler {
         var all = metadataProvider.map { $0.get() } ?? [:]
         all.merge(metadata) { $1 }
         if let own = event.metadata { all.merge(own) { $1 } }
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
         let line = LogLine(
-            time: Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000, level: event.level.rawValue,
+            time: Self.clock.wallTime().milliseconds, level: event.level.rawValue,
             label: label, message: event.message.description,
             fields: all.map { (key: $0.key, value: $0.value.description) })
         let bytes = format == .json ? line.json() : line.text()
