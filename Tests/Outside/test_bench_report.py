@@ -145,7 +145,6 @@ def test_what_was_never_sent_and_thresholds_that_were_missed_are_told(tmp_path):
 
 def test_a_page_needs_a_file_that_can_be_written(tmp_path):
     assert "--html" in run("bench", "--html", "-", check=64).stderr
-    assert "--html" in run("bench", "--html", tmp_path / "x.html", "--find-rate", "p99<1ms", check=64).stderr
     done = run("bench", "--messages", 10, "--warm-up-seconds", 0, "--html", tmp_path / "no" / "x.html", check=74)
     assert "cannot be written" in done.stderr and "messages/s" in done.stdout
 

@@ -79,6 +79,7 @@ struct BenchRunCommand: AsyncParsableCommand {
             try findRate(options, version: Queuepool.version, progress: reportPhase, row: row)
         }
         try show(report.text, json: report.json, file: result.json)
+        if let html = result.html { try writeFile(report.html, to: html) }
         if report.isInterrupted { throw interrupted() }
         if report.outages.isAway { throw CommandFailure("the server stayed away", status: ExitStatus.unavailable) }
         if !report.checks.holds { throw CommandFailure("the checks found violations") }
@@ -220,7 +221,6 @@ struct BenchResultOptions: ParsableArguments {
 
     func validate() throws {
         if html == "-" { throw ValidationError("--html: a file; - is not one.") }
-        if html != nil, findRate != nil { throw ValidationError("--html: not with --find-rate.") }
     }
 
     func fill(_ options: inout BenchOptions) throws {

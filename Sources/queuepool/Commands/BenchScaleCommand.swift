@@ -12,7 +12,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
         discussion: """
             Example:
               queuepool bench scale --shards 1,2,4,8 --quota 300
-              queuepool bench scale --connections 1,2,4,16,64,256
+              queuepool bench scale --connections 1,2,4,16,64,256 --html curve.html
               queuepool bench scale --processes --shards 8 --quota 300 --json result.json
               queuepool bench scale --endpoint http://127.0.0.1:9324 --pool emails.fifo --quota 300
             With several numbers of connections the steps are those, over a pool of 8 shards without a quota unless \
@@ -69,11 +69,13 @@ struct BenchScaleCommand: AsyncParsableCommand {
     var verify = false
     @Option(help: "Where data directories are made (default: TMPDIR or /tmp).") var dataDirParent: String?
     @Option(help: "File the report is written to as JSON; - for standard output.") var json: String?
+    @Option(help: "File the report is written to as one HTML page with a plot, which loads nothing.") var html: String?
 
     private var isOverQueues: Bool { processes || endpoint != nil }
     private var isCurve: Bool { connections.contains(",") }
 
     func validate() throws {
+        if html == "-" { throw ValidationError("--html: a file; - is not one.") }
         if processes, endpoint != nil { throw ValidationError("--processes and --endpoint exclude each other.") }
         if endpoint == nil, allowNonempty { throw ValidationError("--allow-nonempty: only with --endpoint.") }
         if endpoint != nil, shards != nil { throw ValidationError("--shards: with --endpoint the pool has its own.") }
@@ -112,6 +114,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
             try runConnectionCurve(options, version: Queuepool.version, progress: reportPhase)
         }
         try show(report.text, json: report.json, file: json)
+        if let html { try writeFile(report.html, to: html) }
         if report.isInterrupted { throw interrupted() }
         if !report.holds { throw CommandFailure("the checks found violations") }
         try requireNothing(missed: report.missed)
@@ -123,6 +126,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
             try runScale(options, version: Queuepool.version, progress: reportPhase)
         }
         try show(report.text, json: report.json, file: json)
+        if let html { try writeFile(report.html, to: html) }
         if report.isInterrupted { throw interrupted() }
         if !report.holds { throw CommandFailure("the checks found violations") }
         if !report.reachesRatio { throw BenchScaleCommand.belowRatio }
@@ -147,6 +151,7 @@ struct BenchScaleCommand: AsyncParsableCommand {
             try runProcessScale(options, version: Queuepool.version, progress: reportPhase)
         }
         try show(report.text, json: report.json, file: json)
+        if let html { try writeFile(report.html, to: html) }
         if !report.holds { throw CommandFailure("the checks found violations, or a process ended badly") }
         if !report.reachesRatio { throw BenchScaleCommand.belowRatio }
         try requireNothing(missed: report.missed)

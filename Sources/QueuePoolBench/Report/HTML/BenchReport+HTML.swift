@@ -147,21 +147,23 @@ extension BenchReport {
     }
 
     private var thresholdTable: [HTML] {
-        let rows: [[HTML]] = verdicts.enumerated().map { index, verdict in
-            let pointer = "/thresholds/\(index)/value"
-            let found = verdict.found.map {
-                HTML.figure(pointer, decimal($0, places: 3), (verdict.isLowerBound ? "≥ " : "") + verdict.shown($0))
-            }
-            return [
-                "\(verdict.threshold.text)", found ?? "not known",
-                verdict.isMet ? "<span class=\"good\">met</span>" : "<strong class=\"bad\">MISSED</strong>",
-            ]
-        }
+        let rows: [[HTML]] = verdicts.enumerated().map { $1.cells("/thresholds/\($0)") }
         return rows.isEmpty ? [] : [HTML.table(["asked for", "found", "outcome"], rows, names: 1)]
     }
 }
 
 extension ThresholdVerdict {
+    /// What was asked for, what was found and whether it is met.
+    func cells(_ pointer: String) -> [HTML] {
+        let value = found.map {
+            HTML.figure("\(pointer)/value", decimal($0, places: 3), (isLowerBound ? "≥ " : "") + shown($0))
+        }
+        return [
+            "\(threshold.text)", value ?? "not known",
+            isMet ? "<span class=\"good\">met</span>" : "<strong class=\"bad\">MISSED</strong>",
+        ]
+    }
+
     func shown(_ value: Double) -> String {
         guard threshold.figure.isTime else { return Quantity.count(value) }
         return threshold.figure == .outage
