@@ -7,13 +7,15 @@
 
     benchmarks/depth.py [drain] [memory]        both unless named
 
-MESSAGES (5,000,000; up to 20,000,000) messages of BODY_BYTES (256) are laid in and drained again by 64 receivers, every
-one checked. The rate at a depth is what was deleted while the backlog went down by WINDOW (500,000) from there; near empty
-it is that of the last WINDOW. Between both the server is stopped and started (not with RESTART=0), which is the time of
-open, from the start of the process to the first 200 of /readyz, files in the page cache; the drain then counts from
-SETTLE (2) seconds later, so that nothing that the server had kept in memory helps the first of them. Memory is that of
-memory.sh with bodies of 100, 1,024 and 10,240 bytes, in a server whose shards keep 1 MiB of bodies, which would
-otherwise count as backlog where bodies are small; MEMORY_SCALE (1) times 1,000,000, 600,000 and 200,000 messages.
+MESSAGES (5,000,000; up to 20,000,000) messages of BODY_BYTES (256) are laid in and drained again by 64 receivers, each
+of them checked. The rate at a depth is what was deleted while the backlog went down by WINDOW (500,000) from there;
+near empty it is that of the last WINDOW but for its last tenth, where receivers find fewer and fewer groups.
+
+Between filling and draining the server is stopped and started (not with RESTART=0): time of open is that from the
+start of the process to the first 200 of /readyz, files in the page cache. The drain then counts from SETTLE (2)
+seconds later, and nothing that the server had kept in memory helps the first messages. Memory is that of memory.sh
+with bodies of 100, 1,024 and 10,240 bytes, in a server whose shards keep 1 MiB of bodies, which would otherwise count
+as backlog where bodies are small; MEMORY_SCALE (1) times 1,000,000, 600,000 and 200,000 messages.
 QUEUEPOOL names the program. Results go to RESULTS (benchmarks/results), depth.json.
 """
 
@@ -52,8 +54,7 @@ def rates(rows):
     # What went between the restart and the first row that counts is not measured.
     top = rows[0]["backlog"] if rows else 0
     found = {min(depth, top): rate_between(rows, min(depth, top) + 1, min(depth, top) - WINDOW) for depth in depths}
-    # The last row is a sliver, or has the wait of a receive that found nothing.
-    near_empty = rate_between(rows[:-1], WINDOW, 0)
+    near_empty = rate_between(rows, WINDOW, WINDOW // 10)
     return {depth: rate for depth, rate in found.items() if rate}, near_empty
 
 
@@ -135,6 +136,7 @@ def drain():
         "drainPerSecond": drained["delete"]["messagesPerSecond"], "nearEmptyPerSecond": round(near_empty, 1),
         "depths": [{"backlog": depth, "perSecond": round(rate, 1), "ratio": round(rate / near_empty, 3),
                     "holds": rate / near_empty >= GOAL} for depth, rate in by_depth.items()],
+        "intervals": [[row["backlog"], row["deleted"], round(row["seconds"], 3)] for row in rows],
         "goal": GOAL, "open": run.opened, "clientBytesMax": run.client_bytes, "checks": report["checks"]}
     print(f"| backlog | deleted/s | ratio to near empty | goal {GOAL} |\n|---|---|---|---|")
     for row in found["depths"]:

@@ -84,3 +84,19 @@ stop_server() {
 
 # resident_bytes PID
 resident_bytes() { awk '/^VmRSS:/ { print $2 * 1024 }' "/proc/$1/status"; }
+
+# find_redis DIRECTORY: sets redis to a redis-server and libraries to what its LD_LIBRARY_PATH needs. Where there is none
+# it is taken out of its package into the directory, because installing that would start a service on the default port.
+find_redis() {
+    redis=$(command -v redis-server || true)
+    libraries=
+    [ -z "$redis" ] || return 0
+    say "unpacking redis-server"
+    mkdir "$1/packages"
+    (cd "$1/packages" && apt-get download redis-server redis-tools libjemalloc2 liblzf1 >&2 2>"$1/apt.log") \
+        || { cat "$1/apt.log" >&2; return 1; }
+    local package
+    for package in "$1"/packages/*.deb; do dpkg -x "$package" "$1/redis"; done
+    redis=$1/redis/usr/bin/redis-server
+    libraries=$(dirname "$(find "$1/redis" -name 'libjemalloc.so.2' | head -1)")
+}

@@ -11,7 +11,7 @@
 // PEER redis or postgres. MODE send (64 senders, 1 message a request), batch (64 senders, 10), drain (a backlog, 8
 // consumers, 10 a request), both (32 senders of 10 and 8 consumers; at most 10,000 messages wait). Environment: PIDS,
 // the servers' process ids, whose CPU and that of whose children is counted; BACKLOG, messages that a drain begins
-// with; WARM_UP, seconds before the window.
+// with; WARM_UP, seconds before the window; SENDERS, connections of send and batch instead of 64, at most 125.
 
 #include "peers.h"
 
@@ -33,6 +33,10 @@ static long backlog_bound;    // senders pause while so many messages wait; 0 fo
 static int draining;          // consumers go on until their part is empty, many messages a request
 static atomic_int stop, dry, ready, go;
 static atomic_long sent, received, doubled, disordered;
+// Latencies of the sends within the window, by microsecond; the last place has all that took longer.
+enum { SLOWEST = 1000000 };
+static atomic_int windowed;
+static atomic_uint latencies[SLOWEST + 1];
 // Each group is sent by one thread and received by one at a time, so its counters need no lock.
 static long next_sent[GROUPS], next_seen[GROUPS];
 
@@ -87,6 +91,15 @@ void took(const char *body, size_t length) {
     received++;
 }
 
+// The latency in microseconds that a share of the sends did not exceed.
+static long percentile(double share) {
+    long all = 0, below = 0;
+    for (int microsecond = 0; microsecond <= SLOWEST; microsecond++) all += latencies[microsecond];
+    for (int microsecond = 0; microsecond <= SLOWEST; microsecond++)
+        if ((below += latencies[microsecond]) && (double)below >= share * (double)all) return microsecond;
+    return 0;
+}
+
 static void started(void) {
     ready++;
     while (!go) rest(0.001);
@@ -118,7 +131,12 @@ static void *sender(void *argument) {
             int length = snprintf(bodies[index], BODY, "%d %ld ", group, next_sent[group]++);
             bodies[index][length] = 'x';
         }
+        double began = now();
         store->send(connection, batch, groups, bodies);
+        if (windowed) {
+            long took_microseconds = (long)((now() - began) * 1e6);
+            latencies[took_microseconds < SLOWEST ? took_microseconds : SLOWEST]++;
+        }
         mine_sent += batch;
         sent += batch;
     }
@@ -168,7 +186,8 @@ int main(int count, char **words) {
 
     store->prepare();
     pthread_t threads[256];
-    senders = both ? 32 : 64;
+    senders = both ? 32 : drain ? 64 : (int)number("SENDERS", 64);
+    if (senders < 1 || senders > GROUPS / PARTS) fail("SENDERS", "each needs a group of every part");
     batch = single ? 1 : BATCH;
     // Without a bound senders would take the server's time from the consumers, and the figure would be that of a batch.
     backlog_bound = both ? 10000 : 0;
@@ -185,9 +204,11 @@ int main(int count, char **words) {
     rest(drain ? 0.2 : warm_up);
     long sent_before = sent, received_before = received;
     double cpu_before = cpu(), began = now();
+    windowed = 1;
     // A drain's window ends when the first part is empty: after that fewer consumers are at work.
     while (now() - began < seconds && !(drain && dry)) rest(0.005);
     double took_seconds = now() - began, cpu_seconds = cpu() - cpu_before;
+    windowed = 0;
     long window_sent = sent - sent_before, window_received = received - received_before;
     stop = 1;
     join(threads, running);
@@ -202,11 +223,12 @@ int main(int count, char **words) {
     long messages = window_sent > window_received ? window_sent : window_received;
     printf("{\"kind\": \"peer\", \"peer\": \"%s\", \"servers\": %d, \"mode\": \"%s\", \"seconds\": %.3f, "
            "\"sent\": %ld, \"received\": %ld, \"sentPerSecond\": %.1f, \"receivedPerSecond\": %.1f, "
-           "\"serverCPUSeconds\": %.2f, "
+           "\"senders\": %d, \"sendMicroseconds\": {\"p50\": %ld, \"p99\": %ld}, \"serverCPUSeconds\": %.2f, "
            "\"serverCPUMicrosecondsPerMessage\": %.2f, \"checks\": {\"holds\": %s, \"sent\": %ld, \"received\": %ld, "
            "\"lost\": %ld, \"doubled\": %ld, \"disordered\": %ld}}\n",
            words[1], port_count, mode, took_seconds, window_sent, window_received, (double)window_sent / took_seconds,
-           (double)window_received / took_seconds, cpu_seconds, messages ? cpu_seconds * 1e6 / (double)messages : 0,
+           (double)window_received / took_seconds, senders, percentile(0.5), percentile(0.99), cpu_seconds,
+           messages ? cpu_seconds * 1e6 / (double)messages : 0,
            holds ? "true" : "false", sent, received, lost, doubled, disordered);
     return holds ? 0 : 1;
 }

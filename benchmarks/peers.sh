@@ -39,18 +39,7 @@ stop_peers() {
 trap 'stop_peers; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-# redis-server is taken out of its package, because installing that would start a service on the default port.
-redis=$(command -v redis-server || true)
-libraries=
-if [ -z "$redis" ]; then
-    say "unpacking redis-server"
-    mkdir "$work/packages"
-    (cd "$work/packages" && apt-get download redis-server redis-tools libjemalloc2 liblzf1 >&2 2>"$work/apt.log") \
-        || { cat "$work/apt.log" >&2; exit 1; }
-    for package in "$work"/packages/*.deb; do dpkg -x "$package" "$work/redis"; done
-    redis=$work/redis/usr/bin/redis-server
-    libraries=$(dirname "$(find "$work/redis" -name 'libjemalloc.so.2' | head -1)")
-fi
+find_redis "$work"
 redis_flags=(--bind 127.0.0.1 --appendonly yes --appendfsync always --save '' --daemonize no)
 start_redis() {
     local data
