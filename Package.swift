@@ -135,7 +135,8 @@ let package = Package(
             name: "QueuePoolSimulationTests",
             dependencies: [
                 "QueuePoolTestSupport", "QueuePoolChecking", "QueuePoolCore", "QueuePoolEmbedded", "QueuePoolRuntime",
-                "QueuePoolAWS", "QueuePoolCurl", "QueuePoolJSON", "QueuePoolSQS", deque, heap,
+                "QueuePoolAWS", "QueuePoolCurl", "QueuePoolJSON", "QueuePoolSealing", "QueuePoolSQS", crypto, deque,
+                heap,
             ],
             path: "Tests/Simulation", exclude: ["Mutations/mutations.md"], swiftSettings: settings),
         .target(name: "CFaultyVFS", dependencies: ["CQueuePoolSQLite"], path: "Tests/Support/CFaultyVFS"),

@@ -70,7 +70,11 @@ final class World: @unchecked Sendable {
         random = SplitMix64(seed: plan.seed ^ 0x5EED)
         deliveryRandom = SplitMix64(seed: plan.seed ^ 0xDE11)
         wire = Wire(time, longestWay: plan.longestWay, seed: random.next())
-        if plan.isRemote { service = makeService() } else { machine = Machine(seed: random.next()) }
+        if plan.isRemote {
+            service = makeService()
+        } else {
+            machine = Machine(seed: random.next(), sealing: plan.sealing)
+        }
         for number in 0..<plan.routerCount { routers.append(makeRouter(number)) }
         for _ in 0..<plan.targetCount { targets.append(SimulatedTarget(self, seed: random.next())) }
         for number in 0..<plan.workerCount {

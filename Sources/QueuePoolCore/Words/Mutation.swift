@@ -236,6 +236,8 @@ package enum Mutation: Int, CaseIterable, Sendable {
     case lapseIsOverlooked = 88
     /// Rows of deletions are removed while finished blocks with their messages wait in the log for their neighbours.
     case waitingBlocksNeedNoDeletions = 89
+    /// A row of a sealed log is sealed for the number after its own.
+    case sealedForNextRow = 90
 
     #if DEBUG
         /// The one that the environment asks for; 0 for none.

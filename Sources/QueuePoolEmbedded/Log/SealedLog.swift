@@ -34,7 +34,9 @@ final class SealedLog: StoreLog {
 
     func append(shard: Int64, kind: Int64, head: [UInt8], body: [UInt8]?) throws(DatabaseError) -> Int64 {
         let row = inner.nextRow
-        let sealed = try seal(head, body, RowPlace(shard: shard, row: row, kind: UInt8(truncatingIfNeeded: kind)))
+        let place = RowPlace(
+            shard: shard, row: Mutation.sealedForNextRow.isOn ? row + 1 : row, kind: UInt8(truncatingIfNeeded: kind))
+        let sealed = try seal(head, body, place)
         let added = try inner.append(
             shard: shard, kind: kind + LogKind.sealed, head: sealed.head, body: sealed.body)
         // It would not open. The transaction is undone.

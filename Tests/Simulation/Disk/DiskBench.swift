@@ -25,22 +25,26 @@ final class DiskBench: @unchecked Sendable {
     let random: SharedRandom
     let disk: SimulatedDisk
     private let cacheBytesMax: Int
+    private let keys: SimulatedKeys?
     private(set) var line: VirtualCommitLine
     private(set) var factory: SimulatedShardFactory
 
-    init(seed: UInt64 = 1, bytesMax: Int = 1 << 40, cacheBytesMax: Int = 16 << 20) {
+    init(seed: UInt64 = 1, bytesMax: Int = 1 << 40, cacheBytesMax: Int = 16 << 20, isSealed: Bool = false) {
+        keys = isSealed ? SimulatedKeys(mayHavePlainRows: false) : nil
         random = SharedRandom(seed: seed)
         disk = SimulatedDisk(random: SplitMix64(seed: ~seed), bytesMax: bytesMax)
         self.cacheBytesMax = cacheBytesMax
-        (line, factory) = DiskBench.process(clock, disk, random, cacheBytesMax)
+        (line, factory) = DiskBench.process(clock, disk, random, cacheBytesMax, keys)
     }
 
     private static func process(
-        _ clock: ManualClock, _ disk: SimulatedDisk, _ random: SharedRandom, _ cacheBytesMax: Int
+        _ clock: ManualClock, _ disk: SimulatedDisk, _ random: SharedRandom, _ cacheBytesMax: Int,
+        _ keys: SimulatedKeys?
     ) -> (VirtualCommitLine, SimulatedShardFactory) {
         let line = VirtualCommitLine(clock: clock)
         let factory = SimulatedShardFactory(
-            disk: disk, clock: clock, line: line, cacheBytesMax: cacheBytesMax, random: { random.numbers.next() })
+            disk: disk, clock: clock, line: line, cacheBytesMax: cacheBytesMax, keys: keys,
+            random: { random.numbers.next() })
         return (line, factory)
     }
 
@@ -57,14 +61,14 @@ final class DiskBench: @unchecked Sendable {
     func crash() {
         line.stop()
         disk.crash(&random.numbers)
-        (line, factory) = DiskBench.process(clock, disk, random, cacheBytesMax)
+        (line, factory) = DiskBench.process(clock, disk, random, cacheBytesMax, keys)
     }
 
     /// Ends the process, and starts the next one.
     func kill() {
         line.stop()
         disk.kill()
-        (line, factory) = DiskBench.process(clock, disk, random, cacheBytesMax)
+        (line, factory) = DiskBench.process(clock, disk, random, cacheBytesMax, keys)
     }
 
     // MARK: - Calls that are answered before they return

@@ -119,7 +119,7 @@ final class DiskWalk: @unchecked Sendable {
 
     init(seed: UInt64) {
         random = SplitMix64(seed: seed)
-        bench = DiskBench(seed: seed, cacheBytesMax: seed % 3 == 0 ? 0 : 16 << 20)
+        bench = DiskBench(seed: seed, cacheBytesMax: seed % 3 == 0 ? 0 : 16 << 20, isSealed: seed % 4 == 0)
         bench.disk.faults.readsPerMillion = 2_000
         bench.disk.faults.writesPerMillion = 10_000
         bench.disk.faults.flushesPerMillion = 5_000

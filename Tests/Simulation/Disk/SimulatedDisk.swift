@@ -239,6 +239,19 @@ final class SimulatedFile {
         put(torn, at: row, rows[row])
     }
 
+    /// What of a row is damaged.
+    enum Part: CaseIterable { case head, body }
+
+    /// Flips a bit of a row, as a failing disk may at any time.
+    func flip(_ part: Part, row: Int64) {
+        guard var flipped = rows[row] else { return }
+        switch part {
+        case .head: flipped.head[flipped.head.count / 2] ^= 1
+        case .body: flipped.body?[0] ^= 1
+        }
+        put(flipped, at: row, rows[row])
+    }
+
     private func put(_ row: SimulatedRow?, at number: Int64, _ before: SimulatedRow?) {
         disk.bytes += (row?.byteCount ?? 0) - (before?.byteCount ?? 0)
         rows[number] = row
