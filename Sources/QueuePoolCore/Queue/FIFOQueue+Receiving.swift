@@ -160,6 +160,20 @@ extension FIFOQueue {
         return receivedEntry(place)
     }
 
+    /// Holds a message back that was handed out and cannot be read: it is invisible for a while, and so its group is locked.
+    /// What follows it is visible again at once, behind it.
+    /// - Parameter rest: handles of what was handed out after it, in their order.
+    /// - Returns: the numbers of those that follow it in its group.
+    package mutating func putAside(
+        _ handle: ReceiptHandle, rest: [ReceiptHandle], milliseconds: Int64, now: Timestamp
+    ) -> Set<SequenceNumber> {
+        guard let group = place(of: handle).map({ entries[$0].group }) else { return [] }
+        _ = changeVisibility(handle, milliseconds: milliseconds, now: now)
+        let followers = rest.filter { place(of: $0).map { entries[$0].group } == group }
+        for follower in followers.reversed() { _ = changeVisibility(follower, milliseconds: 0, now: now) }
+        return Set(followers.map(\.sequence))
+    }
+
     private mutating func replay(_ id: String, _ visibility: Int64, _ now: Timestamp) -> [ReceivedEntry]? {
         guard let handles = replays.handles(id, now: now) else { return nil }
         var places: [UInt32] = []

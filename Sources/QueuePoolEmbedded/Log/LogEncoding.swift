@@ -7,10 +7,13 @@ import QueuePoolCore
 // The bytes of the log's `head` column. Little-endian, fixed width, so that five million entries are read at the speed
 // of memory. A head that does not parse is a damaged file and is said so; it never traps.
 
+/// A deduplication key in the log, with its message.
+typealias LogKey = (key: Hash128, sequence: SequenceNumber)
+
 /// A block's head: where its messages lie, and the deduplication keys that came with them.
 struct BlockHead {
     var directory: [DirectoryEntry]
-    var keys: [(key: Hash128, sequence: SequenceNumber)]
+    var keys: [LogKey]
 }
 
 extension LogKind {

@@ -15,15 +15,22 @@ extension ShardWriter {
     ) {
         var messages: [ReceivedMessage] = []
         messages.reserveCapacity(decision.received.count)
-        for entry in decision.received {
+        var failure: ShardError?
+        var heldBack: Set<SequenceNumber> = []
+        for (place, entry) in decision.received.enumerated() where !heldBack.contains(entry.sequence) {
             switch find(entry, &bodies) {
             case .success(let message?): messages.append(message)
             // Deleted since by another handle's delete, or purged.
             case .success(nil): continue
+            // Other groups have nothing to do with it.
+            case .failure(let error) where error.isUnopenedRow:
+                failure = error
+                heldBack.formUnion(putAside(entry, rest: decision.received[(place + 1)...]))
             // What was handed out becomes visible again when its timeout ends.
             case .failure(let error): return completion(.failure(error))
             }
         }
+        if messages.isEmpty, let failure { return completion(.failure(failure)) }
         completion(.success(messages))
     }
 
@@ -41,8 +48,16 @@ extension ShardWriter {
             bodies[place.row] = body
             shard.index.withLock { $0.keep(body, row: place.row, for: entry.handle) }
             return .success(entry.message(place, in: body))
-        } catch { return .failure(.storageFailed(code: error.code)) }
+        } catch {
+            if error.isUnopenedRow { noteUnopened(row: place.row) }
+            return .failure(.storageFailed(code: error.code))
+        }
     }
+}
+
+extension ShardError {
+    /// Whether a row of a sealed log did not open.
+    fileprivate var isUnopenedRow: Bool { self == .storageFailed(code: DatabaseError.unopenedRow) }
 }
 
 extension ReceivedEntry {

@@ -43,5 +43,6 @@ extension ShardWriter {
     func giveMemoryBack() {
         note(keys: 0)
         memory.all.closed()
+        store.watch?.forgetUnopened(of: shard.name, in: store.path)
     }
 }

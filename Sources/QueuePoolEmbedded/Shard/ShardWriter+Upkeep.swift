@@ -25,6 +25,7 @@ extension ShardWriter {
         if isTimely { trimMemory(now) }
         guard store.brokenBy == nil else { return }
         if isTimely {
+            forgetUnopened()
             maintainedAt = now
             resumeMoves(now)
         }
@@ -60,10 +61,8 @@ extension ShardWriter {
         guard !pinned.isEmpty else { return false }
         var rewritten: [(row: Int64, directory: [DirectoryEntry], body: [UInt8])] = []
         let failure = store.transact { (log) throws(DatabaseError) in
-            for (row, live) in pinned {
-                guard let head = try log.head(row: row), let block = LogEncoding.blockHead(head),
-                    let body = try log.body(row: row)
-                else { continue }
+            for (row, live) in pinned where unopened[row] == nil {
+                guard let (block, body) = try block(log, row) else { continue }
                 let (directory, compact) = ShardWriter.compacted(live, body)
                 let keys = block.keys.filter { bound.counts($0.sequence) }
                 try log.replace(row: row, head: LogEncoding.encode(directory: directory, keys: keys), body: compact)
@@ -75,6 +74,20 @@ extension ShardWriter {
             for item in rewritten { index.rewrote(row: item.row, directory: item.directory, body: item.body) }
         }
         return !rewritten.isEmpty
+    }
+
+    /// A block that is to be rewritten; `nil` if there is none, or it does not open and stays as it is.
+    private func block(_ log: any StoreLog, _ row: Int64) throws(DatabaseError) -> (BlockHead, body: [UInt8])? {
+        do throws(DatabaseError) {
+            guard let head = try log.head(row: row), let block = LogEncoding.blockHead(head),
+                let body = try log.body(row: row)
+            else { return nil }
+            return (block, body)
+        } catch {
+            guard error.isUnopenedRow else { throw error }
+            noteUnopened(row: row)
+            return nil
+        }
     }
 
     private static func compacted(_ live: [DirectoryEntry], _ body: [UInt8]) -> ([DirectoryEntry], [UInt8]) {
@@ -101,7 +114,9 @@ extension ShardWriter {
                 || !books.deletionRowsToDelete(needs, finished: 0).isEmpty,
             let slices = store.sweep(self)
         else { return false }
-        return store.finishedCount > 0 || slices.contains(where: \.isFull)
+        // One that does not open stays for a while.
+        let hasMoreFinished = store.finishedCount > 0 && slices.contains { $0.finished > 0 }
+        return hasMoreFinished || slices.contains(where: \.isFull)
     }
 
     /// What the index needs of the log now.
@@ -112,14 +127,12 @@ extension ShardWriter {
     /// - Parameter finishedMax: how many finished blocks.
     func deleteSlice(_ needs: LogNeeds, _ finishedMax: Int) throws(DatabaseError) -> LogSlice {
         var slice = LogSlice()
-        var keys: [(key: Hash128, sequence: SequenceNumber)] = []
+        var keys: [LogKey] = []
         let log = store.file
         for block in books.finished.prefix(finishedMax) where keys.count < LogBooks.keysMax {
-            if let head = try log.head(row: block.row), let block = LogEncoding.blockHead(head),
-                !Mutation.keysGoWithTheirBlock.isOn
-            {
-                keys.append(contentsOf: block.keys.lazy.filter { needs.bound.counts($0.sequence) })
-            }
+            // Those behind it wait with it: they go from the front.
+            guard let kept = try keysToKeep(ofBlockAt: block.row, needs) else { break }
+            if !Mutation.keysGoWithTheirBlock.isOn { keys.append(contentsOf: kept) }
             try log.delete(row: block.row)
             slice.finished += 1
         }

@@ -30,6 +30,8 @@ final class ShardWriter: @unchecked Sendable {
     private var isFailing = false
     /// Upkeep has more to do than it did in the last turn. Like everything here, touched by one turn at a time.
     var hasMoreUpkeep = false
+    /// Rows that do not open, each with the newest message that there was when it was found.
+    var unopened: [Int64: SequenceNumber] = [:]
     /// Blocks that hold messages, as of the last turn.
     var blockCount = 0
     var maintainedAt: Timestamp

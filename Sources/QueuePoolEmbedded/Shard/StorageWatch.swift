@@ -10,19 +10,45 @@ package enum StorageEvent: Hashable, Sendable {
     case began(file: String, StoreProblem)
     /// The disk has room again.
     case roomAgain
+    /// A row of a shard's log is not as it was sealed; told once.
+    case unopened(file: String, shard: String, row: Int64)
 }
 
-/// Which stores of a directory take no sends.
+/// Which stores of a directory take no sends, and which have rows that do not open.
 final class StorageWatch: Sendable {
     private let problems = Mutex<[String: StoreProblem]>([:])
+    /// Rows that do not open, by store and shard.
+    private let unopened = Mutex<[String: [String: Set<Int64>]]>([:])
     private let report: @Sendable (StorageEvent) -> Void
 
     init(report: @escaping @Sendable (StorageEvent) -> Void) { self.report = report }
 
-    /// A store that takes no sends, and why.
+    /// A store that takes no sends, and why, or a shard some of whose messages nobody can have.
     var problem: String? {
-        problems.withLock { problems in
+        let first = problems.withLock { problems in
             problems.min { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+        }
+        return first ?? unopenedRows
+    }
+
+    private var unopenedRows: String? {
+        unopened.withLock { unopened in
+            guard let (file, shards) = unopened.min(by: { $0.key < $1.key }) else { return nil }
+            let names = shards.keys.sorted().joined(separator: ", ")
+            return "\(file): rows are not as they were sealed, and groups wait behind their messages, of \(names)"
+        }
+    }
+
+    func noteUnopened(row: Int64, of shard: String, in file: String) {
+        let isNew = unopened.withLock { $0[file, default: [:]][shard, default: []].insert(row).inserted }
+        if isNew { report(.unopened(file: file, shard: shard, row: row)) }
+    }
+
+    /// The shard has none any more, or is closed.
+    func forgetUnopened(of shard: String, in file: String) {
+        unopened.withLock { unopened in
+            unopened[file]?[shard] = nil
+            if unopened[file]?.isEmpty == true { unopened[file] = nil }
         }
     }
 
@@ -43,5 +69,8 @@ final class StorageWatch: Sendable {
     }
 
     /// The store is closed.
-    func forget(_ file: String) { problems.withLock { $0[file] = nil } }
+    func forget(_ file: String) {
+        problems.withLock { $0[file] = nil }
+        unopened.withLock { $0[file] = nil }
+    }
 }

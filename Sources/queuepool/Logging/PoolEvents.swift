@@ -83,5 +83,9 @@ func log(_ event: StorageEvent, to logger: Logger) {
     case .began(let file, let problem):
         logger.error("Sends are refused", metadata: ["file": "\(file)", "reason": "\(problem)"])
     case .roomAgain: logger.notice("The disk has room again: sends are taken")
+    case .unopened(let file, let shard, let row):
+        logger.error(
+            "A row is not as it was sealed: its messages are given to nobody, and their groups wait",
+            metadata: ["file": "\(file)", "shard": "\(shard)", "row": "\(row)"])
     }
 }
