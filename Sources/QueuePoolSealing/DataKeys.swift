@@ -20,6 +20,8 @@ package enum DataKeysError: Error, Hashable, Sendable {
     case damaged
     /// The file cannot be read or written; the number is the system's.
     case system(code: Int32)
+    /// The file was written anew, and a loss of power may bring the one before back: its master key is to be kept, too.
+    case unflushed(code: Int32)
 }
 
 /// The data keys of a directory, open.
@@ -84,13 +86,17 @@ package final class DataKeys: StoreKeys {
     package var masterKeyID: String { keys.withLock { $0.master.id } }
 
     /// Wraps the data keys with another master key; on stable storage when this returns. No row is written again.
-    /// - Throws: `DataKeysError`; then they are wrapped as before.
+    /// - Throws: `DataKeysError`; then they are wrapped as before, unless it is `unflushed`.
     package func rewrap(with master: MasterKey) throws(DataKeysError) {
         try keys.withLock { (keys) throws(DataKeysError) in
             guard master.id != keys.master.id else { return }
             var changed = keys
             changed.master = master
-            try DataKeys.write(changed, path)
+            do throws(DataKeysError) { try DataKeys.write(changed, path) } catch {
+                // What is written next must not turn the file back without a word.
+                if case .unflushed = error { keys = changed }
+                throw error
+            }
             keys = changed
         }
     }
@@ -140,6 +146,8 @@ package final class DataKeys: StoreKeys {
             }
             bytes = Array(try encoder.encode(file)) + [UInt8(ascii: "\n")]
         } catch { throw .damaged }
-        do throws(SystemFailure) { try WholeFile.replace(path, with: bytes) } catch { throw .system(code: error.code) }
+        do throws(SystemFailure) { try WholeFile.replace(path, with: bytes) } catch {
+            throw error.isReplaced ? .unflushed(code: error.code) : .system(code: error.code)
+        }
     }
 }

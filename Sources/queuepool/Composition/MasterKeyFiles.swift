@@ -102,6 +102,11 @@ struct MasterKeyFiles: Sendable {
             return CommandFailure(
                 "the data keys in \(directory)/\(DataKeys.fileName) cannot be read or written: \(systemMessage(code))",
                 status: ExitStatus.inputOutput)
+        case .unflushed(let code):
+            return CommandFailure(
+                "the data keys in \(directory)/\(DataKeys.fileName) were written anew, and a loss of power may bring back "
+                    + "what was there before (\(systemMessage(code))): keep both master keys, and start with the old one "
+                    + "as --\(Setting.oldMasterKeyFile.flag)", status: ExitStatus.inputOutput)
         }
     }
 
