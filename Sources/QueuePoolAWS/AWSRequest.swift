@@ -6,7 +6,7 @@ package import QueuePoolCurl
 
 /// One request to a service of AWS, not signed yet.
 package struct AWSRequest: Sendable {
-    /// The name that signatures use: `sqs`, `dynamodb`, `s3`, `sts`.
+    /// The name that signatures use: `sqs`, `dynamodb`, `s3`, `sts`, `kms`.
     package var service: String
     package var region: String
     package var method: String

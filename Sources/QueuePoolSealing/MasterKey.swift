@@ -5,9 +5,9 @@
 import Crypto
 import FoundationEssentials
 
-/// The key that data keys are wrapped with. It never seals a row itself, so that another one can take its place without
+/// A key of our own that data keys are wrapped with. It never seals a row itself, so that another one can take its place without
 /// a row being written again.
-package struct MasterKey: Sendable {
+package struct MasterKey: KeyWrapping {
     /// Tells keys apart without telling anything of them.
     package let id: String
     private let key: SymmetricKey
@@ -48,22 +48,22 @@ package struct MasterKey: Sendable {
 
     // MARK: - Wrapping
 
-    /// - Parameter purpose: what the key is for; it opens with the same only.
-    func wrap(_ dataKey: SymmetricKey, for purpose: String) throws -> [UInt8] {
-        let bytes = dataKey.withUnsafeBytes { Array($0) }
+    package func wrap(_ dataKey: [UInt8], for purpose: KeyPurpose) throws(KeyWrappingFault) -> [UInt8] {
         // A master key wraps a few keys in its life, far from where nonces drawn at random meet.
-        let box = try AES.GCM.seal(bytes, using: key, authenticating: context(purpose))
-        return Array(box.nonce) + Array(box.ciphertext) + Array(box.tag)
+        do {
+            let box = try AES.GCM.seal(dataKey, using: key, authenticating: context(purpose))
+            return Array(box.nonce) + Array(box.ciphertext) + Array(box.tag)
+        } catch { throw .refused(code: "AES-GCM") }
     }
 
-    /// - Returns: `nil` if another key wrapped it, it was changed, or it is for something else.
-    func unwrap(_ wrapped: [UInt8], for purpose: String) -> SymmetricKey? {
+    package func unwrap(_ wrapped: [UInt8], for purpose: KeyPurpose) throws(KeyWrappingFault) -> [UInt8] {
         guard let box = try? AES.GCM.SealedBox(combined: wrapped),
-            let bytes = try? AES.GCM.open(box, using: key, authenticating: context(purpose)),
-            bytes.count == MasterKey.byteCount
-        else { return nil }
-        return SymmetricKey(data: bytes)
+            let bytes = try? AES.GCM.open(box, using: key, authenticating: context(purpose))
+        else { throw .notOpened }
+        return Array(bytes)
     }
 
-    private func context(_ purpose: String) -> [UInt8] { Array("queuepool data key\n\(id)\n\(purpose)".utf8) }
+    private func context(_ purpose: KeyPurpose) -> [UInt8] {
+        Array("queuepool data key\n\(id)\n\(purpose.text)".utf8)
+    }
 }

@@ -14,7 +14,7 @@ import Synchronization
 // Throttled and retryable failures, and those of unknown outcome, are tried again a few times with full jitter. An
 // operation that may not be done twice says so by a condition, and finds out afterwards whether the first attempt did it.
 
-/// One service of AWS that speaks JSON 1.0 with `X-Amz-Target`.
+/// One service of AWS that speaks JSON with `X-Amz-Target`.
 package struct JSONService: Sendable {
     package static let attemptsMax = 5
 
@@ -22,6 +22,7 @@ package struct JSONService: Sendable {
     /// The name that signatures use.
     private let service: String
     private let targetPrefix: String
+    private let jsonVersion: String
     package let region: String
     /// Base URL, without a slash at its end.
     package let endpoint: String
@@ -30,13 +31,16 @@ package struct JSONService: Sendable {
     private let timeoutMilliseconds: Int
 
     /// - Parameters:
+    ///   - jsonVersion: of AWS's protocol.
     ///   - clock: by which another attempt waits.
     ///   - attemptsMax: 1 for a caller that decides itself when to try again.
     ///   - timeoutMilliseconds: of each attempt.
     package init(
         caller: any AWSCaller, service: String, targetPrefix: String, region: String, endpoint: String,
-        clock: any Clock, attemptsMax: Int = JSONService.attemptsMax, timeoutMilliseconds: Int = 10_000
+        clock: any Clock, jsonVersion: String = "1.0", attemptsMax: Int = JSONService.attemptsMax,
+        timeoutMilliseconds: Int = 10_000
     ) {
+        self.jsonVersion = jsonVersion
         self.attemptsMax = attemptsMax
         self.timeoutMilliseconds = timeoutMilliseconds
         self.caller = caller
@@ -53,7 +57,8 @@ package struct JSONService: Sendable {
         let request = AWSRequest(
             service: service, region: region, url: endpoint + "/",
             headers: [
-                ("Content-Type", "application/x-amz-json-1.0"), ("X-Amz-Target", "\(targetPrefix).\(action)"),
+                ("Content-Type", "application/x-amz-json-\(jsonVersion)"),
+                ("X-Amz-Target", "\(targetPrefix).\(action)"),
             ], body: body.bytes, timeoutMilliseconds: timeoutMilliseconds)
         var attempt = 1
         while true {

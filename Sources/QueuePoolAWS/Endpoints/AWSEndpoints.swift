@@ -12,7 +12,7 @@ package struct AWSEndpoints: Sendable {
     package let region: String?
     private let configured: [String: String]
 
-    package static let services = ["sqs", "dynamodb", "s3", "sts"]
+    package static let services = ["sqs", "dynamodb", "s3", "sts", "kms"]
 
     /// - Parameters:
     ///   - region: named by a setting of our own, before all others.

@@ -146,11 +146,15 @@ struct ServeLimitOptions: ParsableArguments {
 struct ServeSealingOptions: ParsableArguments {
     @Option(name: .setting(.masterKeyFile), help: .setting(.masterKeyFile)) var masterKeyFile: String?
     @Option(name: .setting(.masterKey), help: .setting(.masterKey)) var masterKey: String?
+    @Option(name: .setting(.masterKeyKMS), help: .setting(.masterKeyKMS)) var masterKeyKMS: String?
     @Option(name: .setting(.oldMasterKeyFile), help: .setting(.oldMasterKeyFile)) var oldMasterKeyFile: String?
+    @Option(name: .setting(.oldMasterKeyKMS), help: .setting(.oldMasterKeyKMS)) var oldMasterKeyKMS: String?
 
     func fill(_ flags: inout FlagTexts) {
         flags.set(.masterKeyFile, masterKeyFile)
         flags.set(.masterKey, masterKey)
+        flags.set(.masterKeyKMS, masterKeyKMS)
         flags.set(.oldMasterKeyFile, oldMasterKeyFile)
+        flags.set(.oldMasterKeyKMS, oldMasterKeyKMS)
     }
 }

@@ -28,14 +28,18 @@ func runServe(_ settings: ServeSettings) async throws {
     // After the pools: whatever they still do is written down.
     defer { audit?.close() }
     warnOfWideFiles(in: settings.dataDirectory, logger: logger)
-    let masterKey = settings.sealing.map { MasterKeyFiles($0, directory: settings.dataDirectory) }
-    if masterKey == nil { try MasterKeyFiles.refuseSealed(settings.dataDirectory) }
-    let dataKeys = try masterKey?.open()
-    let shards = try openStores(settings, keys: dataKeys, clock: clock, logger: logger)
-    let bodies = try ServerBodies(settings, keys: dataKeys, clock: clock, logger: logger)
+    let masterKey = try settings.sealing.map {
+        try MasterKeySource(
+            $0, directory: settings.dataDirectory, control: settings.control, clock: clock, logger: logger)
+    }
+    if masterKey == nil { try MasterKeySource.refuseSealed(settings.dataDirectory) }
+    // A file that is new asks for a data key, and what wraps it may be a service that is waited for.
+    let dataKeys = try await onOwnThread { try masterKey?.open() }
+    let shards = try await onOwnThread { try openStores(settings, keys: dataKeys, clock: clock, logger: logger) }
+    let bodies = try await onOwnThread { try ServerBodies(settings, keys: dataKeys, clock: clock, logger: logger) }
     // After the shards, whose answers may remove bodies.
     defer { bodies.close() }
-    let tracking = try ServerTracking(settings, keys: dataKeys, clock: clock, logger: logger)
+    let tracking = try await onOwnThread { try ServerTracking(settings, keys: dataKeys, clock: clock, logger: logger) }
     let registry = try makeRegistry(
         settings, shards: shards, bodies: bodies.options, tracking: tracking?.tracking, clock: clock, logger: logger)
     // It waits for answers of the control store, and what brings them may need the thread of a task meanwhile.
@@ -73,7 +77,7 @@ func runServe(_ settings: ServeSettings) async throws {
             beside: options.limits, connectionsMax: room.besides)
     }
     options.defaultShards = settings.createQueueShards
-    options.idempotency = try idempotencyOptions(settings, keys: dataKeys, logger: logger)
+    options.idempotency = try await onOwnThread { try idempotencyOptions(settings, keys: dataKeys, logger: logger) }
     let workers = try WorkersBesideServer(settings, registry: registry, logger: logger)
     let server = QueueServer(
         registry: registry, options: options, logger: logger, storageProblem: { shards.storageProblem },
@@ -91,7 +95,7 @@ func runServe(_ settings: ServeSettings) async throws {
     var services: [any Service] = [TimedStop(service: server, seconds: settings.limits.drainSeconds)] + workers.services
     if let files, let tls { services.append(await TLSReload(files: files, door: tls, logger: logger)) }
     if let masterKey, let dataKeys, masterKey.mayChange {
-        services.append(await MasterKeyReload(files: masterKey, keys: dataKeys, logger: logger))
+        services.append(await MasterKeyReload(source: masterKey, keys: dataKeys, logger: logger))
     }
     if let audit { services.append(await AuditReopening(audit)) }
     // One that ends with a failure must not keep the others from finishing what they accepted.

@@ -153,8 +153,8 @@ private func provisioning(
 }
 
 /// Runs a blocking body on a thread of its own.
-func onOwnThread(_ body: @escaping @Sendable () throws -> Void) async throws {
-    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+func onOwnThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Value, any Error>) in
         Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
     }
 }
