@@ -210,7 +210,7 @@ let package = Package(
             name: "QueuePoolConformanceTests",
             dependencies: [
                 "QueuePoolTestSupport", "QueuePoolCore", "QueuePoolEmbedded", "QueuePoolCurl", "QueuePoolAWS",
-                "QueuePoolRuntime", "QueuePoolServer", "QueuePoolSQS", lifecycle, logging,
+                "QueuePoolRuntime", "QueuePoolSealing", "QueuePoolServer", "QueuePoolSQS", lifecycle, logging,
             ],
             path: "Tests/Conformance", swiftSettings: settings),
         .testTarget(

@@ -12,6 +12,7 @@ import Testing
 /// An implementation of the port that the suite is run against.
 enum ShardSubject: CaseIterable, Sendable, CustomTestStringConvertible {
     case embedded
+    case sealed
     case injectingNoFault
     case queue
     case queueInjectingNoFault
@@ -19,6 +20,7 @@ enum ShardSubject: CaseIterable, Sendable, CustomTestStringConvertible {
     var testDescription: String {
         switch self {
         case .embedded: "an embedded shard"
+        case .sealed: "an embedded shard whose log is sealed"
         case .injectingNoFault: "an embedded shard behind the injection of faults, with none to inject"
         case .queueInjectingNoFault: "a remote queue behind the injection of faults, with none to inject"
         case .queue:
@@ -43,6 +45,7 @@ enum ShardSubject: CaseIterable, Sendable, CustomTestStringConvertible {
     func stage() async throws -> any ShardStage {
         switch self {
         case .embedded: try EmbeddedStage()
+        case .sealed: try EmbeddedStage(isSealed: true)
         case .injectingNoFault:
             try EmbeddedStage { FaultyShardFactory($0, faults: InjectedFaults(), clock: $1) }
         case .queue: try await EndpointStage()

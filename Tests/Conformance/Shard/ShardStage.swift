@@ -6,6 +6,7 @@ import Foundation
 import QueuePoolCore
 import QueuePoolEmbedded
 import QueuePoolRuntime
+import QueuePoolSealing
 import QueuePoolTestSupport
 import Synchronization
 
@@ -50,22 +51,29 @@ final class ScratchDirectory: Sendable {
     deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
-/// Embedded shards, as they are or behind a factory that wraps them.
+/// A sealed stage has rows that are not sealed.
+private struct PlainRows: Error {}
+
+/// Embedded shards, as they are, sealed, or behind a factory that wraps them.
 final class EmbeddedStage: ShardStage {
     /// The threads live as long as the process: one set for all tests.
     static let pool = CommitPool(width: 2, clock: SystemClock())
+    private static let storeCount = 2
 
     let clock = ManualClock()
     private let directory: ScratchDirectory
     private let wrap: @Sendable (any ShardFactory, ManualClock) -> any ShardFactory
     private let factory: Mutex<any ShardFactory>
+    private let isSealed: Bool
 
     init(
+        isSealed: Bool = false,
         wrap: @escaping @Sendable (any ShardFactory, ManualClock) -> any ShardFactory = { factory, _ in factory }
     ) throws {
         directory = try ScratchDirectory()
         self.wrap = wrap
-        factory = Mutex(wrap(try EmbeddedStage.factory(directory.path, clock), clock))
+        self.isSealed = isSealed
+        factory = Mutex(wrap(try EmbeddedStage.factory(directory.path, clock, isSealed: isSealed), clock))
     }
 
     func open(_ name: String, _ attributes: QueueAttributes) throws -> any Shard {
@@ -74,16 +82,34 @@ final class EmbeddedStage: ShardStage {
 
     /// Nothing is remembered but what is in the files.
     func restart() throws {
-        let anew = wrap(try EmbeddedStage.factory(directory.path, clock), clock)
+        let anew = wrap(try EmbeddedStage.factory(directory.path, clock, isSealed: isSealed), clock)
         factory.withLock { $0 = anew }
     }
 
     func refreshCounts(of shard: any Shard) {}
-    func end() {}
 
-    static func factory(_ directory: String, _ clock: ManualClock) throws -> EmbeddedShardFactory {
+    /// Rules prove nothing of sealing if rows are not sealed.
+    func end() throws {
+        guard isSealed else { return }
+        for store in 0..<EmbeddedStage.storeCount {
+            let database = try Database(path: "\(directory.path)/store-\(store).sqlite")
+            defer { database.close() }
+            let plain = try database.prepare("SELECT count(*) FROM log WHERE kind < 16")
+            defer { plain.finalize() }
+            guard try plain.next("count plain rows"), plain.integer(0) == 0 else { throw PlainRows() }
+        }
+        guard try DataKeys.masterKeyID(of: directory.path) != nil else { throw PlainRows() }
+    }
+
+    static func factory(
+        _ directory: String, _ clock: ManualClock, isSealed: Bool = false
+    ) throws -> EmbeddedShardFactory {
         var options = EmbeddedShardOptions(pool: pool, clock: clock)
-        options.storeCount = 2
+        options.storeCount = storeCount
+        if isSealed {
+            guard let master = MasterKey(text: String(repeating: "a", count: 64)) else { throw PlainRows() }
+            options.seal(with: try DataKeys(directory: directory, master: master))
+        }
         return try EmbeddedShardFactory(directory: directory, options: options)
     }
 }
