@@ -20,11 +20,11 @@ import Testing
         #expect(name(.cancelMessageMoveTask, #"{"TaskHandle": "t"}"#) == .task("t"))
     }
 
-    @Test func `a later member of the same name wins here as it does there`() throws {
+    @Test func `a request that names two queues is refused, and has none here either`() {
         let body = Array(#"{"QueueUrl": "a.fifo", "QueueUrl": "b.fifo"}"#.utf8)
-        try body.withUnsafeBytes {
-            let queue = try QueueRequest($0).queue
-            #expect(AuditedQueue.name(of: .deleteQueue, $0) == .queue(queue))
+        body.withUnsafeBytes { bytes in
+            #expect(throws: SQSError.self) { try QueueRequest(bytes) }
+            #expect(AuditedQueue.name(of: .deleteQueue, bytes) == nil)
         }
     }
 

@@ -172,6 +172,22 @@ import Testing
         log.close()
     }
 
+    @Test func `what nobody can find in the file any more is counted once`() async throws {
+        let log = try AuditLog(path: path, clock: clock) { _ in
+            errno = EIO
+            return -1
+        }
+        try await log.record(refusal("refusal"))
+        let entry = try entry("action")
+        await #expect(throws: AuditError.self) { try await log.record(entry) }
+        // The refusal waits for its next turn; whoever waited was told.
+        #expect(log.lost == 1)
+        log.close()
+        #expect(log.lost == 2)
+        await #expect(throws: AuditError.closed) { try await log.record(entry) }
+        #expect(log.lost == 3)
+    }
+
     @Test func `who comes after the end is told`() async throws {
         let log = try AuditLog(path: path, clock: clock)
         log.close()
@@ -203,19 +219,24 @@ import Testing
     }
 
     @Test func `when it cannot be opened again the one that is open is written on`() async throws {
-        let log = try AuditLog(path: path, clock: clock)
+        let events = Mutex<[AuditEvent]>([])
+        let log = try AuditLog(path: path, clock: clock) { event in events.withLock { $0.append(event) } }
         try await log.record(entry("before"))
+        #expect(events.withLock { $0 } == [])
         try FileManager.default.moveItem(atPath: path, toPath: path + ".1")
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
         log.reopen()
         try await log.record(entry("still"))
         #expect(try operations(path + ".1") == ["before", "still"])
-        #expect(log.failures > 0)
+        let failures = events.withLock { $0 }
+        #expect(!failures.isEmpty && failures.allSatisfy { $0 == .reopenFailed(.failed(code: EISDIR)) })
+        #expect(log.failures == failures.count && log.lost == 0)
         try FileManager.default.removeItem(atPath: path)
         // Tried again with each write.
         try await log.record(entry("after"))
         #expect(try operations(path) == ["after"])
         log.close()
+        #expect(events.withLock { $0.dropFirst(failures.count) } == [.reopened])
     }
 
     @Test func `a line that a crash tore does not spoil the next, and what is there is kept`() async throws {
@@ -236,8 +257,13 @@ import Testing
 
     @Test func `how many of a flood were left out is written`() async throws {
         let log = try AuditLog(path: path, clock: clock)
-        for number in 0..<1_200 { try await log.record(refusal("o\(number)")) }
+        for number in 0..<1_000 { try await log.record(refusal("o\(number)")) }
+        #expect(log.lost == 0)
+        for number in 1_000..<1_200 { try await log.record(refusal("o\(number)")) }
+        #expect(log.lost == 200)
         log.close()
+        // Written down is their number, not they.
+        #expect(log.lost == 200 && log.failures == 0)
         let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
         #expect(lines.count == 1_001)
         #expect(
