@@ -51,6 +51,7 @@ let package = Package(
         .systemLibrary(
             name: "CQueuePoolCurl", pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CQueuePoolVFS", dependencies: ["CQueuePoolSQLite"]),
         .target(name: "CQueuePoolEpoll"),
         .target(name: "CQueuePoolCommand"),
         .target(name: "CQueuePoolAssets"),
@@ -60,7 +61,7 @@ let package = Package(
         .target(
             name: "QueuePoolSQS", dependencies: ["QueuePoolCore", "QueuePoolJSON", crypto], swiftSettings: settings),
         .target(
-            name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", deque],
+            name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", "CQueuePoolVFS", deque],
             swiftSettings: settings),
         .target(name: "QueuePoolSealing", dependencies: ["QueuePoolCore", crypto], swiftSettings: settings),
         .target(name: "QueuePoolCurl", dependencies: ["CQueuePoolCurl", deque], swiftSettings: settings),

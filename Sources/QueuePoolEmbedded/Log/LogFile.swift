@@ -46,11 +46,13 @@ final class LogFile {
     static let formatVersion: Int64 = 2
     /// Pages of 16 KiB in the WAL after which they are copied into the file; fewer on a small disk, which must keep room
     /// for them.
-    private static let checkpointPagesMax: Int64 = 2_048
+    static let checkpointPagesMax: Int64 = 2_048
     let checkpointPages: Int32
 
     static let pageBytes: Int64 = 16_384
     let database: Database
+    /// By which both connections open the file.
+    let vfs: String
     let path: String
     /// The folder with the file.
     let directory: String
@@ -65,22 +67,30 @@ final class LogFile {
     private let commitStatement: Statement
     private let rollbackStatement: Statement
     /// Pages in the WAL, told by SQLite after each commit.
-    private let walPages: LogPages
+    let walPages: LogPages
     private(set) var nextRow: Int64
     var identities: [String: LogIdentity]
     /// Shards whose rows are being removed, by number, each with the last row that was looked at.
     var leaving: [Int64: Int64]
     private var isOpen = true
+    /// Copies pages beside commits; made when it is first needed.
+    var copying: LogCopying?
 
     /// Opens a file, or makes it.
-    /// - Parameter vfs: see `Database`.
-    init(path: String, vfs: String? = nil) throws(DatabaseError) {
+    /// - Parameters:
+    ///   - vfs: the name of the VFS that `Database.sharedVFS` lies over.
+    ///   - checkpointPagesMax: see there.
+    init(
+        path: String, vfs: String? = nil, checkpointPagesMax: Int64 = LogFile.checkpointPagesMax
+    ) throws(DatabaseError) {
         self.path = path
-        database = try Database(path: path, vfs: vfs)
+        let shared = try Database.sharedVFS(over: vfs)
+        database = try Database(path: path, vfs: shared)
+        self.vfs = shared
         directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         try database.execute(
             """
-            PRAGMA page_size = 16384; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
+            PRAGMA page_size = 16384; PRAGMA journal_mode = WAL;
             PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = -1;
             PRAGMA cache_size = -8192; PRAGMA cache_spill = OFF; PRAGMA temp_store = MEMORY;
             CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -97,7 +107,7 @@ final class LogFile {
             """)
         try LogFile.settle(database, directory)
         let total = min(SystemFile.room(at: directory)?.total ?? .max, SystemFile.fileBytesMax)
-        checkpointPages = Int32(max(16, min(LogFile.checkpointPagesMax, total / 32 / LogFile.pageBytes)))
+        checkpointPages = Int32(max(16, min(checkpointPagesMax, total / 32 / LogFile.pageBytes)))
         identities = try LogFile.identities(database)
         leaving = try LogFile.leaving(database)
         insertRow = try database.prepare("INSERT INTO log (id, shard, kind, head, body) VALUES (?, ?, ?, ?, ?)")
@@ -121,6 +131,7 @@ final class LogFile {
     func close() {
         guard isOpen else { return }
         isOpen = false
+        copying?.close()
         walPages.stop(database)
         // Frames that a failed flush dropped would be copied into the file unseen; recovery looks at their checksums.
         if brokenBy != nil { database.closeWithoutCheckpoint() }
@@ -258,28 +269,6 @@ final class LogFile {
         guard try statement.next("read a row") else { return nil }
         defer { statement.reset() }
         return statement.bytes(0)
-    }
-
-    // MARK: - Checkpoints
-
-    /// Whether the WAL has grown to where its pages should be copied into the file.
-    var isCheckpointDue: Bool { walPages.count >= checkpointPages }
-
-    /// Copies the WAL's pages into the file. A failed write costs nothing but another try later; a failed flush closes
-    /// the file for writes, like any other.
-    func checkpoint() {
-        guard brokenBy == nil else { return }
-        walPages.count = 0
-        do throws(DatabaseError) { try LogFile.checkpoint(database) } catch {
-            if error.isFatal { brokenBy = error }
-        }
-    }
-
-    static func checkpoint(
-        _ database: Database, mode: Int32 = SQLITE_CHECKPOINT_PASSIVE
-    ) throws(DatabaseError) {
-        let code = sqlite3_wal_checkpoint_v2(database.handle, nil, mode, nil, nil)
-        guard code == SQLITE_OK else { throw database.error(code, "copy the WAL into the file") }
     }
 
     /// Puts on stable storage what is there at open. The WAL of a killed process may hold commits that nobody flushed,

@@ -125,6 +125,7 @@ final class SealedLog: StoreLog {
     func label() throws(DatabaseError) -> StoreLabel? { try inner.label() }
     func write(_ label: StoreLabel) throws(DatabaseError) { try inner.write(label) }
     func checkpoint() { inner.checkpoint() }
+    func checkpointIfDue(on line: any CommitLine) { inner.checkpointIfDue(on: line) }
     func shrink() { inner.shrink() }
     func checkPlace() { inner.checkPlace() }
     func room() -> StoreRoom? { inner.room() }

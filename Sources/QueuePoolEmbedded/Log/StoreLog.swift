@@ -71,6 +71,8 @@ protocol StoreLog: AnyObject {
     // Upkeep.
 
     func checkpoint()
+    /// After a turn: begins or goes on with what `checkpoint` does, beside the next commits where that can be.
+    func checkpointIfDue(on line: any CommitLine)
     /// Gives the room of what is gone back to the disk, if little is left.
     func shrink()
     /// Closes the log for writes if it is not at its path any more.
@@ -82,6 +84,10 @@ protocol StoreLog: AnyObject {
 }
 
 extension StoreLog {
+    func checkpointIfDue(on line: any CommitLine) {
+        if isCheckpointDue { line.waiting { checkpoint() } }
+    }
+
     func commit(_ body: () throws(DatabaseError) -> Void) throws(DatabaseError) { try commit(on: nil, body) }
 
     func append(shard: Int64, kind: Int64, head: [UInt8]) throws(DatabaseError) -> Int64 {

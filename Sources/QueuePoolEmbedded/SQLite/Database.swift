@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CQueuePoolSQLite
+import CQueuePoolVFS
 import QueuePoolCore
 
 // One connection, used by one thread at a time: the shard's writer, or whoever opens or inspects a file before a
@@ -54,6 +55,16 @@ package final class Database {
         }
         self.handle = handle
         sqlite3_extended_result_codes(handle, 1)
+    }
+
+    /// The VFS for a file that several connections of this process use, and nobody else; see CQueuePoolVFS.
+    /// - Parameter below: the name of the VFS that it lies over; the default one if `nil`.
+    /// - Throws: `DatabaseError` if there is none of that name, or no memory.
+    static func sharedVFS(over below: String?) throws(DatabaseError) -> String {
+        guard let name = queuepool_shared_vfs(below) else {
+            throw DatabaseError(code: SQLITE_NOMEM, operation: "make a VFS")
+        }
+        return String(cString: name)
     }
 
     deinit { close() }

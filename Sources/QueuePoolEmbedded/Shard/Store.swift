@@ -307,7 +307,7 @@ final class Store: @unchecked Sendable {
                 writer.purgeSlice()
             }
             finishRemovals()
-            if file.isCheckpointDue { pool.waiting { file.checkpoint() } }
+            file.checkpointIfDue(on: pool)
         }
         var again: [ShardWriter] = []
         for writer in writers {

@@ -1,0 +1,144 @@
+// This source file is part of the queuepool project
+// Licensed under the Apache License, Version 2.0
+// SPDX-License-Identifier: Apache-2.0
+
+import CFaultyVFS
+import Dispatch
+import QueuePoolCore
+import Testing
+
+@testable import QueuePoolEmbedded
+
+@Suite("Copying the WAL beside commits")
+struct CheckpointTests {
+    private static let pages: Int64 = 16
+
+    /// A line on which nobody waits for anybody.
+    private final class LoneLine: CommitLine {
+        let tickCount = 0
+        func add(_ store: Store) {}
+        func remove(_ store: Store) {}
+        func schedule(_ store: Store) {}
+        func beginWaiting() {}
+        func endWaiting() {}
+        func wait(until isDone: DispatchSemaphore) { isDone.wait() }
+    }
+
+    private let line = LoneLine()
+    private let disk: FaultyDisk
+
+    init() throws { disk = try FaultyDisk() }
+
+    private func open(_ folder: String = "own") throws(DatabaseError) -> LogFile {
+        try LogFile(path: disk.store(0, in: folder), vfs: disk.vfs, checkpointPagesMax: CheckpointTests.pages)
+    }
+
+    private func body(_ row: Int64) -> [UInt8] { (0..<20_000).map { UInt8(truncatingIfNeeded: $0 &* Int(row)) } }
+
+    /// Commits one more row, as a store's turn does.
+    private func commit(to log: LogFile) throws(DatabaseError) -> Int64 {
+        var row: Int64 = 0
+        try log.commit(on: line) { () throws(DatabaseError) in
+            row = try log.append(shard: 1, kind: 1, head: [1], body: body(log.nextRow))
+        }
+        log.checkpointIfDue(on: line)
+        return row
+    }
+
+    /// The rows of a folder's log, each looked at byte for byte.
+    private func rows(in folder: String) throws -> [Int64] {
+        let log = try open(folder)
+        defer { log.close() }
+        var found: [Int64] = []
+        try log.scan { _, row, _, _, _ in found.append(row) }
+        for row in found { #expect(try log.body(row: row) == body(row), "row \(row)") }
+        return found
+    }
+
+    @Test("keeps every commit, and the WAL within twice the pages after which it begins")
+    func bounds() throws {
+        let log = try open()
+        for _ in 0..<300 { _ = try commit(to: log) }
+        #expect(log.copying != nil)
+        let bytes = SystemFile.byteCount(of: log.path + "-wal") ?? 0
+        // The commit that reaches twice as many is in it whole.
+        #expect(bytes <= (2 * CheckpointTests.pages + 8) * (LogFile.pageBytes + 24) + 32)
+        log.close()
+        #expect(try rows(in: "own") == Array(1...300))
+    }
+
+    @Test("whenever a process is killed or power is lost, every commit before is there")
+    func cuts() throws {
+        let log = try open()
+        var newest: Int64 = 0
+        for round in 0..<120 {
+            newest = try commit(to: log)
+            guard round % 5 == 4 else { continue }
+            try disk.kill(to: "killed\(round)")
+            try disk.losePower(to: "cut\(round)")
+            #expect(try rows(in: "killed\(round)") == Array(1...newest))
+            #expect(try rows(in: "cut\(round)") == Array(1...newest))
+        }
+        log.close()
+    }
+
+    @Test(
+        "a write or flush that fails while it copies loses nothing that was committed",
+        arguments: [FAULTY_SYNC, FAULTY_WRITE, FAULTY_WRITE_FULL], [FAULTY_MAIN, FAULTY_WAL])
+    func failures(_ operation: faulty_operation, _ file: faulty_file) throws {
+        for nth in [1, 2, 3, 5, 8] { try CheckpointTests().oneFailure(operation, file, nth) }
+    }
+
+    private func oneFailure(_ operation: faulty_operation, _ file: faulty_file, _ nth: Int) throws {
+        let log = try open()
+        var acknowledged: [Int64] = []
+        for _ in 0..<10 { acknowledged.append(try commit(to: log)) }
+        disk.fail(operation, of: file, nth: nth)
+        for _ in 0..<30 where log.brokenBy == nil {
+            do throws(DatabaseError) { acknowledged.append(try commit(to: log)) } catch {}
+        }
+        disk.fail(operation, of: file, nth: 0)
+        try disk.losePower(to: "cut")
+        log.close()
+        let found = try rows(in: "cut")
+        #expect(found.filter(Set(acknowledged).contains) == acknowledged, "fault \(nth)")
+        // The one whose flush failed may be there, too.
+        #expect(found.count <= acknowledged.count + 1, "fault \(nth)")
+    }
+
+    @Test("a failed flush of the file closes the log for writes")
+    func failedFlush() throws {
+        let log = try open()
+        disk.fail(FAULTY_SYNC, of: FAULTY_MAIN)
+        var failure: DatabaseError?
+        for _ in 0..<100 where failure == nil {
+            do throws(DatabaseError) { _ = try commit(to: log) } catch { failure = error }
+        }
+        #expect(failure?.isFatal == true)
+        #expect(log.brokenBy == failure)
+        log.close()
+    }
+
+    @Test("a connection that is not the only one may not leave WAL mode, and sees what was committed before it asks")
+    func sharedFile() throws {
+        let log = try open()
+        _ = try commit(to: log)
+        let other = try Database(path: log.path, vfs: log.vfs)
+        other.closeWithoutCheckpoint()
+        let count = try other.prepare("SELECT count(*) FROM log")
+        func counted() throws -> Int64 {
+            defer { count.reset() }
+            return try count.next("count the rows") ? count.integer(0) : -1
+        }
+        #expect(try counted() == 1)
+        try log.commit(on: line) { () throws(DatabaseError) in
+            _ = try log.append(shard: 1, kind: 1, head: [1], body: [2])
+            #expect((try? counted()) == 1)
+        }
+        #expect(try counted() == 2)
+        #expect(throws: DatabaseError.self) { try other.execute("PRAGMA journal_mode = DELETE") }
+        count.finalize()
+        other.close()
+        log.close()
+    }
+}
