@@ -14,7 +14,8 @@ package enum AccessRefusal: Error, Hashable, Sendable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .unknownCaller: "it does not know who asks"
+        case .unknownCaller:
+            "it does not know who asks: --token-file FILE or QUEUEPOOL_TOKEN has the token of a key that it knows"
         case .noRight(let why): why
         }
     }

@@ -153,10 +153,14 @@ package struct SQSEndpointQueue: WorkerQueue {
         guard response.status == 200 else {
             let fault = ServiceFault(
                 status: response.status, queryError: response.header("x-amzn-query-error"), body: response.body)
+            if SQSEndpointQueue.unknownCallerCodes.contains(fault.code) { throw .notAdmitted(.unknownCaller) }
             throw .refused(code: fault.code)
         }
         return response.body
     }
+
+    /// What the protocol of SQS says in place of 401.
+    private static let unknownCallerCodes = ["InvalidClientTokenId", "MissingAuthenticationToken"]
 
     /// Ten messages of 1 MiB, every character of them escaped as six (`\u0022`), and their attributes.
     private static let answerBytesMax = 64 << 20
