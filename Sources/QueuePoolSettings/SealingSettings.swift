@@ -32,8 +32,8 @@ extension Setting {
     package static let masterKeyFile = Setting(
         "master-key-file", flag: "master-key-file", .text,
         allowed: "path of a file that its owner alone may read, with \(keyAllowed)",
-        text: "Messages are sealed in the shards' files (AES-256-GCM) under keys that this one wraps. SIGHUP reads the "
-            + "file again: another key in it takes the place of the one before.")
+        text: "What callers give is sealed in the data directory (AES-256-GCM) under keys that this one wraps. SIGHUP "
+            + "reads the file again: another key in it takes the place of the one before.")
     package static let masterKey = Setting(
         "master-key", flag: "master-key", .text, allowed: "\(keyAllowed), by the variable only", isSecret: true,
         text: "The same key without a file. On the command line others could read it, so there it is refused.")
