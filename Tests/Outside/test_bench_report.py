@@ -73,7 +73,7 @@ def at(pointer, value):
 def bench(tmp_path, *arguments, name="report", check=0):
     result, page = tmp_path / f"{name}.json", tmp_path / f"{name}.html"
     run("bench", "--warm-up-seconds", 0, "--connections", 4, "--groups", 64, *arguments, "--json", result, "--html",
-        page, check=check)
+        page, timeout=300, check=check)
     source = page.read_text(encoding="utf-8")
     page = Page(source)
     page.assert_self_contained(source)
