@@ -60,7 +60,8 @@ struct MasterKeySource: Sendable {
     }
 
     /// Wraps the data keys with the master key of now. It blocks.
-    /// - Throws: as `open()` does; the data keys are then wrapped as before.
+    /// - Throws: as `open()` does; the data keys are then wrapped as before, or, if their file could not be flushed, by
+    ///   the key that they say, until a loss of power.
     func reload(_ keys: DataKeys) throws {
         let master = try master()
         do throws(DataKeysError) { try keys.rewrap(with: master) } catch { throw failure(error, directory) }
@@ -123,7 +124,8 @@ struct MasterKeySource: Sendable {
         return key
     }
 
-    private func failure(_ error: DataKeysError, _ directory: String) -> CommandFailure {
+    /// What a person is told of it.
+    func failure(_ error: DataKeysError, _ directory: String) -> CommandFailure {
         switch error {
         case .wrongKey(let id):
             return CommandFailure(
@@ -135,7 +137,22 @@ struct MasterKeySource: Sendable {
                     "the master key \(name) cannot be used: \(fault)", status: ExitStatus.configuration)
             }
             return MasterKeySource.failure(fault, isOld ? .oldMasterKeyKMS : .masterKeyKMS, key)
-        case .damaged, .system, .unflushed: return MasterKeySource.fileFailure(error, directory)
+        case .unflushed(let code):
+            let file = "\(MasterKeySource.printable(directory))/\(DataKeys.fileName)"
+            return CommandFailure(
+                "the data keys in \(file) were written anew, and a loss of power may bring back what was there before "
+                    + "(\(systemMessage(code))): keep both master keys, and start with the old one as --\(oldFlag)",
+                status: ExitStatus.inputOutput)
+        case .damaged, .system: return MasterKeySource.fileFailure(error, directory)
+        }
+    }
+
+    /// The flag that names the old key: the one that was given, else that of the same kind as the key of now, which at
+    /// SIGHUP took the place of one of its kind.
+    private var oldFlag: String {
+        switch settings.old ?? settings.master {
+        case .file, .text: Setting.oldMasterKeyFile.flag
+        case .kms: Setting.oldMasterKeyKMS.flag
         }
     }
 
@@ -163,17 +180,9 @@ struct MasterKeySource: Sendable {
                 "the data keys in \(file) cannot be read or written: \(systemMessage(code))",
                 status: ExitStatus.inputOutput)
         }
-        if case .unflushed(let code) = error {
-            return CommandFailure(
-                "the data keys in \(file) were written anew, and a loss of power may bring back what was there before "
-                    + "(\(systemMessage(code))): keep both master keys, and start with the old one as --\(oldFlag)",
-                status: ExitStatus.inputOutput)
-        }
         return CommandFailure(
             "the data keys in \(file) are damaged: put back a copy of the file", status: ExitStatus.configuration)
     }
-
-    private static var oldFlag: String { Setting.oldMasterKeyFile.flag }
 
     private static func printable(_ text: String) -> String { SettingError.printable(text, scalarsMax: 1_024) }
 }
@@ -195,13 +204,23 @@ struct MasterKeyReload: Service {
 
     func run() async throws {
         for await _ in signals.cancelOnGracefulShutdown() {
+            let before = keys.masterKeyID
             do {
                 // It waits for the disk, and for a service that has the key.
                 try await onOwnThread { [source, keys] in try source.reload(keys) }
                 logger.notice("The data keys are wrapped by the master key", metadata: ["key": "\(keys.masterKeyID)"])
             } catch {
-                logger.error("The data keys stay wrapped as before", metadata: ["error": "\(error)"])
+                let outcome = MasterKeyReload.outcome(before: before, after: keys.masterKeyID)
+                logger.error("\(outcome)", metadata: ["error": "\(error)"])
             }
         }
+    }
+
+    /// What became of the data keys where the master key could not take its place, or not for certain.
+    static func outcome(before: String, after: String) -> String {
+        before == after
+            ? "The data keys stay wrapped as before"
+            : "The data keys are wrapped by another master key, and may be by the one before after a loss of power: "
+                + "both must be kept"
     }
 }
