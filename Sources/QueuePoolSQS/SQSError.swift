@@ -53,6 +53,14 @@ package struct SQSError: Error, Hashable, Sendable {
 
     package let kind: Kind
     package let message: String
+    /// Of a shard's quota that is spent: whose it is, and the milliseconds until a request may come.
+    package private(set) var throttling: Throttling?
+
+    /// What is told of a quota that is spent.
+    package struct Throttling: Hashable, Sendable {
+        package let quota: ShardQuota
+        package let retryAfterMilliseconds: Int
+    }
 
     package init(_ kind: Kind, _ message: String) {
         self.kind = kind
@@ -87,8 +95,14 @@ extension SQSError {
     /// What a shard's refusal is called over SQS.
     package init(_ error: ShardError) {
         switch error {
-        case .quotaExceeded:
-            self.init(.requestThrottled, "The shard of this message group is over its rate of requests. Try again.")
+        case .quotaExceeded(let milliseconds, let quota):
+            guard let quota else {
+                self.init(.requestThrottled, "The shard of this message group is over its rate of requests. Try again.")
+                return
+            }
+            let rate = quota.requestsPerSecond.map { " of \($0) requests a second" } ?? ""
+            self.init(.requestThrottled, "The shard \(quota.shard) is over its quota\(rate). Try again.")
+            throttling = Throttling(quota: quota, retryAfterMilliseconds: milliseconds)
         case .overloaded:
             self.init(.serviceUnavailable, "Too many requests wait for this shard. Try again.")
         case .storageFull:

@@ -7,6 +7,7 @@
 import time
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 from conftest import Queue
 from errors import assert_problem
@@ -112,11 +113,87 @@ def test_one_throttled_shard_delays_no_other(limited):
     assert "Messages" in sqs.receive_message(QueueUrl=names[1]), "another shard has its own quota"
 
 
-def test_a_send_over_the_quota_is_told_which_shard(limited):
+def sends(queue):
+    return lambda sqs, i: sqs.send_message(
+        QueueUrl=queue, MessageBody="x", MessageGroupId="which", MessageDeduplicationId=f"which-{queue}-{i}")
+
+
+def send_batches(sqs, i):
+    sqs.send_message_batch(QueueUrl="one.fifo", Entries=[
+        {"Id": "a", "MessageBody": "x", "MessageGroupId": "which", "MessageDeduplicationId": f"which-batch-{i}"}])
+
+
+def handle(server, queue):
+    """A receipt handle of the queue's."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        server.boto().send_message(
+            QueueUrl=queue, MessageBody="x", MessageGroupId="handle", MessageDeduplicationId=str(time.monotonic()))
+        try:
+            got = server.boto().receive_message(QueueUrl=queue, VisibilityTimeout=0).get("Messages")
+        except ClientError:
+            got = None
+            time.sleep(0.1)  # the token bucket fills with time only
+        if got:
+            return got[0]["ReceiptHandle"]
+    raise AssertionError("nothing was received")
+
+
+@pytest.mark.parametrize("action", ["send", "send batch", "receive", "delete", "change visibility"])
+def test_whoever_is_over_the_quota_is_told_which_shard_and_what_its_quota_is(limited, action):
+    """Over SQS a pool of one shard refuses at once, so each action can be brought there."""
     sqs = limited.boto()
-    _, error = throttled(lambda i: sqs.send_message(
-        QueueUrl="one.fifo", MessageBody="x", MessageGroupId="which", MessageDeduplicationId=f"which-{i}"))
-    answer = error.response
+    if action == "send":
+        _, error = throttled(lambda i: sends("one.fifo")(sqs, i))
+    elif action == "send batch":
+        _, error = throttled(lambda i: send_batches(sqs, i))
+    elif action == "receive":
+        _, error = throttled(lambda i: sqs.receive_message(QueueUrl="one.fifo", VisibilityTimeout=0))
+    else:
+        receipt = handle(limited, "one.fifo")
+        if action == "delete":
+            _, error = throttled(lambda i: unless_gone(lambda: sqs.delete_message(
+                QueueUrl="one.fifo", ReceiptHandle=receipt)))
+        else:
+            _, error = throttled(lambda i: unless_gone(lambda: sqs.change_message_visibility(
+                QueueUrl="one.fifo", ReceiptHandle=receipt, VisibilityTimeout=0)))
+    assert_names_shard(error.response, "one-0000.fifo", 20)
+
+
+def unless_gone(call):
+    """What concerns a message that is not in flight any more is refused, and counts as a request all the same."""
+    try:
+        call()
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "RequestThrottled":
+            raise
+
+
+def assert_names_shard(answer, shard, quota):
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
     assert answer["Error"]["Code"] == "RequestThrottled"
-    assert "The shard one-0000.fifo is over its quota of 20 requests a second." in answer["Error"]["Message"]
-    assert answer["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
+    assert f"The shard {shard} is over its quota of {quota} requests a second." in answer["Error"]["Message"]
+    assert headers["retry-after"] == "1"
+    assert headers["ratelimit-policy"] == f'"{shard}";q={quota};w=1'
+    assert headers["ratelimit"] == f'"{shard}";r=0;t=1'
+
+
+def test_the_query_protocol_tells_it_too(limited):
+    url = limited.url + "/?Action=ReceiveMessage&QueueUrl=one.fifo&VisibilityTimeout=0"
+    for _ in range(400):
+        answer = requests.post(url)
+        if answer.status_code != 200:
+            break
+    assert "<Code>RequestThrottled</Code>" in answer.text
+    assert "The shard one-0000.fifo is over its quota of 20 requests a second." in answer.text
+    assert answer.headers["RateLimit-Policy"] == '"one-0000.fifo";q=20;w=1'
+    assert answer.headers["RateLimit"] == '"one-0000.fifo";r=0;t=1'
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_shard_of_many_refuses_by_its_own_name(limited):
+    names = [shard["name"] for shard in limited.pool("four.fifo")["shards"]]
+    sqs = limited.boto()
+    for name in names[2:]:
+        _, error = throttled(lambda i: sqs.receive_message(QueueUrl=name, VisibilityTimeout=0))
+        assert_names_shard(error.response, name, 20)

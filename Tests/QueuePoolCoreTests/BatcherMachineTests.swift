@@ -189,6 +189,32 @@ private struct Stage {
         #expect(stage.errors == [2: error, 3: error] && stage.batcher.heldEntries == 1)
     }
 
+    @Test func `tells who waited for the quota until his deadline that it was the quota`() {
+        var stage = Stage()
+        stage = Stage(requestEntriesMax: 1, quota: TokenBucket(rate: 1, now: stage.now))
+        for number in 1...40 { stage.send(number) }
+        for request: RequestID in 0..<30 {
+            #expect(stage.announced.last == request && stage.pull(request) == 1)
+            stage.answer(request, Stage.stored(1))
+            stage.ring(after: 1_000)
+        }
+        // One a second, and ten whose time is over.
+        #expect(stage.told == Array(1...40))
+        #expect(stage.errors.keys.sorted() == Array(31...40))
+        #expect(stage.errors.values.allSatisfy { $0 == .quotaExceeded(retryAfterMilliseconds: 1_000) })
+    }
+
+    @Test func `tells who waited for the shard until his deadline nothing of a quota that was spent before`() {
+        var stage = Stage()
+        stage = Stage(requestEntriesMax: 1, quota: TokenBucket(rate: 1, now: stage.now))
+        stage.send(1)
+        #expect(stage.pull(0) == 1)
+        stage.send(2)
+        stage.now = stage.now + 30_000
+        stage.send(3)
+        #expect(stage.errors == [2: .overloaded(retryAfterMilliseconds: 1_000)])
+    }
+
     @Test func `waits for the quota with one timer`() {
         var stage = Stage(requestEntriesMax: 1)
         stage = Stage(requestEntriesMax: 1, quota: TokenBucket(rate: 1, now: stage.now))

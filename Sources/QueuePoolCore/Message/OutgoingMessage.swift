@@ -46,10 +46,23 @@ package struct SendReceipt: Hashable, Sendable {
     }
 }
 
+/// A shard and its quota, as senders and receivers are told of it.
+package struct ShardQuota: Hashable, Sendable {
+    package let shard: String
+    /// Of each action; `nil` if nobody here knows: a remote queue keeps to one of its service's.
+    package let requestsPerSecond: Int?
+
+    package init(shard: String, requestsPerSecond: Int?) {
+        self.shard = shard
+        self.requestsPerSecond = requestsPerSecond
+    }
+}
+
 /// Why a shard did not do what it was asked.
 package enum ShardError: Error, Hashable, Sendable {
     /// Over the quota; worth another try after so many milliseconds.
-    case quotaExceeded(retryAfterMilliseconds: Int)
+    /// - Parameter of: the shard whose quota it is; `nil` until it comes to who knows that.
+    case quotaExceeded(retryAfterMilliseconds: Int, of: ShardQuota? = nil)
     /// No room in a bounded queue; worth another try after so many milliseconds.
     case overloaded(retryAfterMilliseconds: Int)
     /// The disk is full or the file cannot be written; nothing was stored.
@@ -97,6 +110,15 @@ package enum ShardError: Error, Hashable, Sendable {
         case .injected: "injected-error"
         case .invalid: "invalid"
         case .earlierEntryFailed: "earlier-entry-failed"
+        }
+    }
+
+    /// The same, and whose quota it is if it tells of one and does not say.
+    package func named(_ quota: ShardQuota) -> ShardError {
+        switch self {
+        case .quotaExceeded(let milliseconds, nil): .quotaExceeded(retryAfterMilliseconds: milliseconds, of: quota)
+        case .earlierEntryFailed(let error): .earlierEntryFailed(error.named(quota))
+        default: self
         }
     }
 

@@ -44,7 +44,7 @@ package struct ShardHealth: Sendable {
     /// A look failed. Looks that were under way together count once.
     package mutating func failed(_ shard: ShardIndex, _ error: ShardError, now: Timestamp) {
         var illness: Illness
-        if case .quotaExceeded(let wait) = error {
+        if case .quotaExceeded(let wait, _) = error {
             // It answers, and says when to come again.
             illness = ill[shard] ?? Illness(retryAt: now)
             illness.retryAt = max(illness.retryAt, now + min(Int64(max(1, wait)), ShardHealth.pauseMillisecondsMax))

@@ -99,6 +99,8 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     package let limits: BatcherLimits
     private var quota: TokenBucket?
+    /// When a request was last kept from leaving by the quota, and by nothing else.
+    private var quotaHeldAt = Timestamp.distantPast
     private var waiting: Deque<BatcherEntry<Ticket>> = []
     /// When the entries of `waiting` came, in their order.
     private var arrivals: Deque<Arrival> = []
@@ -141,12 +143,18 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     /// Takes out what has waited until its deadline.
     mutating func expire(now: Timestamp) -> [Refusal] {
         var late: [Refusal] = []
+        let wait = 1_000
         while let oldest = arrivals.first, now - oldest.at >= limits.deadlineMilliseconds {
+            // Under a shard that is slow as well, the request under way is what is waited for.
+            let isOverQuota = !isRequestUnderWay && quotaHeldAt >= oldest.at
+            let error =
+                isOverQuota
+                ? ShardError.quotaExceeded(retryAfterMilliseconds: wait) : .overloaded(retryAfterMilliseconds: wait)
             for _ in 0..<oldest.entries {
                 let entry = removeFirst()
                 waitingEntries -= 1
                 waitingBytes -= entry.message.byteCount
-                late.append((entry, entry.earlierFailure ?? .overloaded(retryAfterMilliseconds: 1_000)))
+                late.append((entry, entry.earlierFailure ?? error))
             }
         }
         return late
@@ -172,6 +180,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     mutating func readiness(now: Timestamp) -> Readiness {
         guard !isRequestUnderWay, let first = waiting.first else { return .idle }
         if quota != nil, !first.isPaid, quota?.hasToken(now: now) == false {
+            quotaHeldAt = now
             var probe = quota
             return .wait(until: now + Int64(max(1, probe?.take(now: now) ?? 1)))
         }

@@ -14,7 +14,8 @@ extension Pool {
         completion: @escaping @Sendable ([DeleteOutcome]) -> Void
     ) {
         split(handles, in: shard, action: .delete, refused: { .failed($0) }, foreign: .notOurs, completion) {
-            $0.delete($1, completion: $2)
+            (shard, quota, handles, done) in
+            shard.delete(handles) { done($0.map { $0.named(quota) }) }
             return nil
         }
     }
@@ -30,10 +31,10 @@ extension Pool {
         split(
             handles, in: shard, action: .changeVisibility, refused: { .failure($0) }, foreign: .success(.notOurs),
             completion
-        ) { shard, handles, done in
+        ) { shard, quota, handles, done in
             let changed: @Sendable ([VisibilityDecision]) -> [Result<VisibilityDecision, ShardError>] = { [hub] in
                 hub.rearm()
-                return $0.map { .success($0) }
+                return $0.map { .success($0.named(quota)) }
             }
             return shard.changeVisibility(handles.map { ($0, byHandle[$0] ?? 0) }) { done(changed($0)) }.map(changed)
         }
@@ -45,7 +46,7 @@ extension Pool {
         _ handles: [ReceiptHandle], in only: PoolShard?, action: QuotaAction,
         refused: @escaping @Sendable (ShardError) -> Outcome, foreign: Outcome,
         _ completion: @escaping @Sendable ([Outcome]) -> Void,
-        _ perform: (any Shard, [ReceiptHandle], @escaping @Sendable ([Outcome]) -> Void) -> [Outcome]?
+        _ perform: (any Shard, ShardQuota, [ReceiptHandle], @escaping @Sendable ([Outcome]) -> Void) -> [Outcome]?
     ) {
         let gathering = Gathering<Outcome>(count: handles.count, completion)
         var parts: [(shard: PoolShard, handles: [ReceiptHandle], positions: [Int])] = []
@@ -66,9 +67,9 @@ extension Pool {
                 for (outcome, position) in zip(outcomes, positions) { gathering.put(outcome, at: position) }
             }
             if let wait = part.shard.takeToken(action) {
-                let outcome = refused(.quotaExceeded(retryAfterMilliseconds: wait))
+                let outcome = refused(.quotaExceeded(retryAfterMilliseconds: wait, of: part.shard.quota))
                 put(part.handles.map { _ in outcome })
-            } else if let known = perform(part.shard.shard, part.handles, put) {
+            } else if let known = perform(part.shard.shard, part.shard.quota, part.handles, put) {
                 put(known)
             }
         }
@@ -92,5 +93,19 @@ extension Pool {
         for (position, shard) in shards.enumerated() {
             shard.shard.purge { gathering.put($0, at: position) }
         }
+    }
+}
+
+extension DeleteOutcome {
+    /// The same, and whose quota it is if it tells of one and does not say.
+    fileprivate func named(_ quota: ShardQuota) -> DeleteOutcome {
+        if case .failed(let error) = self { .failed(error.named(quota)) } else { self }
+    }
+}
+
+extension VisibilityDecision {
+    /// The same, and whose quota it is if it tells of one and does not say.
+    fileprivate func named(_ quota: ShardQuota) -> VisibilityDecision {
+        if case .failed(let error) = self { .failed(error.named(quota)) } else { self }
     }
 }

@@ -18,6 +18,8 @@ package final class PoolShard: Sendable {
     package let name: String
     package let shard: any Shard
     package let sender: ShardSender
+    /// What whoever is over the quota is told.
+    package let quota: ShardQuota
     private let buckets: Mutex<[TokenBucket]>
     private let clock: any Clock
     private let underWayCount = Atomic(0)
@@ -32,6 +34,7 @@ package final class PoolShard: Sendable {
         self.shard = shard
         self.clock = clock
         let now = clock.now()
+        self.quota = ShardQuota(shard: shard.name, requestsPerSecond: quota)
         sender = ShardSender(
             shard: shard, limits: limits, quota: quota, clock: clock, budget: budget, seed: seed)
         shard.setQuota(quota)

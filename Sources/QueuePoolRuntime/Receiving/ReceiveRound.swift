@@ -142,7 +142,7 @@ final class ReceiveRound: Sendable {
             let at = clock.now() + Int64(wait)
             return state.withLock { state in
                 state.round.passedOver(ask, isFailure: true)
-                state.failure = state.failure ?? .quotaExceeded(retryAfterMilliseconds: wait)
+                state.failure = state.failure ?? .quotaExceeded(retryAfterMilliseconds: wait, of: shard.quota)
                 state.answer.retries.append((shard.index, at))
             }
         }
@@ -150,7 +150,8 @@ final class ReceiveRound: Sendable {
         command.limit = ask.limit
         command.patience = ask.patience
         let answered: @Sendable (ReceiveAnswer) -> Bool = { [self] answer in
-            take(answer, ask, shard, retryAt: note(answer, of: shard.index, ask.patience))
+            let answer = answer.mapError { $0.named(shard.quota) }
+            return take(answer, ask, shard, retryAt: note(answer, of: shard.index, ask.patience))
         }
         if let known = shard.shard.receive(command, completion: { [self] in if answered($0) { goOn() } }) {
             _ = answered(known)

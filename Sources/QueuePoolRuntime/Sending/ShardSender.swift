@@ -24,6 +24,7 @@ package final class ShardSender: Sendable {
     private let clock: any Clock
     private let state: Mutex<State>
     private let budget: WaitingBudget
+    private let quota: ShardQuota
 
     /// - Parameters:
     ///   - limits: of a request; one to a shard that answers for each entry has bounds of its own.
@@ -36,6 +37,7 @@ package final class ShardSender: Sendable {
         self.shard = shard
         self.clock = clock
         self.budget = budget
+        self.quota = ShardQuota(shard: shard.name, requestsPerSecond: quota)
         state = Mutex(State(machine: ShardSender.machine(shard.traits, limits, quota, clock.now(), seed)))
     }
 
@@ -117,6 +119,6 @@ package final class ShardSender: Sendable {
 
     private func tell(_ ticket: SendTicket, _ result: Result<SendReceipt, ShardError>) {
         if case .failure(let error) = result { refusals.count(error) }
-        ticket.complete(result)
+        ticket.complete(result.mapError { $0.named(quota) })
     }
 }

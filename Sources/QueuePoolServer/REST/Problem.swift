@@ -17,6 +17,8 @@ package struct Problem: Error, Hashable, Sendable {
     package var retryAfterSeconds: Int?
     /// The shard that refused.
     package var shard: String?
+    /// The shard's quota, if that is what is spent.
+    private var quota: ShardQuota?
     /// The limit that was exceeded.
     package var limit: Limit?
 
@@ -69,11 +71,13 @@ package struct Problem: Error, Hashable, Sendable {
     /// What a shard's refusal means to a sender over HTTP: 429 is the quota, 503 is us.
     package init(_ error: ShardError) {
         switch error {
-        case .quotaExceeded(let milliseconds):
+        case .quotaExceeded(let milliseconds, let quota):
             self.init(
                 "quota-exceeded", status: 429, title: "The shard is over its quota",
                 detail: "Nothing was stored. Send the same request again after Retry-After.",
                 retryAfterSeconds: Problem.seconds(milliseconds))
+            self.quota = quota
+            shard = quota?.shard
         case .overloaded(let milliseconds):
             self.init(
                 "overloaded", status: 503, title: "Too many messages wait for this shard",
@@ -127,11 +131,11 @@ package struct Problem: Error, Hashable, Sendable {
 
     /// The refusal of a shard that is known by its name.
     init(_ error: ShardError, of shard: String) {
-        self.init(error)
+        self.init(error.named(ShardQuota(shard: shard, requestsPerSecond: nil)))
         self.shard = shard
     }
 
-    private static func seconds(_ milliseconds: Int) -> Int { max(1, (milliseconds + 999) / 1_000) }
+    static func seconds(_ milliseconds: Int) -> Int { max(1, (milliseconds + 999) / 1_000) }
 
     /// Writes the members of the problem object.
     func writeMembers(to json: inout JSONWriter) {
@@ -167,7 +171,8 @@ package struct Problem: Error, Hashable, Sendable {
         json.beginObject()
         writeMembers(to: &json)
         json.endObject()
-        let headers = retryAfterSeconds.map { [(name: "Retry-After", value: String($0))] } ?? []
+        var headers = retryAfterSeconds.map { [(name: "Retry-After", value: String($0))] } ?? []
+        if let quota, let retryAfterSeconds { headers += quota.fields(retryAfterSeconds: retryAfterSeconds) }
         return Answer(status: status, contentType: "application/problem+json", headers: headers, body: json.take())
     }
 }

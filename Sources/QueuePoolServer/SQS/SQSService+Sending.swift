@@ -45,9 +45,8 @@ extension SQSService {
         guard target.pool.isThrottledAtOnce || target.shard != nil && target.pool.snapshot.quota != nil else {
             return false
         }
-        guard shard.sender.takeToken() == nil else {
-            let quota = target.pool.snapshot.quota.map { " of \($0) requests a second" } ?? ""
-            throw SQSError(.requestThrottled, "The shard \(shard.name) is over its quota\(quota). Try again.")
+        if let wait = shard.sender.takeToken() {
+            throw SQSError(ShardError.quotaExceeded(retryAfterMilliseconds: wait, of: shard.quota))
         }
         return true
     }

@@ -136,7 +136,9 @@ final class SQSService: Sendable {
 
     static func answer(_ error: SQSError) -> Answer {
         var headers = [(name: "x-amzn-query-error", value: error.queryErrorHeader), requestID()]
-        if error.kind == .requestThrottled || error.kind == .serviceUnavailable {
+        if let throttling = error.throttling {
+            headers += throttling.quota.fields(retryAfterMilliseconds: throttling.retryAfterMilliseconds)
+        } else if error.kind == .requestThrottled || error.kind == .serviceUnavailable {
             headers.append((name: "Retry-After", value: "1"))
         }
         return Answer(
