@@ -25,9 +25,19 @@ package struct SignedRequest: Sendable {
 
     /// - Parameter target: as on the request line: a path, with its query if there is one.
     package init(method: String, target: String) {
+        reserve()
+        begin(method: method, target: target)
+    }
+
+    /// The same from the bytes of a request line, which are copied.
+    package init(method: UnsafeRawBufferPointer, target: UnsafeRawBufferPointer) {
+        reserve()
+        begin(method, target)
+    }
+
+    private mutating func reserve() {
         bytes.reserveCapacity(1_024)
         fields.reserveCapacity(16)
-        begin(method: method, target: target)
     }
 
     /// Forgets what it held but for its memory.
@@ -35,9 +45,13 @@ package struct SignedRequest: Sendable {
         bytes.removeAll(keepingCapacity: true)
         fields.removeAll(keepingCapacity: true)
         amazonFields = 0
-        bytes.append(contentsOf: method.utf8)
+        begin(method.utf8, target.utf8)
+    }
+
+    private mutating func begin(_ method: some Collection<UInt8>, _ target: some Collection<UInt8>) {
+        bytes.append(contentsOf: method)
         self.method = 0..<bytes.count
-        bytes.append(contentsOf: target.utf8)
+        bytes.append(contentsOf: target)
         let start = self.method.upperBound
         let end = bytes[start...].firstIndex(of: UInt8(ascii: "?")) ?? bytes.count
         path = start..<end
@@ -45,12 +59,17 @@ package struct SignedRequest: Sendable {
     }
 
     /// Adds a header field; a name may come again.
-    package mutating func add(name: String, value: String) {
+    package mutating func add(name: String, value: String) { add(name.utf8, value.utf8) }
+
+    /// The same from the bytes of a line, which are copied.
+    package mutating func add(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) { add(name, value) }
+
+    private mutating func add(_ name: some Collection<UInt8>, _ value: some Collection<UInt8>) {
         let start = bytes.count
-        bytes.append(contentsOf: name.utf8)
+        bytes.append(contentsOf: name)
         let nameEnd = bytes.count
         for index in start..<nameEnd where bytes[index] &- UInt8(ascii: "A") < 26 { bytes[index] |= 32 }
-        bytes.append(contentsOf: value.utf8)
+        bytes.append(contentsOf: value)
         SigningText.fold(&bytes, from: nameEnd)
         fields.append(Field(start: start, nameEnd: nameEnd, end: bytes.count))
         if SigningText.has(bytes, start..<nameEnd, prefix: "x-amz-") { amazonFields += 1 }

@@ -86,12 +86,12 @@ extension SignedRequest {
         let words = first.split(separator: UInt8(ascii: " "))
         guard words.count == 3 else { return nil }
         self.init(
-            method: String(decoding: words[0], as: UTF8.self), target: String(decoding: words[1], as: UTF8.self))
+            method: UnsafeRawBufferPointer(rebasing: words[0]), target: UnsafeRawBufferPointer(rebasing: words[1]))
         while let line = lines.next() {
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { return nil }
             add(
-                name: String(decoding: line[..<colon], as: UTF8.self),
-                value: String(decoding: line[(colon + 1)...], as: UTF8.self))
+                name: UnsafeRawBufferPointer(rebasing: line[..<colon]),
+                value: UnsafeRawBufferPointer(rebasing: line[(colon + 1)...]))
         }
     }
 
