@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CFaultyVFS
+import CQueuePoolSQLite
 import Dispatch
 import QueuePoolCore
 import Testing
@@ -114,7 +115,7 @@ struct CheckpointTests {
         for _ in 0..<100 where failure == nil {
             do throws(DatabaseError) { _ = try commit(to: log) } catch { failure = error }
         }
-        #expect(failure?.isFatal == true)
+        #expect(failure?.code == DatabaseError.failedFlush)
         #expect(log.brokenBy == failure)
         log.close()
     }
@@ -134,9 +135,17 @@ struct CheckpointTests {
         try log.commit(on: line) { () throws(DatabaseError) in
             _ = try log.append(shard: 1, kind: 1, head: [1], body: [2])
             #expect((try? counted()) == 1)
+            #expect(throws: DatabaseError.self, "two writers") { try other.execute("BEGIN IMMEDIATE") }
         }
         #expect(try counted() == 2)
         #expect(throws: DatabaseError.self) { try other.execute("PRAGMA journal_mode = DELETE") }
+        // A reader is in the WAL.
+        #expect(try count.next("count the rows"))
+        #expect(throws: DatabaseError.self, "cut under a reader") {
+            try LogFile.checkpoint(log.database, mode: SQLITE_CHECKPOINT_TRUNCATE)
+        }
+        count.reset()
+        try LogFile.checkpoint(log.database, mode: SQLITE_CHECKPOINT_TRUNCATE)
         count.finalize()
         other.close()
         log.close()
