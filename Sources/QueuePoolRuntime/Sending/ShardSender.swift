@@ -118,7 +118,8 @@ package final class ShardSender: Sendable {
     }
 
     private func tell(_ ticket: SendTicket, _ result: Result<SendReceipt, ShardError>) {
-        if case .failure(let error) = result { refusals.count(error) }
-        ticket.complete(result.mapError { $0.named(quota) })
+        guard case .failure(let error) = result else { return ticket.complete(result) }
+        refusals.count(error)
+        ticket.complete(.failure(error.named(quota)))
     }
 }
