@@ -5,6 +5,7 @@
 """The quota of a shard: requests per second and API action, a batch being one."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -197,3 +198,22 @@ def test_a_shard_of_many_refuses_by_its_own_name(limited):
     for name in names[2:]:
         _, error = throttled(lambda i: sqs.receive_message(QueueUrl=name, VisibilityTimeout=0))
         assert_names_shard(error.response, name, 20)
+
+
+def test_who_waits_over_rest_for_longer_than_he_may_is_told_that_it_was_the_quota(servers):
+    """Ten messages a second leave, so 300 in the 30 seconds that a sender may wait. Of the others nothing is stored."""
+    server = servers("--quota", "1", pools=("slow.fifo=1",))
+
+    def send(number):
+        return requests.post(f"{server.url}/v1/pools/slow.fifo/messages", timeout=90,
+                             json={"group": f"g{number}", "body": "x"})
+
+    with ThreadPoolExecutor(450) as threads:
+        answers = list(threads.map(send, range(450)))
+    refused = [answer for answer in answers if answer.status_code != 202]
+    assert refused and server.pool("slow.fifo")["backlog"] == len(answers) - len(refused)
+    for answer in refused:
+        problem = assert_problem(answer, 429)
+        assert problem["type"] == "urn:queuepool:problem:quota-exceeded" and problem["shard"] == "slow-0000.fifo"
+        assert answer.headers["RateLimit-Policy"] == '"slow-0000.fifo";q=1;w=1'
+        assert answer.headers["RateLimit"] == f'"slow-0000.fifo";r=0;t={answer.headers["Retry-After"]}'
