@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CQueuePoolSQLite
-import Dispatch
 
 // The WAL's pages are copied into the file when enough have gathered, and SQLite begins the WAL anew when all of it was
 // copied. To copy and flush 32 MiB takes 50 ms and more, in which nobody could commit. So that is done beside commits, over
