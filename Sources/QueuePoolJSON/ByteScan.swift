@@ -15,6 +15,13 @@ enum ByteScan {
     @inline(__always)
     static func firstSpecial(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
         var offset = start
+        // Four words side by side only say that there is nothing in them: which byte it is, one word says.
+        while offset &+ 32 <= bytes.count {
+            let words = bytes.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
+            let found = specials(words) | (words & SIMD4(repeating: highs))
+            if found[0] | found[1] | found[2] | found[3] != 0 { break }
+            offset &+= 32
+        }
         while offset &+ 8 <= bytes.count {
             let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
             let found = specials(word) | (word & highs)
@@ -61,6 +68,17 @@ enum ByteScan {
         let found =
             ((quotes &- ones) & ~quotes) | ((slashes &- ones) & ~slashes) | ((word &- ones &* 0x20) & ~word)
         return found & highs
+    }
+
+    @inline(__always)
+    private static func specials(_ words: SIMD4<UInt64>) -> SIMD4<UInt64> {
+        let quotes = words ^ SIMD4(repeating: ones &* 0x22)
+        let slashes = words ^ SIMD4(repeating: ones &* 0x5C)
+        let each = SIMD4(repeating: ones)
+        let found =
+            ((quotes &- each) & ~quotes) | ((slashes &- each) & ~slashes)
+            | ((words &- SIMD4(repeating: ones &* 0x20)) & ~words)
+        return found & SIMD4(repeating: highs)
     }
 }
 

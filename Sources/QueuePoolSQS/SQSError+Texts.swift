@@ -32,9 +32,9 @@ extension SQSError {
         SQSError(.invalidParameterValue, "Value \(value) for parameter \(parameter) is invalid. Reason: \(reason)")
     }
 
-    static func invalidIdentifier(_ parameter: String, _ value: [UInt8]) -> SQSError {
+    static func invalidIdentifier(_ parameter: String, _ value: String) -> SQSError {
         invalid(
-            parameter, String(decoding: value, as: UTF8.self),
+            parameter, value,
             "\(parameter) can only include alphanumeric and punctuation characters. 1 to 128 in length.")
     }
 

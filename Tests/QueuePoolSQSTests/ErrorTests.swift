@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolCore
+import QueuePoolJSON
 import QueuePoolSQS
 import Testing
 
@@ -53,7 +54,7 @@ import Testing
         let error = SQSError.invalidHandle(String(repeating: "é", count: 5_000))
         #expect(error.message == "The input receipt handle (10000 bytes) is not a valid receipt handle.")
         var entry = soundEntry()
-        entry.groupID = [UInt8](repeating: 0x61, count: 100_000)
+        entry.groupID = .decoded([UInt8](repeating: 0x61, count: 100_000))
         #expect((refusal(of: entry)?.message.utf8.count ?? 0) < 400)
     }
 

@@ -57,48 +57,61 @@ import Testing
         #expect(hex([]) == nil)
     }
 
-    @Test(arguments: [
-        (soundEntry(body: ""), SQSError(.missingParameter, "The request must contain the parameter MessageBody.")),
-        (soundEntry(body: "\u{1}"), SQSError(.invalidMessageContents, "*")),
-        (soundEntry(group: nil), SQSError(.missingParameter, "The request must contain the parameter MessageGroupId.")),
-        (
-            soundEntry(deduplicationID: nil),
-            SQSError(
-                .invalidParameterValue,
-                """
-                The queue should either have ContentBasedDeduplication enabled or \
-                MessageDeduplicationId provided explicitly
-                """
-            )
-        ),
-        (
-            soundEntry(group: "a b"),
-            SQSError(
-                .invalidParameterValue,
-                """
-                Value (3 bytes) for parameter MessageGroupId is invalid. Reason: MessageGroupId can only \
-                include alphanumeric and punctuation characters. 1 to 128 in length.
-                """
-            )
-        ),
-        (
-            soundEntry(deduplicationID: ""),
-            SQSError(
-                .invalidParameterValue,
-                """
-                Value (0 bytes) for parameter MessageDeduplicationId is invalid. Reason: \
-                MessageDeduplicationId can only include alphanumeric and punctuation characters. 1 \
-                to 128 in length.
-                """
-            )
-        ),
-        (soundEntry(group: ""), SQSError(.invalidParameterValue, "*")),
-        (soundEntry(group: "ü"), SQSError(.invalidParameterValue, "*")),
-        (soundEntry(group: String(repeating: "x", count: 129)), SQSError(.invalidParameterValue, "*")),
-        (soundEntry(deduplicationID: String(repeating: "x", count: 129)), SQSError(.invalidParameterValue, "*")),
-    ])
-    func `bad input has its code and text`(_ entry: SendEntry, _ expected: SQSError) {
-        let error = refusal(of: entry)
+    @Test(
+        arguments: [
+            (
+                { @Sendable () in soundEntry(body: "") },
+                SQSError(.missingParameter, "The request must contain the parameter MessageBody.")
+            ),
+            ({ @Sendable () in soundEntry(body: "\u{1}") }, SQSError(.invalidMessageContents, "*")),
+            (
+                { @Sendable () in soundEntry(group: nil) },
+                SQSError(.missingParameter, "The request must contain the parameter MessageGroupId.")
+            ),
+            (
+                { @Sendable () in soundEntry(deduplicationID: nil) },
+                SQSError(
+                    .invalidParameterValue,
+                    """
+                    The queue should either have ContentBasedDeduplication enabled or \
+                    MessageDeduplicationId provided explicitly
+                    """
+                )
+            ),
+            (
+                { @Sendable () in soundEntry(group: "a b") },
+                SQSError(
+                    .invalidParameterValue,
+                    """
+                    Value (3 bytes) for parameter MessageGroupId is invalid. Reason: MessageGroupId can only \
+                    include alphanumeric and punctuation characters. 1 to 128 in length.
+                    """
+                )
+            ),
+            (
+                { @Sendable () in soundEntry(deduplicationID: "") },
+                SQSError(
+                    .invalidParameterValue,
+                    """
+                    Value (0 bytes) for parameter MessageDeduplicationId is invalid. Reason: \
+                    MessageDeduplicationId can only include alphanumeric and punctuation characters. 1 \
+                    to 128 in length.
+                    """
+                )
+            ),
+            ({ @Sendable () in soundEntry(group: "") }, SQSError(.invalidParameterValue, "*")),
+            ({ @Sendable () in soundEntry(group: "ü") }, SQSError(.invalidParameterValue, "*")),
+            (
+                { @Sendable () in soundEntry(group: String(repeating: "x", count: 129)) },
+                SQSError(.invalidParameterValue, "*")
+            ),
+            (
+                { @Sendable () in soundEntry(deduplicationID: String(repeating: "x", count: 129)) },
+                SQSError(.invalidParameterValue, "*")
+            ),
+        ])
+    func `bad input has its code and text`(_ entry: @Sendable () -> SendEntry, _ expected: SQSError) {
+        let error = refusal(of: entry())
         #expect(error?.kind == expected.kind)
         if expected.message != "*" { #expect(error?.message == expected.message) }
     }

@@ -17,16 +17,15 @@ func failure<T>(_ call: () throws(SQSError) -> T) -> SQSError? {
 }
 
 extension String {
-    /// Parses the text as a request.
+    /// Parses the text as a request. Its bytes are never given back: a request is pieces of them.
     func parsed<T>(_ parse: (UnsafeRawBufferPointer) throws(SQSError) -> T) throws(SQSError) -> T {
-        let outcome = Array(utf8).withUnsafeBytes { raw -> Result<T, SQSError> in
-            do throws(SQSError) { return .success(try parse(raw)) } catch { return .failure(error) }
-        }
-        return try outcome.get()
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: utf8.count, alignment: 1)
+        bytes.copyBytes(from: utf8)
+        return try parse(UnsafeRawBufferPointer(bytes))
     }
 
     func refusal<T>(_ parse: (UnsafeRawBufferPointer) throws(SQSError) -> T) -> SQSError? {
-        failure { () throws(SQSError) in try parsed(parse) }
+        Array(utf8).withUnsafeBytes { bytes in failure { () throws(SQSError) in try parse(bytes) } }
     }
 }
 
@@ -42,9 +41,9 @@ func soundEntry(
     body: String = "body", group: String? = "g", deduplicationID: String? = "d", attributes: [MessageAttribute] = []
 ) -> SendEntry {
     var entry = SendEntry()
-    entry.body = Array(body.utf8)
-    entry.groupID = group.map { Array($0.utf8) }
-    entry.deduplicationID = deduplicationID.map { Array($0.utf8) }
+    entry.body = .decoded(Array(body.utf8))
+    entry.groupID = group.map { .decoded(Array($0.utf8)) }
+    entry.deduplicationID = deduplicationID.map { .decoded(Array($0.utf8)) }
     entry.attributes = attributes
     entry.attributesCount = attributes.count
     return entry

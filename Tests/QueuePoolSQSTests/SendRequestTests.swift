@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolCore
+import QueuePoolJSON
 import QueuePoolSQS
 import QueuePoolTestSupport
 import Testing
@@ -17,8 +18,8 @@ import Testing
         "MessageSystemAttributes":{"AWSTraceHeader":{"DataType":"String","StringValue":"Root=1"}}}
         """#.parsed(SendMessageRequest.init)
         #expect(request.queue == "emails.fifo")
-        #expect(String(decoding: request.entry.body, as: UTF8.self) == "line\nü")
-        #expect(request.entry.groupID == Array("g1".utf8) && request.entry.deduplicationID == Array("d1".utf8))
+        #expect(request.entry.body.text == "line\nü")
+        #expect(request.entry.groupID?.text == "g1" && request.entry.deduplicationID?.text == "d1")
         #expect(request.entry.delaySeconds == 0)
         #expect(
             request.entry.attributes == [
@@ -129,7 +130,7 @@ import Testing
         #expect(checked(batch((0..<10).map { entry("id-\($0)_A") })) == nil)
         let request = try batch([entry("a", body: "1"), entry("b", body: "2")]).parsed(SendMessageBatchRequest.init)
         #expect(request.queue == "q.fifo" && request.entries.map(\.id) == ["a", "b"])
-        #expect(request.entries.map(\.body) == [[0x31], [0x32]])
+        #expect(request.entries.map(\.body.text) == ["1", "2"])
     }
 
     @Test func `whole-batch faults have their texts`() {

@@ -68,8 +68,10 @@ package struct MessageRecord: Sendable {
     ///   - group: 1...128 bytes.
     ///   - deduplicationID: 1...128 bytes.
     ///   - bodyMD5: 16 bytes, if the caller had to compute it anyway.
-    package init(
-        group: some Collection<UInt8>, deduplicationID: some Collection<UInt8>, body: UnsafeRawBufferPointer,
+    // Specialized for what the SQS door passes: other modules would call it through type descriptions else.
+    @_specialize(where Group == UnsafeRawBufferPointer, ID == UnsafeRawBufferPointer)
+    package init<Group: Collection<UInt8>, ID: Collection<UInt8>>(
+        group: Group, deduplicationID: ID, body: UnsafeRawBufferPointer,
         attributes: [MessageAttribute] = [], systemAttributes: [MessageAttribute] = [], bodyMD5: MD5Digest? = nil,
         origin: MessageOrigin? = nil
     ) {

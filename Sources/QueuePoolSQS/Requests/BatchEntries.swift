@@ -31,6 +31,7 @@ struct BatchEntries<Entry: BatchEntry> {
         isPresent = true
         while try reader.nextElement() {
             count += 1
+            if count == 1 { entries.reserveCapacity(QueueLimits.batchEntriesMax) }
             guard count <= QueueLimits.batchEntriesMax else {
                 try reader.skip()
                 continue

@@ -65,7 +65,7 @@ package struct ReceiveMessageRequest: Sendable {
             throw .invalid("WaitTimeSeconds", seconds, "Must be >= 0 and <= 20, if provided.")
         }
         if let id = attemptID, !MessageRules.isIdentifier(Array(id.utf8)) {
-            throw .invalidIdentifier("ReceiveRequestAttemptId", Array(id.utf8))
+            throw .invalidIdentifier("ReceiveRequestAttemptId", id)
         }
     }
 }

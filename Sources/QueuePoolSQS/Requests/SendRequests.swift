@@ -3,16 +3,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import QueuePoolCore
-import QueuePoolJSON
+package import QueuePoolJSON
+
+// Nothing of a message is copied before its record is made: body and ids are pieces of the request where nothing in them
+// was escaped. That is why entries and the requests that hold them can't be sent to where the request's bytes may be gone.
 
 /// One message as a sender described it, not yet checked.
-package struct SendEntry: Sendable {
+///
+/// - Important: valid only while the bytes of the request are.
+package struct SendEntry {
     /// Its name in a batch; empty in a single send.
     package var id = ""
-    package var groupID: [UInt8]?
-    package var deduplicationID: [UInt8]?
+    package var groupID: JSONString?
+    package var deduplicationID: JSONString?
     /// Well-formed UTF-8; empty also if the request had none.
-    package var body: [UInt8] = []
+    package var body = JSONString.decoded([])
     /// At most 11 are kept: one more than a message may have.
     package var attributes: [MessageAttribute] = []
     /// How many the request had, if more than are kept.
@@ -35,7 +40,9 @@ package struct SendEntry: Sendable {
 }
 
 /// SendMessage.
-package struct SendMessageRequest: Sendable {
+///
+/// - Important: valid only while the bytes that it was read from are.
+package struct SendMessageRequest {
     /// Name of the queue.
     package var queue: String
     package var entry: SendEntry
@@ -60,12 +67,16 @@ package struct SendMessageRequest: Sendable {
 }
 
 /// SendMessageBatch.
-package struct SendMessageBatchRequest: Sendable {
+///
+/// - Important: valid only while the bytes that it was read from are.
+package struct SendMessageBatchRequest {
     package var queue: String
     /// At most ten are kept.
     package var entries: [SendEntry]
     /// How many the request had.
     package var entriesCount: Int
+    /// Those of the entries that are kept.
+    package var ids: [String] { entries.map(\.id) }
 
     /// - Throws: `missingParameter` without `QueueUrl` or `Entries`, `serialization`. Call `check` next.
     package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
@@ -99,7 +110,7 @@ package struct SendMessageBatchRequest: Sendable {
     ///
     /// - Parameter bodies: with it, bodies that do not go to the queue do not count.
     package func check(_ attributes: QueueAttributes, bodies: BodyRules? = nil) throws(SQSError) {
-        try BatchRules.check(count: entriesCount, ids: entries.lazy.map(\.id), shape: "SendMessageBatchRequestEntry")
+        try BatchRules.check(count: entriesCount, ids: ids, shape: "SendMessageBatchRequestEntry")
         let total = entries.reduce(0) { $0 + $1.queuedBytes(bodies) }
         guard total <= QueueLimits.messageBytesMax else { throw .batchTooLong(total) }
         for entry in entries where entry.groupID == nil { throw .missingGroupIDInBatch }
@@ -108,15 +119,33 @@ package struct SendMessageBatchRequest: Sendable {
     }
 }
 
+extension SendMessageBatchRequest {
+    /// The MD5s of the bodies of the entries that are kept, in their order.
+    package var bodyMD5s: [MD5Digest] {
+        var bodies: [UnsafeRawBufferPointer] = []
+        bodies.reserveCapacity(entries.count)
+        return digests(&bodies)
+    }
+
+    /// Each body stays in place while the next one is looked up; there are at most ten.
+    private func digests(_ bodies: inout [UnsafeRawBufferPointer]) -> [MD5Digest] {
+        guard bodies.count < entries.count else { return MD5Lanes.digests(of: bodies) }
+        return entries[bodies.count].body.withBytes {
+            bodies.append($0)
+            return digests(&bodies)
+        }
+    }
+}
+
 extension SendEntry {
     /// Reads one member of a send, or of an entry of a batch.
     fileprivate mutating func read(_ key: JSONString, _ reader: inout RequestReader) throws(SQSError) {
         if key.equals("MessageBody") {
-            body = try reader.string("MessageBody")?.array ?? []
+            body = try reader.string("MessageBody") ?? .decoded([])
         } else if key.equals("MessageGroupId") {
-            groupID = try reader.string("MessageGroupId")?.array
+            groupID = try reader.string("MessageGroupId")
         } else if key.equals("MessageDeduplicationId") {
-            deduplicationID = try reader.string("MessageDeduplicationId")?.array
+            deduplicationID = try reader.string("MessageDeduplicationId")
         } else if key.equals("DelaySeconds") {
             delaySeconds = try reader.int("DelaySeconds")
         } else if key.equals("MessageAttributes") {

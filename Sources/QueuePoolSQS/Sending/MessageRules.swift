@@ -2,12 +2,28 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 package import QueuePoolCore
+import QueuePoolJSON
 
 // What a message's parts may look like. Source: API reference of SendMessage, and section by section the developer
 // guide's "message metadata". Where they leave a question open, the check is the looser one that clients meet on AWS.
 
 package enum MessageRules {
+    /// The same of what a reader of JSON gave. It refuses control characters that are not escaped, so a piece of its text
+    /// has none, and what is left to look for are two characters that begin with EF.
+    static func isAllowed(_ text: JSONString) -> Bool {
+        guard case .slice(let bytes) = text else { return text.withBytes(isAllowed) }
+        guard let start = bytes.baseAddress else { return true }
+        var offset = 0
+        while let found = memchr(start + offset, 0xEF, bytes.count - offset) {
+            offset = UnsafeRawPointer(found) - start
+            guard isAllowed(bytes, at: offset) else { return false }
+            offset += 1
+        }
+        return true
+    }
+
     /// `#x9 #xA #xD #x20-#xD7FF #xE000-#xFFFD #x10000-#x10FFFF`, in text that is known to be well-formed UTF-8: what is
     /// left to refuse are the other control characters, U+FFFE and U+FFFF.
     package static func isAllowed(_ text: UnsafeRawBufferPointer) -> Bool {
@@ -44,7 +60,9 @@ package enum MessageRules {
     }
 
     /// Group ids, deduplication ids, attempt ids: 1...128 ASCII letters, digits and punctuation marks.
-    package static func isIdentifier(_ id: [UInt8]) -> Bool {
+    package static func isIdentifier(_ id: [UInt8]) -> Bool { id.withUnsafeBytes(isIdentifier) }
+
+    static func isIdentifier(_ id: UnsafeRawBufferPointer) -> Bool {
         !id.isEmpty && id.count <= QueueLimits.identifierBytesMax && id.allSatisfy { $0 > 0x20 && $0 < 0x7F }
     }
 

@@ -24,16 +24,17 @@ package struct PreparedSend: Sendable {
 ///   - traceHeader: value of the request header `X-Amzn-Trace-Id`, if any; becomes `AWSTraceHeader`.
 ///   - bodies: `nil`: a message is as large as the queue takes it.
 ///   - isBatch: whether the entry is one of a batch, whose texts differ.
+///   - bodyMD5: of the entry's body, if it is known already.
 /// - Throws: the error that answers a single send, or becomes the entry's failure in a batch.
 package func prepare(
     _ entry: SendEntry, attributes: QueueAttributes, isBatch: Bool, traceHeader: String? = nil,
-    bodies: BodyRules? = nil
+    bodies: BodyRules? = nil, bodyMD5: MD5Digest? = nil
 ) throws(SQSError) -> PreparedSend {
     guard !entry.body.isEmpty else { throw .missing("MessageBody") }
     try checkSize(entry, attributes.maximumMessageSize, bodies, isBatch)
-    guard entry.body.withUnsafeBytes(MessageRules.isAllowed) else { throw .invalidBody }
+    guard MessageRules.isAllowed(entry.body) else { throw .invalidBody }
     guard let group = entry.groupID else { throw isBatch ? .missingGroupIDInBatch : .missing("MessageGroupId") }
-    guard MessageRules.isIdentifier(group) else { throw .invalidIdentifier("MessageGroupId", group) }
+    guard group.withBytes(MessageRules.isIdentifier) else { throw .invalidIdentifier("MessageGroupId", group.text) }
     let deduplicationID = try deduplicationID(of: entry, attributes)
     try checkDelay(entry.delaySeconds)
     if entry.attributesCount > 0 || !entry.attributes.isEmpty {
@@ -41,20 +42,24 @@ package func prepare(
     }
     if !entry.systemAttributes.isEmpty { try MessageRules.checkSystem(entry.systemAttributes) }
 
-    let bodyMD5 = entry.body.withUnsafeBytes { MD5Digest(of: $0) }
+    let bodyMD5 = bodyMD5 ?? entry.body.withBytes { MD5Digest(of: $0) }
     var systemAttributes = entry.systemAttributes
     if systemAttributes.isEmpty, let traceHeader {
         // A header that cannot be an attribute is nobody's error: the trace is lost, not the message.
         let attribute = MessageAttribute(name: "AWSTraceHeader", text: traceHeader)
         if (try? MessageRules.checkSystem([attribute])) != nil { systemAttributes = [attribute] }
     }
-    let record = entry.body.withUnsafeBytes { body in
-        MessageRecord(
-            group: group, deduplicationID: deduplicationID, body: body, attributes: entry.attributes,
-            systemAttributes: systemAttributes, bodyMD5: bodyMD5)
+    let record = group.withBytes { group in
+        deduplicationID.withBytes { deduplicationID in
+            entry.body.withBytes { body in
+                MessageRecord(
+                    group: group, deduplicationID: deduplicationID, body: body, attributes: entry.attributes,
+                    systemAttributes: systemAttributes, bodyMD5: bodyMD5)
+            }
+        }
     }
     return PreparedSend(
-        message: OutgoingMessage(record: record, groupHash: group.withUnsafeBytes { XXHash64.hash($0) }),
+        message: OutgoingMessage(record: record, groupHash: group.withBytes { XXHash64.hash($0) }),
         bodyMD5: bodyMD5, attributesMD5: MD5Digest(of: entry.attributes),
         systemAttributesMD5: MD5Digest(of: entry.systemAttributes))
 }
@@ -75,19 +80,23 @@ private func checkSize(_ entry: SendEntry, _ limit: Int, _ bodies: BodyRules?, _
     }
 }
 
-private func deduplicationID(of entry: SendEntry, _ attributes: QueueAttributes) throws(SQSError) -> [UInt8] {
+private func deduplicationID(of entry: SendEntry, _ attributes: QueueAttributes) throws(SQSError) -> JSONString {
     if let id = entry.deduplicationID {
-        guard MessageRules.isIdentifier(id) else { throw .invalidIdentifier("MessageDeduplicationId", id) }
+        guard id.withBytes(MessageRules.isIdentifier) else {
+            throw .invalidIdentifier("MessageDeduplicationId", id.text)
+        }
         return id
     }
     guard attributes.contentBasedDeduplication else { throw .missingDeduplicationID }
-    return contentDeduplicationID(entry.body)
+    return .decoded(entry.body.withBytes { contentDeduplicationID($0) })
 }
 
 /// The id of a message whose sender left it to the content: lower-case hexadecimal SHA-256 of the body.
-package func contentDeduplicationID(_ body: [UInt8]) -> [UInt8] {
+package func contentDeduplicationID(_ body: [UInt8]) -> [UInt8] { body.withUnsafeBytes { contentDeduplicationID($0) } }
+
+private func contentDeduplicationID(_ body: UnsafeRawBufferPointer) -> [UInt8] {
     var hasher = SHA256()
-    body.withUnsafeBytes { hasher.update(bufferPointer: $0) }
+    hasher.update(bufferPointer: body)
     return hasher.finalize().withUnsafeBytes { digest in
         var out: [UInt8] = []
         out.reserveCapacity(2 * digest.count)

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QueuePoolCore
+import QueuePoolJSON
 import QueuePoolRuntime
 import QueuePoolSQS
 
@@ -63,32 +64,39 @@ extension SQSService {
         var failures: [(position: Int, error: SQSError)] = []
         // Once an entry of a group is refused, the later ones of that group are refused with it (I2).
         var refusedGroups: [[UInt8]: SQSError] = [:]
+        let traceHeader = SQSService.text(trace)
+        let digests = request.bodyMD5s
         for (position, entry) in request.entries.enumerated() {
             do throws(SQSError) {
-                if let group = entry.groupID, let earlier = refusedGroups[group] { throw earlier.ofEarlierEntry }
+                if !refusedGroups.isEmpty, let group = entry.groupID, let earlier = refusedGroups[group.array] {
+                    throw earlier.ofEarlierEntry
+                }
                 let send = try prepare(
-                    entry, attributes: attributes, isBatch: true, traceHeader: SQSService.text(trace), bodies: bodies)
+                    entry, attributes: attributes, isBatch: true, traceHeader: traceHeader, bodies: bodies,
+                    bodyMD5: digests[position])
                 _ = try shard(of: send, target)
                 prepared.append((position, send))
             } catch {
                 failures.append((position, error))
-                if let group = entry.groupID, refusedGroups[group] == nil { refusedGroups[group] = error }
+                if let group = entry.groupID?.array, refusedGroups[group] == nil { refusedGroups[group] = error }
             }
         }
+        // All that is left of the request once its bytes are gone.
+        let ids = request.ids
         guard let first = prepared.first else {
-            return reply(SQSService.batchAnswer(request, [], [], failures))
+            return reply(SQSService.batchAnswer(ids, [], [], failures))
         }
         let isPaid = try pay(target, target.pool.router.shard(ofGroupHash: first.send.message.groupHash))
         let sends = prepared
         let refused = failures
         target.pool.send(sends.map(\.send.message), isPaid: isPaid) { results in
-            reply(SQSService.batchAnswer(request, sends, results, refused))
+            reply(SQSService.batchAnswer(ids, sends, results, refused))
         }
     }
 
     /// Successes and failures, each in the order of the request.
     private static func batchAnswer(
-        _ request: SendMessageBatchRequest, _ sends: [(position: Int, send: PreparedSend)],
+        _ ids: [String], _ sends: [(position: Int, send: PreparedSend)],
         _ results: [Result<SendReceipt, ShardError>], _ refused: [(position: Int, error: SQSError)]
     ) -> Answer {
         var successes: [(id: String, answer: SendAnswer)] = []
@@ -96,15 +104,15 @@ extension SQSService {
         for (sent, result) in zip(sends, results) {
             switch result {
             case .success(let receipt):
-                successes.append((request.entries[sent.position].id, SendAnswer(receipt, sent.send)))
+                successes.append((ids[sent.position], SendAnswer(receipt, sent.send)))
             case .failure(let error): failures.append((sent.position, SQSError(error)))
             }
         }
         failures.sort { $0.position < $1.position }
-        return answer(capacity: 256 * request.entries.count) { json in
+        return answer(capacity: 256 * ids.count) { json in
             SQSAnswer.sendMessageBatch(
                 successes: successes,
-                failures: failures.map { BatchFailure(id: request.entries[$0.position].id, error: $0.error) }, to: &json
+                failures: failures.map { BatchFailure(id: ids[$0.position], error: $0.error) }, to: &json
             )
         }
     }

@@ -127,7 +127,13 @@ final class SimulatedService: @unchecked Sendable {
     }
 
     private func sendBatch(_ body: [UInt8], _ place: Int, _ host: Host, _ life: Int) throws -> HTTPResponse {
-        let request = try body.withUnsafeBytes { try SendMessageBatchRequest($0) }
+        try body.withUnsafeBytes { try sendBatch($0, place, host, life) }
+    }
+
+    private func sendBatch(
+        _ body: UnsafeRawBufferPointer, _ place: Int, _ host: Host, _ life: Int
+    ) throws -> HTTPResponse {
+        let request = try SendMessageBatchRequest(body)
         try request.check(QueueAttributes())
         var failures: [BatchFailure] = []
         var taken: [(id: String, prepared: PreparedSend)] = []
