@@ -17,16 +17,19 @@ final class ServiceStage {
     let service: QueueService
     private let directory: String
 
-    init(shards: Int = 2) throws {
+    /// - Parameter tracking: where what became of messages is kept; `nil`: nowhere.
+    init(shards: Int = 2, tracking: (any TrackingStore)? = nil) throws {
         let base = FileManager.default.fileExists(atPath: "/dev/shm") ? "/dev/shm" : NSTemporaryDirectory()
         directory = "\(base)/queuepool-service-\(UInt64.random(in: 0...UInt64.max))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let clock = SystemClock()
         let options = EmbeddedShardOptions(clock: clock)
+        var poolOptions = PoolOptions()
+        poolOptions.tracking = tracking.map { MessageTracking(store: $0, keepMilliseconds: 60_000, clock: clock) }
         registry = PoolRegistry(
             store: try SQLiteControlStore(path: directory + "/control.sqlite"),
             factories: [.embedded: try EmbeddedShardFactory(directory: directory, options: options)],
-            options: PoolOptions(), clock: clock, meaning: { _ in QueueAttributes() })
+            options: poolOptions, clock: clock, meaning: { _ in QueueAttributes() })
         service = QueueService(
             registry: registry,
             sqs: SQSService(registry: registry, naming: QueueNaming(endpoint: "http://127.0.0.1:1"), defaultShards: 1))

@@ -51,6 +51,11 @@ package struct TrackingBuffer: Sendable {
         }
     }
 
+    /// What is not told yet of a message. It looks through all that waits.
+    package func record(_ id: String) -> TrackingRecord? {
+        finals.last { $0.id == id } ?? open[id] ?? underWay.last { $0.id == id }
+    }
+
     /// The next batch, empty if there is none now; it ends with `told`.
     /// - Parameter takesAll: also what is not final and might be so soon, because the process ends.
     package mutating func next(takesAll: Bool = false, now: Timestamp) -> [TrackingRecord] {

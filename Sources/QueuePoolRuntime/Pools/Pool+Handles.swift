@@ -14,8 +14,11 @@ extension Pool {
         completion: @escaping @Sendable ([DeleteOutcome]) -> Void
     ) {
         split(handles, in: shard, action: .delete, refused: { .failed($0) }, foreign: .notOurs, completion) {
-            (shard, quota, handles, done) in
-            shard.delete(handles) { done($0.map { $0.named(quota) }) }
+            [isTracked = tracking != nil] (shard, handles, done) in
+            shard.shard.delete(handles) { outcomes in
+                if isTracked { shard.noteDeleted(handles, outcomes) }
+                done(outcomes.map { $0.named(shard.quota) })
+            }
             return nil
         }
     }
@@ -31,12 +34,13 @@ extension Pool {
         split(
             handles, in: shard, action: .changeVisibility, refused: { .failure($0) }, foreign: .success(.notOurs),
             completion
-        ) { shard, quota, handles, done in
+        ) { shard, handles, done in
             let changed: @Sendable ([VisibilityDecision]) -> [Result<VisibilityDecision, ShardError>] = { [hub] in
                 hub.rearm()
-                return $0.map { .success($0.named(quota)) }
+                return $0.map { .success($0.named(shard.quota)) }
             }
-            return shard.changeVisibility(handles.map { ($0, byHandle[$0] ?? 0) }) { done(changed($0)) }.map(changed)
+            let changes = handles.map { ($0, byHandle[$0] ?? 0) }
+            return shard.shard.changeVisibility(changes) { done(changed($0)) }.map(changed)
         }
     }
 
@@ -46,7 +50,7 @@ extension Pool {
         _ handles: [ReceiptHandle], in only: PoolShard?, action: QuotaAction,
         refused: @escaping @Sendable (ShardError) -> Outcome, foreign: Outcome,
         _ completion: @escaping @Sendable ([Outcome]) -> Void,
-        _ perform: (any Shard, ShardQuota, [ReceiptHandle], @escaping @Sendable ([Outcome]) -> Void) -> [Outcome]?
+        _ perform: (PoolShard, [ReceiptHandle], @escaping @Sendable ([Outcome]) -> Void) -> [Outcome]?
     ) {
         let gathering = Gathering<Outcome>(count: handles.count, completion)
         var parts: [(shard: PoolShard, handles: [ReceiptHandle], positions: [Int])] = []
@@ -69,7 +73,7 @@ extension Pool {
             if let wait = part.shard.takeToken(action) {
                 let outcome = refused(.quotaExceeded(retryAfterMilliseconds: wait, of: part.shard.quota))
                 put(part.handles.map { _ in outcome })
-            } else if let known = perform(part.shard.shard, part.shard.quota, part.handles, put) {
+            } else if let known = perform(part.shard, part.handles, put) {
                 put(known)
             }
         }

@@ -23,6 +23,7 @@ package final class PoolShard: Sendable {
     private let buckets: Mutex<[TokenBucket]>
     private let clock: any Clock
     private let underWayCount = Atomic(0)
+    private let deletes = Mutex(RecentDeletes())
 
     /// - Parameter seed: of the random delays after failures; different for each shard and process.
     package init(
@@ -57,6 +58,22 @@ package final class PoolShard: Sendable {
         // Whoever sees the last one end must also see what it did.
         let left = underWayCount.wrappingSubtract(1, ordering: .releasing).newValue
         assert(left >= 0, "a message was answered twice")
+    }
+
+    /// Messages were deleted by their handles; said before whoever asked for it is answered.
+    func noteDeleted(_ handles: [ReceiptHandle], _ outcomes: [DeleteOutcome]) {
+        let now = clock.now()
+        deletes.withLock { deletes in
+            for (handle, outcome) in zip(handles, outcomes) where handle.remote == nil {
+                if case .deleted = outcome { deletes.note(handle.sequence, now: now) }
+            }
+        }
+    }
+
+    /// Whether a receiver may have deleted a message within the last second.
+    package func mayHaveDeletedLately(_ sequence: SequenceNumber) -> Bool {
+        let now = clock.now()
+        return deletes.withLock { $0.mayContain(sequence, now: now) }
     }
 
     /// Takes a token for one request.

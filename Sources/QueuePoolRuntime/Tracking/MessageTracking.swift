@@ -60,7 +60,11 @@ package final class MessageTracking: Sendable {
 
     /// What is known of a message beside its shard's own knowledge.
     package func record(_ id: String, ofPool pool: PoolName) async throws(TrackingStoreError) -> TrackingRecord? {
-        try await store.record(id, ofPool: pool, now: clock.wallTime())
+        // First what waits: what is not there any more then is in the store.
+        let waiting = trackers.withLock { $0[pool] }?.record(id)
+        let saved = try await store.record(id, ofPool: pool, now: clock.wallTime())
+        guard let waiting, let saved else { return waiting ?? saved }
+        return waiting.replacing(saved) ?? saved
     }
 
     /// Takes what this process knows itself; returns at once.

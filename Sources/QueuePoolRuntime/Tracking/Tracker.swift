@@ -44,6 +44,9 @@ package final class Tracker: Sendable {
         if mustSchedule { schedule(after: Tracker.pauseMilliseconds) }
     }
 
+    /// What is not saved yet of a message.
+    package func record(_ id: String) -> TrackingRecord? { state.withLock { $0.buffer.record(id) } }
+
     /// Tells what is left, until a time at the latest; nothing is taken after it.
     package func finish(deadline: Timestamp) async {
         while clock.now() < deadline {

@@ -33,18 +33,25 @@ struct TrackingService: Sendable {
         if let home, let held = try await inShard(home, id) {
             return answer(merge(held, told), pool, home)
         }
-        // A worker deletes what it delivered, and tells it a moment later: a message of ours that is nowhere may be between.
+        // A worker deletes what it delivered, and tells it a moment later: one that was just deleted may be between. One
+        // that was not is unknown, unless something was told of it while its shard was asked.
         var late = told
-        var looks = home == nil ? 0 : TrackingService.looksMax
-        while late == nil, looks > 0 {
-            looks -= 1
-            await clock.sleep(milliseconds: TrackingService.lookMilliseconds)
+        var looks = mayBeBetween(id, home) ? TrackingService.looksMax : 0
+        while late == nil, home != nil {
             do throws(TrackingStoreError) { late = try await tracking.record(id, ofPool: pool.name) } catch {
                 throw Problem(error)
             }
+            guard late == nil, looks > 0 else { break }
+            looks -= 1
+            await clock.sleep(milliseconds: TrackingService.lookMilliseconds)
         }
         guard let late else { throw .noSuchTrackedMessage }
         return answer(late, pool, home)
+    }
+
+    private func mayBeBetween(_ text: String, _ shard: PoolShard?) -> Bool {
+        guard let shard, let id = MessageID(text) else { return false }
+        return shard.mayHaveDeletedLately(id.sequence)
     }
 
     /// What an embedded shard knows itself.
