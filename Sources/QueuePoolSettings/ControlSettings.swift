@@ -27,6 +27,11 @@ package struct ControlSettings: Hashable, Sendable {
     }
 }
 
+extension ControlAddress {
+    /// The name of a data directory's control store.
+    static let fileName = "control.sqlite"
+}
+
 extension SettingsReader {
     /// - Parameter directory: where the SQLite file is unless the setting says otherwise.
     package mutating func controlSettings(in directory: String) -> ControlSettings? {
@@ -36,7 +41,7 @@ extension SettingsReader {
         let region = parsed(.awsRegion, or: "is not a region's name") { text in
             text.utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 45 } ? text : nil
         }
-        var address = ControlAddress.sqlite(file: directory + "/control.sqlite")
+        var address = ControlAddress.sqlite(file: directory + "/" + ControlAddress.fileName)
         if let found = text(.control) {
             guard let given = ControlAddress(found.value) else {
                 refuse(found.value, of: .control, from: found.source, "is not a control store")

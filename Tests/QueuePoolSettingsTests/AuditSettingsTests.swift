@@ -18,6 +18,27 @@ import Testing
         #expect(try await serveSettings(flags: [.auditLog: ["who.log"]]).auditLog == "who.log")
     }
 
+    @Test(arguments: ["/data/": "/data/audit.log", "data/": "data/audit.log", "/": "/audit.log", "": "./audit.log"])
+    func `commands that change keys know it by the control store of a data directory`(
+        directory: String, log: String
+    ) async throws {
+        let control = { (more: [String: [String]], environment: [String: String]) in
+            try await ControlSettings.inDirectory(flags: more, environment: environment)
+        }
+        let store = "sqlite:\(directory)control.sqlite"
+        for found in [
+            try await control([Setting.control.key: [store]], [:]),
+            try await control([:], [Setting.control.environment: store]),
+        ] {
+            #expect(found.auditLog == log)
+            // It is the server that makes it.
+            #expect(found.directory == nil)
+        }
+        let said = try await control([Setting.control.key: [store], Setting.auditLog.key: ["/who.log"]], [:])
+        #expect(said.auditLog == "/who.log")
+        #expect(try await control([Setting.control.key: ["sqlite:\(directory)keys.sqlite"]], [:]).auditLog == nil)
+    }
+
     @Test func `commands that change keys know it with the directory, and not with another control store`() async throws
     {
         let control = { (flags: [String: [String]]) in

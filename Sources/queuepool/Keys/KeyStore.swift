@@ -42,7 +42,8 @@ struct KeyStoreOptions: ParsableArguments {
     @Option(
         name: .setting(.auditLog),
         help: ArgumentHelp(
-            "File in which it is written down what was done; unless set, audit.log in the data directory.",
+            "File in which it is written down what was done; unless set, audit.log in the data directory, also where "
+                + "--control names the control.sqlite in one. With another control store nothing is written down.",
             valueName: "text"))
     var auditLog: String?
 
