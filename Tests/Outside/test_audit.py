@@ -62,7 +62,7 @@ class Tail:
 
 def settled(server):
     """A tail behind everything that was refused before, which goes out with the next admin action."""
-    assert server.action("ListQueueTags", {"QueueUrl": "emails.fifo"}).ok
+    assert server.action("UntagQueue", {"QueueUrl": "emails.fifo", "TagKeys": ["none"]}).ok
     return Tail(log(server))
 
 
@@ -101,11 +101,8 @@ def test_admin_actions_over_sqs_are_on_disk_before_their_answers(server):
             QueueUrl=at, Attributes={"VisibilityTimeout": "31"})),
         ("TagQueue", "mine.fifo", lambda: client.tag_queue(QueueUrl=at, Tags={CANARY: "value"})),
         ("UntagQueue", "mine.fifo", lambda: client.untag_queue(QueueUrl=at, TagKeys=[CANARY])),
-        ("ListQueueTags", "mine.fifo", lambda: client.list_queue_tags(QueueUrl=at)),
         ("PurgeQueue", "mine.fifo", lambda: client.purge_queue(QueueUrl=at)),
         ("StartMessageMoveTask", "emails-dlq.fifo", lambda: client.start_message_move_task(
-            SourceArn=arn("emails-dlq.fifo"))),
-        ("ListMessageMoveTasks", "emails-dlq.fifo", lambda: client.list_message_move_tasks(
             SourceArn=arn("emails-dlq.fifo"))),
         ("DeleteQueue", "mine.fifo", lambda: client.delete_queue(QueueUrl=at)),
     ]:
@@ -127,9 +124,9 @@ def test_admin_actions_of_forms_and_of_chunked_requests_are_written_down(server)
     assert form.status_code == 200 and form.headers["x-amzn-RequestId"] in form.text
     check(tail.new(), form.headers["x-amzn-RequestId"], operation="TagQueue", pool="emails.fifo", protocol="query")
     chunked = server.post("/", data=iter([b'{"QueueUrl": "', b'emails.fifo"}']), headers={
-        "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.ListQueueTags"})
+        "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.PurgeQueue"})
     assert chunked.status_code == 200
-    check(tail.new(), chunked.headers["x-amzn-RequestId"], operation="ListQueueTags", pool="emails.fifo",
+    check(tail.new(), chunked.headers["x-amzn-RequestId"], operation="PurgeQueue", pool="emails.fifo",
           protocol="sqs", caller=server.root["id"])
 
 
@@ -141,9 +138,7 @@ def test_admin_actions_over_rest_are_on_disk_before_their_answers(server):
 
     for operation, pool, answer in [
         ("createPool", "rest.fifo", lambda: ask("POST", "/v1/pools", json={"name": "rest.fifo", "shards": 2})),
-        ("listDeadLetters", "rest.fifo", lambda: ask("GET", "/v1/pools/rest.fifo/dead-letters")),
         ("startRedrive", "rest.fifo", lambda: ask("POST", "/v1/pools/rest.fifo/dead-letters/redrive", json={})),
-        ("redriveProgress", "rest.fifo", lambda: ask("GET", "/v1/pools/rest.fifo/dead-letters/redrive")),
         ("purgePool", "rest.fifo", lambda: ask("POST", "/v1/pools/rest.fifo/purge")),
         ("deletePool", "rest.fifo", lambda: ask("DELETE", "/v1/pools/rest.fifo")),
     ]:
@@ -151,9 +146,9 @@ def test_admin_actions_over_rest_are_on_disk_before_their_answers(server):
         assert got.ok, (operation, got.text)
         check(tail.new(), got.headers["X-Request-Id"], operation=operation, pool=pool, protocol="rest",
               caller=server.root["id"])
-    for operation, path in [("showDeadLetter", "/v1/pools/emails.fifo/dead-letters/none"),
+    for operation, path in [("deleteDeadLetter", "/v1/pools/emails.fifo/dead-letters/none"),
                             ("deletePool", "/v1/pools/none.fifo")]:
-        got = ask("DELETE" if operation == "deletePool" else "GET", path)
+        got = ask("DELETE", path)
         found = tail.new()
         check(found, got.headers["X-Request-Id"], "failed", operation=operation)
         assert found[1]["status"] == got.status_code >= 400
@@ -174,9 +169,13 @@ def test_messages_are_not_written_down(server):
     server.send("emails.fifo", "g", CANARY, attributes={"name": CANARY})
     server.drain("emails.fifo")
     assert server.get("/v1/pools").ok and server.get("/v1/pools/emails.fifo").ok and server.get("/metrics").ok
-    # What is written at all is written by the time that a later admin action is answered.
+    # Nor is what an admin only reads.
+    assert server.get("/v1/pools/emails.fifo/dead-letters").ok
+    assert server.get("/v1/pools/emails.fifo/dead-letters/redrive").status_code in (200, 404)
     assert server.action("ListQueueTags", {"QueueUrl": "emails.fifo"}).ok
-    assert [line["operation"] for line in tail.new()] == ["ListQueueTags", "ListQueueTags"]
+    # What is written at all is written by the time that a later admin action is answered.
+    assert server.action("PurgeQueue", {"QueueUrl": "emails.fifo"}).ok
+    assert [line["operation"] for line in tail.new()] == ["PurgeQueue", "PurgeQueue"]
 
 
 # Refusals
@@ -232,6 +231,40 @@ def test_every_refusal_is_written_down_once(server):
         assert line.get("caller") == (key["id"] if reason == "access-denied" else None), line
 
 
+def test_requests_over_a_limit_of_their_key_are_counted_in_few_lines(server):
+    key = server.key("hasty", "emails.fifo:send")
+    run("key", "limit", "hasty", "--rate", "1", *server.place, check=0)
+    session = server.rest(key)
+    wait_until(lambda: session.get(server.url + "/v1/pools").status_code == 429, 20, "the limit")
+    tail = settled(server)
+    refused = sum(session.get(server.url + "/v1/pools").status_code == 429 for _ in range(40))
+    assert refused >= 20
+    found = []
+
+    def counted():
+        found.extend(tail.new())
+        return sum(line["count"] for line in found) >= refused
+
+    wait_until(counted, 20, f"{refused} requests; there are {found}")
+    assert sum(line["count"] for line in found) == refused and len(found) < refused
+    assert {(line["caller"], line["outcome"], line["reason"]) for line in found} == {
+        (key["id"], "refused", "over-limit-requests")}
+
+
+def test_a_control_store_in_a_data_directory_has_its_log(tmp_path):
+    data = tmp_path / "data"
+    run("key", "create", "api", "--allow", "*:send", "--data-dir", data, check=0)
+    before = len(lines(data / "audit.log"))
+    for command in (("rotate",), ("limit", "--rate", "5"), ("revoke",)):
+        run("key", command[0], "api", *command[1:], "--control", f"sqlite:{data}/control.sqlite", check=0)
+    found = [(line["operation"], line["outcome"]) for line in lines(data / "audit.log")[before:]]
+    assert found == [(operation, outcome) for operation in ("rotateKey", "limitKey", "revokeKey")
+                     for outcome in ("begun", "done")]
+    # Nothing says that this one is a server's.
+    run("key", "create", "api", "--allow", "*:send", "--control", f"sqlite:{tmp_path}/keys.sqlite", check=0)
+    assert not (tmp_path / "audit.log").exists()
+
+
 def test_a_signature_that_is_not_accepted_is_a_refusal(server):
     tail = settled(server)
     forged = {**server.root, "secret": "A" * 40}
@@ -266,7 +299,7 @@ def test_what_was_answered_survives_kill_9(keyed):
 
 def test_sighup_opens_the_file_again(keyed):
     server = keyed()
-    assert server.action("ListQueueTags", {"QueueUrl": "emails.fifo"}).ok
+    assert server.action("UntagQueue", {"QueueUrl": "emails.fifo", "TagKeys": ["none"]}).ok
     old = server.data / "audit.log.1"
     log(server).rename(old)
     before = len(lines(old))
@@ -327,6 +360,7 @@ def test_what_cannot_be_written_down_is_not_done(servers, tmp_path):
     assert server.text().count("The audit log cannot be written") == 1
     os.truncate(path, 0)
     assert server.answer("ListQueueTags", {"QueueUrl": "emails.fifo"}).get("Tags", {}) == {}
+    assert server.action("UntagQueue", {"QueueUrl": "emails.fifo", "TagKeys": ["a"]}).ok
     assert [message["Body"] for message in server.drain("emails.fifo")] == ["stays"]
     assert [line["outcome"] for line in lines(path)] == ["begun", "done"]
     assert "The audit log is written again" in server.text()

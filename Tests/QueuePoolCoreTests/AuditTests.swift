@@ -134,6 +134,31 @@ import Testing
         #expect(wait(queue.next(now: start + 2_000)) == 500)
     }
 
+    @Test func `requests over a limit are one entry for a key and a limit, with their count`() throws {
+        var queue = Queue()
+        func over(_ limit: CallerLimit, _ caller: String) throws -> AuditEntry {
+            AuditEntry(
+                time: start, caller: caller, action: .send, operation: try word("o"), pool: nil,
+                outcome: .overLimit(limit), request: nil)
+        }
+        let other = "QPBBBBBBBBBBBBBBBBBB"
+        for _ in 0..<3_000 { queue.add(try over(.requests, key), now: start) }
+        for _ in 0..<2 { queue.add(try over(.bytes, key), now: start) }
+        queue.add(try refusal(), now: start)
+        queue.add(try over(.requests, other), now: start)
+        #expect(wait(queue.next(now: start)) == 1_000)
+        let first = try batch(queue.next(now: start + 1_000))
+        #expect(first.entries.map(\.count) == [3_000, 2, 1, 1] && first.leftOut == 0)
+        #expect(first.entries[0].members.hasSuffix("\"reason\":\"over-limit-requests\",\"count\":3000"))
+        // What comes while a write fails joins its own kind, and none is lost.
+        queue.add(try over(.requests, key), now: start + 1_000)
+        queue.returnRefusals(of: first, now: start + 1_100)
+        for _ in 0..<4 { queue.add(try over(.requests, key), now: start + 1_200) }
+        let second = try batch(queue.next(now: start + 3_000))
+        let own = second.entries.filter { $0.outcome == .overLimit(.requests) && $0.caller == key }
+        #expect(own.map(\.count) == [3_000, 5])
+    }
+
     @Test func `of a flood a bounded number is held, and the others are counted`() throws {
         var queue = Queue()
         for _ in 0..<(Queue.refusalsMax + 250) { queue.add(try refusal(), now: start) }

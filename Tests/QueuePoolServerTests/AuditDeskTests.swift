@@ -88,7 +88,39 @@ private final class Trail: AuditTrail {
         #expect(entry?.operation == .unknown)
     }
 
-    @Test(arguments: SQSAction.allCases.filter { RequiredRights.of($0) == .admin })
+    @Test(arguments: CallerLimit.allCases)
+    func `a request over a limit of its key is a refusal too`(limit: CallerLimit) {
+        let trail = Trail()
+        let refusal = CallerRefusal(
+            keyID: "QPBBBBBBBBBBBBBBBBBB", limit: limit, value: 1, left: 0, retryAfterMilliseconds: 1_000)
+        let answer = AuditDesk(trail, clock: SystemClock()).refuse(
+            AuditedRequest(via: .rest, action: .send), .limited(refusal), Problem.noRoom.answer)
+        let entry = trail.entries.withLock { $0.first }
+        #expect(entry?.caller == "QPBBBBBBBBBBBBBBBBBB" && entry?.outcome.text == "refused")
+        #expect(entry?.members.contains("\"reason\":\"over-limit-\(limit.rawValue)\"") == true)
+        #expect(ids(answer).count == 1)
+    }
+
+    @Test(arguments: [SQSAction.listQueueTags, .listDeadLetterSourceQueues, .listMessageMoveTasks])
+    func `what an admin only reads is not written down`(action: SQSAction) async throws {
+        let stage = try ServiceStage()
+        let trail = Trail(.failure(.closed))
+        let sqs = SQSService(
+            registry: stage.registry, naming: QueueNaming(endpoint: "http://127.0.0.1:1"), defaultShards: 1,
+            audit: AuditDesk(trail, clock: SystemClock()))
+        let body = #"{"QueueUrl": "mail.fifo", "SourceArn": "arn:aws:sqs:eu-west-1:000000000000:mail.fifo"}"#
+        let answer = await withCheckedContinuation { (done: CheckedContinuation<Answer, Never>) in
+            Array(body.utf8).withUnsafeBytes {
+                sqs.handle(action, body: $0, trace: nil, life: ConnectionLife(), caller: .anybody) {
+                    done.resume(returning: $0)
+                }
+            }
+        }
+        #expect(answer.status != 503)
+        #expect(trail.outcomes.isEmpty)
+    }
+
+    @Test(arguments: SQSAction.allCases.filter { RequiredRights.of($0) == .admin && !RequiredRights.onlyReads($0) })
     func `an admin action is not taken without its entry`(action: SQSAction) async throws {
         let stage = try ServiceStage()
         let trail = Trail(.failure(.closed))

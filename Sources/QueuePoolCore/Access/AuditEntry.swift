@@ -38,6 +38,8 @@ package enum AuditOutcome: Hashable, Sendable {
     case failed(status: Int)
     /// Who asked for it may not, or is not known.
     case refused(AuditWord)
+    /// Its key is over a limit.
+    case overLimit(CallerLimit)
 
     /// As it is written.
     package var text: String {
@@ -45,7 +47,16 @@ package enum AuditOutcome: Hashable, Sendable {
         case .begun: "begun"
         case .done: "done"
         case .failed: "failed"
-        case .refused: "refused"
+        case .refused, .overLimit: "refused"
+        }
+    }
+
+    /// Of a refusal.
+    fileprivate var reason: String? {
+        switch self {
+        case .refused(let reason): reason.text
+        case .overLimit(let limit): "over-limit-" + limit.rawValue
+        case .begun, .done, .failed: nil
         }
     }
 }
@@ -89,6 +100,8 @@ package struct AuditEntry: Hashable, Sendable {
     package let outcome: AuditOutcome
     /// The request's id, as its answer has it.
     package let request: AuditWord?
+    /// Those that it stands for, with those of the same kind that came after it.
+    package fileprivate(set) var count = 1
 
     /// - Parameters:
     ///   - caller: left out if it is no key's id.
@@ -109,10 +122,18 @@ package struct AuditEntry: Hashable, Sendable {
         self.request = request
     }
 
+    /// Takes another one in, if the two need no lines of their own: a key that is over a limit is so often.
+    /// - Returns: whether it did.
+    mutating func takeIn(_ other: AuditEntry) -> Bool {
+        guard case .overLimit = outcome, outcome == other.outcome, caller == other.caller else { return false }
+        count += other.count
+        return true
+    }
+
     /// Every admin action is kept before it is taken and before it is answered, every refusal soon. What is sent and
     /// received is not kept: the pool itself is the record of that, and a line for each would cost more than a message.
     package var urgency: AuditUrgency {
-        if case .refused = outcome { return .soon }
+        if outcome.reason != nil { return .soon }
         return action.contains(.admin) ? .before : .never
     }
 
@@ -128,9 +149,10 @@ package struct AuditEntry: Hashable, Sendable {
         if let pool { members.append(("pool", pool.text)) }
         if let key { members.append(("key", key)) }
         members.append(("outcome", outcome.text))
-        if case .refused(let reason) = outcome { members.append(("reason", reason.text)) }
+        if let reason = outcome.reason { members.append(("reason", reason)) }
         var text = members.map { "\"\($0)\":\"\($1)\"" }.joined(separator: ",")
         if case .failed(let status) = outcome { text += ",\"status\":\(status)" }
+        if case .overLimit = outcome { text += ",\"count\":\(count)" }
         if let request { text += ",\"request\":\"\(request.text)\"" }
         return text
     }

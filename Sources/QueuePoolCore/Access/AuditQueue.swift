@@ -7,6 +7,8 @@
 // - A refusal is written within `delayMilliseconds` of its arrival, or with the next entry that somebody waits for.
 // - A flood of refusals holds a bounded number of them, and writes no more than that in each delay; how many were left
 //   out is written.
+// - Requests over a limit of a key are one entry for each limit and write, with their count, so that a key which is over
+//   it all the time takes no room from refusals of others.
 // - Entries are written in the order of their arrival, but for refusals whose write failed, which come again later.
 
 /// What waits to be written.
@@ -19,7 +21,7 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
     package static var waitersMax: Int { 1_000 }
 
     fileprivate struct Waiting {
-        let entry: AuditEntry
+        var entry: AuditEntry
         let waiter: Waiter?
     }
 
@@ -43,7 +45,20 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
         case wait(milliseconds: Int64?)
     }
 
+    /// A key and the limit that it is over.
+    private struct Excess: Hashable, Sendable {
+        let caller: String?
+        let limit: CallerLimit
+
+        init?(_ entry: AuditEntry) {
+            guard case .overLimit(let limit) = entry.outcome else { return nil }
+            (caller, self.limit) = (entry.caller, limit)
+        }
+    }
+
     private var waiting: [Waiting] = []
+    /// Places in `waiting`.
+    private var excesses: [Excess: Int] = [:]
     private var waiters = 0
     private var leftOut = 0
     /// Refusals that were left out so far.
@@ -68,11 +83,14 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
     /// Takes a refusal, or counts it as left out.
     package mutating func add(_ entry: AuditEntry, now: Timestamp) {
         if due == nil { due = now + AuditQueue.delayMilliseconds }
+        let excess = Excess(entry)
+        if let place = excess.flatMap({ excesses[$0] }), waiting[place].entry.takeIn(entry) { return }
         guard refusals < AuditQueue.refusalsMax else {
             leftOut += 1
             leftOutTotal += 1
             return
         }
+        if let excess { excesses[excess] = waiting.count }
         waiting.append(Waiting(entry: entry, waiter: nil))
     }
 
@@ -84,6 +102,7 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
         guard waiters > 0 || isEnding || wait == 0 else { return .wait(milliseconds: wait) }
         let batch = Batch(waiting: waiting, leftOut: leftOut, time: now)
         waiting = []
+        excesses = [:]
         waiters = 0
         leftOut = 0
         due = nil
@@ -94,9 +113,11 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
     package mutating func returnRefusals(of batch: Batch, now: Timestamp) {
         let back = batch.waiting.filter { $0.waiter == nil }
         let kept = back.prefix(max(0, AuditQueue.refusalsMax - refusals))
-        leftOut += batch.leftOut + back.count - kept.count
-        leftOutTotal += back.count - kept.count
+        let dropped = back[kept.endIndex...].reduce(0) { $0 + $1.entry.count }
+        leftOut += batch.leftOut + dropped
+        leftOutTotal += dropped
         waiting.insert(contentsOf: kept, at: 0)
+        excesses = excesses.mapValues { $0 + kept.count }
         if !waiting.isEmpty || leftOut > 0 { due = due ?? now + AuditQueue.delayMilliseconds }
     }
 }

@@ -38,6 +38,12 @@ struct AuditDesk: Sendable {
     /// Writes down that somebody was kept from something. It is not waited for: the refusal stands whatever becomes of it.
     /// - Returns: the answer, with the id that was written; as it was if it refuses for another reason.
     func refuse(_ request: AuditedRequest, _ fault: AccessFault, _ answer: Answer) -> Answer {
+        if case .limited(let refusal) = fault {
+            var request = request
+            request.caller = refusal.keyID
+            trail.record(entry(request, .overLimit(refusal.limit))) { _ in }
+            return answer.numbered(request.id)
+        }
         guard let reason = fault.auditReason else { return answer }
         var request = request
         if case .denied(let denial) = fault {

@@ -25,6 +25,11 @@ struct AuditMiddleware: RouterMiddleware {
             let right = RequiredRights.of(method: request.method.rawValue, path: path), right.actions == .admin
         else { return try await next(request, context) }
         var audited = routes.audited(request, context)
+        guard request.method != .get else {
+            // What changes nothing is worth no flush; that somebody was kept from it is written all the same.
+            let response = try await next(request, context)
+            return response.status == .forbidden ? desk.refuse(audited, .accessDenied, response) : response
+        }
         var request = request
         if right == .oneOfInBody(.admin) {
             // It is not read again behind this: what is judged here is what is carried out.

@@ -45,6 +45,14 @@ enum RequiredRights {
         }
     }
 
+    /// Whether an action that needs a right to administrate changes nothing.
+    static func onlyReads(_ action: SQSAction) -> Bool {
+        switch action {
+        case .listQueueTags, .listDeadLetterSourceQueues, .listMessageMoveTasks: true
+        default: false
+        }
+    }
+
     /// What a route needs; `nil` if it is not known, and then nobody may have it.
     /// - Parameters:
     ///   - method: in upper case.

@@ -15,7 +15,9 @@ extension SQSService {
         _ access: SQSAccess, _ body: UnsafeRawBufferPointer, _ life: ConnectionLife, _ via: AuditProtocol,
         reply: @escaping Reply
     ) -> Bool {
-        guard let audit, RequiredRights.of(access.action) == .admin else { return false }
+        guard let audit, RequiredRights.of(access.action) == .admin, !RequiredRights.onlyReads(access.action) else {
+            return false
+        }
         let name = AuditedQueue.name(of: access.action, body)
         let queue = self.queue(name)
         if let pass = access.caller.pass {
