@@ -29,7 +29,7 @@ extension RequestSender {
             case .throttled, .retryable, .unknown:
                 if outcome == .throttled { isThrottled = true }
                 if outcome == .unknown { doubt(entry, request) }
-                tryAgain(entry, now, restsAlone: true, &effects)
+                tryAgain(entry, now, isThrottled: outcome == .throttled, restsAlone: true, &effects)
             }
         }
         if isThrottled {
@@ -37,7 +37,11 @@ extension RequestSender {
         } else if isHealthy {
             quota?.succeeded(now: now)
         }
-        if isHealthy { recover() } else { pause(request, now) }
+        if isHealthy {
+            recover()
+        } else {
+            pause(request, isThrottled: !outcomes.isEmpty && outcomes.allSatisfy { $0 == .throttled }, now)
+        }
     }
 
     mutating func failed(
@@ -55,10 +59,10 @@ extension RequestSender {
             for entry in request.entries { refuse(entry, error, now, &effects) }
             return
         }
-        pause(request, now)
+        pause(request, isThrottled: failure == .throttled, now)
         for entry in request.entries {
             if failure == .unknownOutcome { doubt(entry, request) }
-            tryAgain(entry, now, restsAlone: false, &effects)
+            tryAgain(entry, now, isThrottled: failure == .throttled, restsAlone: false, &effects)
         }
     }
 
@@ -76,7 +80,8 @@ extension RequestSender {
     }
 
     /// Failures of requests sent before the last one counted belong to it.
-    private mutating func pause(_ request: Request, _ now: Timestamp) {
+    private mutating func pause(_ request: Request, isThrottled: Bool, _ now: Timestamp) {
+        isOnlyThrottled = isThrottled && (failures == 0 || isOnlyThrottled)
         guard failures == 0 || request.sentAt >= failedAt, !Mutation.failingShardIsStormed.isOn else { return }
         if failures == 0 { failingFrom = now }
         failures += 1
@@ -95,11 +100,12 @@ extension RequestSender {
     /// The head stays the head. One whose ticket was told at its deadline is not worth another request, unless it may be
     /// stored: then the next of its group waits until that is known.
     private mutating func tryAgain(
-        _ id: Int, _ now: Timestamp, restsAlone: Bool, _ effects: inout [Effect]
+        _ id: Int, _ now: Timestamp, isThrottled: Bool, restsAlone: Bool, _ effects: inout [Effect]
     ) {
         guard let entry = held[id], entry.ticket != nil || entry.isInDoubt else { return moveOn(id) }
         held[id]?.isInFlight = false
         held[id]?.failures += 1
+        held[id]?.isThrottled = isThrottled
         let group = entry.message.groupHash
         if Mutation.followersBeforeRetry.isOn, let head = lines[group]?.popFirst() { lines[group]?.append(head) }
         if restsAlone {
@@ -116,7 +122,7 @@ extension RequestSender {
         }
         // An earlier try may have stored it, or may yet: that it was refused now does not take this back.
         tell(id, .failure(.unknownOutcome), &effects)
-        tryAgain(id, now, restsAlone: true, &effects)
+        tryAgain(id, now, isThrottled: false, restsAlone: true, &effects)
     }
 
     private mutating func tell(_ id: Int, _ result: Result<SendReceipt, ShardError>, _ effects: inout [Effect]) {

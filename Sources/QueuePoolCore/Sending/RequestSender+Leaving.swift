@@ -42,6 +42,7 @@ extension RequestSender {
                 }
             }
             if held[head]?.isPaid != true, let wait = quota?.take(now: now) ?? nil {
+                quotaHeldAt = now
                 let at = now + Int64(max(1, wait))
                 wake = min(wake ?? at, at)
                 break
@@ -150,7 +151,11 @@ extension RequestSender {
     private func lateError(_ entry: Held) -> ShardError {
         if entry.isInFlight || entry.isInDoubt, !Mutation.lateIsRefused.isOn { return .unknownOutcome }
         let wait = retryAfterMilliseconds
-        return entry.failures > 0 || failures > 0
-            ? .unavailable(retryAfterMilliseconds: wait) : .overloaded(retryAfterMilliseconds: wait)
+        if failures > 0 && !isOnlyThrottled || entry.failures > 0 && !entry.isThrottled {
+            return .unavailable(retryAfterMilliseconds: wait)
+        }
+        let accepted = entry.deadline + -limits.deadlineMilliseconds
+        return failures > 0 || entry.failures > 0 || quotaHeldAt >= accepted
+            ? .quotaExceeded(retryAfterMilliseconds: wait) : .overloaded(retryAfterMilliseconds: wait)
     }
 }

@@ -82,6 +82,8 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
         var order: RequestOrder?
         var position: Int
         var failures = 0
+        /// Its last try was throttled.
+        var isThrottled = false
         var isInFlight = false
         /// It may be stored already, or yet, by a request whose answer is missing.
         var isInDoubt: Bool { doubtedAt != nil }
@@ -130,6 +132,10 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
     /// Requests that failed as a whole since one succeeded.
     var failures = 0
     var failedAt = Timestamp.distantPast
+    /// Of these failures, all were throttlings.
+    var isOnlyThrottled = false
+    /// When a request was last kept from leaving by the quota, and by nothing else.
+    var quotaHeldAt = Timestamp.distantPast
     /// When the shard answered last, whatever it said.
     var answeredAt = Timestamp.distantPast
     /// When the first of these failed.
@@ -189,7 +195,11 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
     /// All or none; a lone request larger than the bounds is let in when nothing is held.
     private mutating func accept(_ entries: [BatcherEntry<Ticket>], _ now: Timestamp, _ effects: inout [Effect]) {
         if isFailingSince != nil, held.count >= limits.requestEntriesMax {
-            return refuse(entries, .unavailable(retryAfterMilliseconds: retryAfterMilliseconds), &effects)
+            let wait = retryAfterMilliseconds
+            let error =
+                isOnlyThrottled
+                ? ShardError.quotaExceeded(retryAfterMilliseconds: wait) : .unavailable(retryAfterMilliseconds: wait)
+            return refuse(entries, error, &effects)
         }
         let bytes = entries.reduce(0) { $0 + $1.message.byteCount }
         let fits = held.count + entries.count <= limits.heldEntriesMax && heldBytes + bytes <= limits.heldBytesMax
