@@ -48,6 +48,27 @@ def test_an_answer_names_the_message(sqs, queue):
     assert "MD5OfMessageAttributes" not in answer
 
 
+@pytest.mark.parametrize("escaped", [0b0000000000, 0b1111111111, 0b0101010101, 0b1110001000])
+def test_a_batch_with_and_without_escapes_has_the_md5s_of_its_bodies(sqs, queue, escaped):
+    """Bodies that end about the borders of an MD5's blocks; what is not ASCII is escaped by boto3."""
+    lengths = [1, 55, 56, 57, 63, 64, 119, 120, 300, 5000]
+    bodies = ["0123456789abcdef" * (n // 16) + "x" * (n % 16) for n in lengths]
+    bodies = [("漢" + body[3:] if len(body) > 3 else "\t") if escaped >> place & 1 else body
+              for place, body in enumerate(bodies)]
+    entries = [entry(str(place), body, MessageGroupId=f"g{place}") for place, body in enumerate(bodies)]
+    answer = sqs.send_message_batch(QueueUrl=queue, Entries=entries)
+    assert "Failed" not in answer
+    md5s = [hashlib.md5(body.encode()).hexdigest() for body in bodies]
+    assert {e["Id"]: e["MD5OfMessageBody"] for e in answer["Successful"]} == {
+        str(place): md5 for place, md5 in enumerate(md5s)}
+    found = []
+    while len(found) < len(bodies):
+        got = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=5).get("Messages", [])
+        assert got, f"only {len(found)} came back"
+        found += [(message["MD5OfBody"], message["Body"]) for message in got]
+    assert sorted(found) == sorted(zip(md5s, bodies))
+
+
 def test_sequence_numbers_grow(sqs, queue):
     numbers = [send(sqs, queue)["SequenceNumber"] for _ in range(20)]
     assert numbers == sorted(set(numbers))

@@ -22,6 +22,9 @@ import Testing
         }
     }
 
+    /// Bytes of which no two that are near are the same.
+    private func text(of count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: ($0 + count) * 167) } }
+
     @Test func `are those of the RFC`() {
         let texts = ["", "a", "abc", "message digest", "abcdefghijklmnopqrstuvwxyz"].map { Array($0.utf8) }
         let digests = texts.withPieces { MD5Lanes.sideBySide($0).map(\.hex) }
@@ -34,8 +37,22 @@ import Testing
     }
 
     @Test func `are right for every length about the ends of blocks`() {
-        for base in 0..<200 {
-            #expect(agree((0..<8).map { [UInt8](repeating: UInt8(base), count: base + $0) }), "from \(base) bytes")
+        // Every length comes in several lanes.
+        for base in stride(from: 0, through: 300, by: 3) {
+            #expect(agree((0..<8).map { text(of: base + $0) }), "from \(base) bytes")
+        }
+    }
+
+    @Test func `are right where texts side by side end in different blocks, at their borders`() {
+        let borders = [0, 55, 56, 57, 63, 64, 65, 119, 120, 121, 127, 128, 129, 183, 184]
+        for first in borders.indices {
+            for step in [1, 2, 4, 7] {
+                // Eight are one pass; of ten, two are left over; eleven are two passes.
+                for count in [3, 8, 10, 11] {
+                    let lengths = (0..<count).map { borders[(first + $0 * step) % borders.count] }
+                    #expect(agree(lengths.map { text(of: $0) }), "\(lengths)")
+                }
+            }
         }
     }
 

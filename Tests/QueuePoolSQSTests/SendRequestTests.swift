@@ -193,4 +193,47 @@ import Testing
         let request = try text.parsed(SendMessageBatchRequest.init)
         #expect(request.entries.count == 10 && request.entriesCount == 200_001)
     }
+
+    @Test func `bodies with and without escapes keep their bytes and their MD5s side by side`() throws {
+        let lengths = [1, 0, 55, 56, 63, 64, 119, 120, 31, 300]
+        let plain = lengths.map { String(repeating: "0123456789abcdéfg漢", count: 1 + $0 / 16).utf8.prefix($0) }
+        // Which entries are escaped differs, so that each place is once a piece of the request and once decoded.
+        for escaped in [0, 0b11_1111_1111, 0b01_0101_0101, 0b10_1010_1010, 0b11_1100_0000, 0b00_0000_0001] {
+            let contents = plain.enumerated().map { place, bytes in
+                String(decoding: bytes, as: UTF8.self) + (escaped >> place & 1 == 1 ? "\t\"漢\u{10000}" : "")
+            }
+            let request = try batch(
+                contents.enumerated().map { place, content in
+                    entry("\(place)", body: jsonEscaped(content), group: "g\\u00\(30 + place % 10)")
+                }
+            ).parsed(SendMessageBatchRequest.init)
+            for (place, entry) in request.entries.enumerated() {
+                let isEscaped = if case .decoded = entry.body { true } else { false }
+                #expect(isEscaped == (escaped >> place & 1 == 1), "entry \(place)")
+            }
+            let expected = contents.map { text in Array(text.utf8).withUnsafeBytes { MD5Digest(of: $0) } }
+            #expect(request.withBodies { $0.map { Array($0) } } == contents.map { Array($0.utf8) })
+            #expect(request.bodyMD5s == expected && request.withBodies { MD5Lanes.sideBySide($0) } == expected)
+            try checkPrepared(request, contents, expected)
+        }
+    }
+
+    /// The records of a batch whose MD5s were computed together.
+    private func checkPrepared(
+        _ request: SendMessageBatchRequest, _ contents: [String], _ digests: [MD5Digest]
+    ) throws {
+        for (place, entry) in request.entries.enumerated() where !contents[place].isEmpty {
+            let prepared = try prepare(
+                entry, attributes: QueueAttributes(), isBatch: true, bodyMD5: request.bodyMD5s[place])
+            #expect(prepared.bodyMD5 == digests[place])
+            prepared.message.record.withView { view in
+                #expect(Array(view.body) == Array(contents[place].utf8) && view.bodyMD5 == digests[place])
+                #expect(String(decoding: view.group, as: UTF8.self) == "g\(place)")
+            }
+        }
+    }
+
+    private func jsonEscaped(_ text: String) -> String {
+        text.replacing("\"", with: "\\\"").replacing("\t", with: "\\t").replacing("\u{10000}", with: "\\ud800\\udc00")
+    }
 }

@@ -121,18 +121,21 @@ package struct SendMessageBatchRequest {
 
 extension SendMessageBatchRequest {
     /// The MD5s of the bodies of the entries that are kept, in their order.
-    package var bodyMD5s: [MD5Digest] {
+    package var bodyMD5s: [MD5Digest] { withBodies { MD5Lanes.digests(of: $0) } }
+
+    /// Calls `read` with the bodies of the entries that are kept, in their order.
+    package func withBodies<R>(_ read: ([UnsafeRawBufferPointer]) -> R) -> R {
         var bodies: [UnsafeRawBufferPointer] = []
         bodies.reserveCapacity(entries.count)
-        return digests(&bodies)
+        return add(to: &bodies, read)
     }
 
     /// Each body stays in place while the next one is looked up; there are at most ten.
-    private func digests(_ bodies: inout [UnsafeRawBufferPointer]) -> [MD5Digest] {
-        guard bodies.count < entries.count else { return MD5Lanes.digests(of: bodies) }
+    private func add<R>(to bodies: inout [UnsafeRawBufferPointer], _ read: ([UnsafeRawBufferPointer]) -> R) -> R {
+        guard bodies.count < entries.count else { return read(bodies) }
         return entries[bodies.count].body.withBytes {
             bodies.append($0)
-            return digests(&bodies)
+            return add(to: &bodies, read)
         }
     }
 }
