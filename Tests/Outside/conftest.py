@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import boto3
 import pytest
 import requests
 from botocore.config import Config
+from ports import free_port  # noqa: F401, for the tests too
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = os.environ.get("TEST_BINARY", str(ROOT / ".build/release/queuepool"))
@@ -42,15 +42,10 @@ def wait_until(condition, seconds=20.0, what="the condition"):
         time.sleep(0.02)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def clean_environment(extra=None):
-    """The environment without settings of whoever runs the tests."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("QUEUEPOOL_")}
+    """The environment without settings of whoever runs the tests. pytest may take a variable away meanwhile."""
+    env = {name: value for name in list(os.environ) if not name.startswith("QUEUEPOOL_")
+           and (value := os.environ.get(name)) is not None}
     env.update(extra or {})
     return env
 

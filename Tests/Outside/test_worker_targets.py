@@ -8,12 +8,11 @@ import base64
 import email.utils
 import functools
 import secrets
-import socket
 import threading
 import time
 
 import pytest
-from conftest import Process, run, wait_until
+from conftest import Process, free_port, run, wait_until
 from receivers import webhook
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -31,12 +30,6 @@ def work(server, workers):
 def is_empty(server, name=POOL):
     pool = server.pool(name)
     return pool["backlog"] + pool["inFlight"] + pool["delayed"] == 0
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize("options", [[], ["--max-attempts", "2"]])
