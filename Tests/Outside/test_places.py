@@ -188,7 +188,8 @@ def test_a_redrive_empties_the_dead_letter_queue_of_each_region(servers, moto, n
                 for sqs, queue in zip(regions, names, strict=True)]
 
     shards = [f"{name}-{number:04}.fifo" for number in (0, 1)]
-    worker = Process(["work", "--pool", pool, "--deliver", "exec:exit 65", *access], tmp_path / "work.log")
+    worker = Process(["work", "--pool", pool, "--deliver", "exec:exit 65", "--visibility-seconds", "5", *access],
+                     tmp_path / "work.log")
     wait_until(lambda: sum(counts(grave, grave)) == len(sent) and counts(*shards) == [0, 0], 60, "dead letters")
     worker.stop()
     assert all(counts(grave, grave)), "both regions have some"

@@ -44,10 +44,10 @@ def lines(path):
     return [line for line in path.read_text().splitlines() if line]
 
 
-def start(url, tmp_path, name):
+def start(url, tmp_path, name, *options):
     output = tmp_path / f"{name}.out"
-    worker = Process(["work", "--endpoint", url, "--pool", POOL, "--deliver", "stdout:"], tmp_path / f"{name}.log",
-                     stdout=open(output, "wb"))
+    worker = Process(["work", "--endpoint", url, "--pool", POOL, "--deliver", "stdout:", *options],
+                     tmp_path / f"{name}.log", stdout=open(output, "wb"))
     return worker, output
 
 
@@ -55,7 +55,7 @@ def test_it_stops_says_so_and_ends_with_a_failure(proxied, tmp_path):
     server, url, _ = proxied
     for number in range(200):
         server.send(POOL, f"g{number % 20}", str(number))
-    worker, output = start(url, tmp_path, "worker")
+    worker, output = start(url, tmp_path, "worker", "--grace-seconds", "5")
     wait_until(lambda: "Deletes fail" in worker.text(), 30, "a line in the log")
     before = len(lines(output))
     assert 0 < before < 100
