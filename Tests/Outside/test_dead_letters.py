@@ -5,6 +5,7 @@
 """Dead letters for people: they are listed, shown, sent back and deleted over REST and by the command line."""
 
 import json
+import sqlite3
 
 import pytest
 import requests
@@ -243,3 +244,42 @@ def test_queues_in_sqs_say_what_to_do_instead(servers, moto, tmp_path):
         assert answer.status_code == 501 and answer.json()["type"] == "urn:queuepool:problem:not-browsable", answer.text
         assert "AWS console" in answer.json()["detail"] and "queuepool work" in answer.json()["detail"]
     assert server.post("/v1/pools/letters.fifo/dead-letters/redrive", json={}).status_code == 202
+
+
+def test_letters_that_are_damaged_hide_no_others_and_are_counted(servers, tmp_path):
+    server = servers(pools=(POOL + "=1",))
+    fill(server, tmp_path, groups=12)
+    ids = with_bodies(server)
+    server.stop()
+    # Of one row, which may hold several of them.
+    damaged = 0
+    for path in server.data.glob("shards/store-*.sqlite"):
+        with sqlite3.connect(path) as database:
+            damaged += database.execute(
+                "UPDATE log SET body = zeroblob(length(body)) WHERE id = (SELECT id FROM log JOIN shards ON shard = number "
+                "WHERE kind = 1 AND name LIKE 'emails-dlq%' ORDER BY id LIMIT 1 OFFSET 1)").rowcount
+        database.close()
+    assert damaged == 1
+    server = servers(pools=(POOL + "=1",))
+    whole = listed(server, "?limit=500")
+    count = whole["unreadable"]
+    left = {letter["id"] for letter in whole["deadLetters"]}
+    assert 0 < count and count + len(left) == 12 and left < set(ids.values())
+    lost = sorted(set(ids.values()) - left)
+    # Page by page they are passed by.
+    seen, after, unreadable = [], "", 0
+    while after is not None:
+        page = listed(server, f"?limit=1{after}")
+        seen += [letter["id"] for letter in page["deadLetters"]]
+        unreadable += page["unreadable"]
+        after = f"&after={page['next']}" if "next" in page else None
+    assert len(seen) == len(left) and set(seen) == left and unreadable == count
+    assert f"{count} more cannot be read" in run("dead-letters", "list", POOL, "--endpoint", server.url, check=0).stdout
+    for answer in (server.get(f"{LETTERS}/{lost[0]}"), server.session.delete(f"{server.url}{LETTERS}/{lost[0]}")):
+        assert answer.status_code == 500 and answer.json()["type"].endswith(":unreadable-dead-letter"), answer.text
+    task = redriven(server, {"ids": [*lost, *left]})
+    assert (task["moved"], task["unreadable"], task["skipped"]) == (len(left), count, 0)
+    shown = run("dead-letters", "status", POOL, "--endpoint", server.url, check=0).stdout
+    assert f"{count} cannot be read" in shown and "not there" not in shown
+    assert server.pool(POOL)["backlog"] == len(left) and listed(server) == {
+        "queue": DEAD, "deadLetters": [], "unreadable": count}

@@ -20,6 +20,10 @@ package struct BrowsedMessage: Sendable {
 /// A part of a walk over a shard.
 package struct BrowsedPage: Sendable {
     package var messages: [BrowsedMessage] = []
+    /// Messages between these whose bytes are damaged.
+    package var unreadable = 0
+    /// The number of the last one that was met, readable or not: the walk goes on behind it. `nil` if none was met.
+    package var through: SequenceNumber?
     /// Nothing comes behind these.
     package var isLast = true
 
@@ -34,7 +38,9 @@ package struct Claims: Sendable {
     package var gone = 0
     /// Asked for, and a receiver has it, or one of its group that was asked for before it.
     package var held = 0
-    /// Hashes of groups of which one was held, for the next call.
+    /// Asked for, and its bytes are damaged: it stays, and those of its group that were asked for after it are held.
+    package var unreadable = 0
+    /// Hashes of groups of which one was held or could not be read, for the next call.
     package var heldGroups: Set<UInt64> = []
 
     package init() {}
@@ -42,7 +48,8 @@ package struct Claims: Sendable {
 
 /// A shard that can be read without receiving. Calls are answered once, on any thread, never within the call.
 package protocol BrowsableShard: Shard {
-    /// Undeleted messages in the order of their numbers; this counts as no receive, and hides nothing.
+    /// Undeleted messages in the order of their numbers; this counts as no receive, and hides nothing. One that cannot be
+    /// read is counted, and no reason to read no others.
     /// - Parameters:
     ///   - start: those behind this number; `nil`: all.
     ///   - limit: a page may have fewer, because they are large.

@@ -39,6 +39,16 @@ package struct ReceivedMessage: Sendable {
         self.length = length
     }
 
+    /// Whether the record is whole, with every field of it inside; what was read from a disk may not be.
+    package var isSound: Bool {
+        guard offset >= 0, length >= 0, length <= storage.count - offset else { return false }
+        return storage.withUnsafeBytes {
+            RecordView.length(of: UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + length)])) != nil
+        }
+    }
+
+    /// Reads the record's fields in place.
+    /// - Important: of a record that is sound.
     package func withView<R>(_ read: (RecordView) throws -> R) rethrows -> R {
         try storage.withUnsafeBytes {
             try read(RecordView(UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + length)])))

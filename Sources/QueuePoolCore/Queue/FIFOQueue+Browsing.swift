@@ -90,4 +90,16 @@ extension FIFOQueue {
         }
         return claims
     }
+
+    /// Takes back a message that was handed out by its number and cannot be read. Of its group, what was handed out after it
+    /// is taken back too, and what is asked for later is held.
+    /// - Parameter rest: handles of what was handed out after it, in their order.
+    /// - Returns: the numbers of those of the rest that were taken back.
+    package mutating func takeBack(
+        _ handle: ReceiptHandle, rest: [ReceiptHandle], heldGroups: inout Set<UInt64>, now: Timestamp
+    ) -> Set<SequenceNumber> {
+        guard let place = place(of: handle) else { return [] }
+        heldGroups.insert(groups[entries[place].group].hash)
+        return putAside(handle, rest: rest, milliseconds: 0, now: now)
+    }
 }

@@ -13,6 +13,7 @@ package final class Selection: Sendable {
         var left: [ShardTag: [SequenceNumber]]
         var heldGroups: [ShardTag: Set<UInt64>] = [:]
         var skipped = 0
+        var unreadable = 0
     }
 
     /// Messages that were named.
@@ -27,8 +28,11 @@ package final class Selection: Sendable {
     }
 
     /// Messages that were named and not moved: they were not there any more, or a receiver had them or one of their group
-    /// before them.
+    /// that was named before them.
     package var skipped: Int { state.withLock { $0.skipped } }
+
+    /// Messages that were named and not moved because their bytes are damaged.
+    package var unreadable: Int { state.withLock { $0.unreadable } }
 
     /// The next of a shard; none when all were asked for.
     func receive(_ command: ReceiveCommand, from shard: any Shard) async -> ReceiveAnswer {
@@ -47,6 +51,7 @@ package final class Selection: Sendable {
                     state.left[shard.tag]?.removeFirst(next.count)
                     state.heldGroups[shard.tag] = claims.heldGroups
                     state.skipped += claims.gone + claims.held
+                    state.unreadable += claims.unreadable
                 }
                 if !claims.messages.isEmpty { return .success(claims.messages) }
             }

@@ -68,28 +68,47 @@ struct DeadLetterFacts {
     }
 }
 
+/// What a look at dead letters found.
+struct DeadLetterPage: Sendable {
+    private(set) var letters: [(shard: String, letter: BrowsedMessage)] = []
+    /// Those between them that are damaged.
+    private(set) var unreadable = 0
+    /// The last one that was met, readable or not.
+    private(set) var last: MessageID?
+    var hasMore = false
+
+    /// Adds what a shard has next.
+    mutating func add(_ page: BrowsedPage, of shard: any BrowsableShard) {
+        letters += page.messages.map { (shard.name, $0) }
+        unreadable += page.unreadable
+        if let through = page.through { last = MessageID(shard: shard.tag, sequence: through) }
+    }
+}
+
 /// How dead letters and their redrives are written.
 struct DeadLetterDocument {
     /// The pool in which a shard's ids were given.
     let poolOfTag: (ShardTag) -> Pool?
 
     /// One page; `next` is what `after` is to be for the next one.
-    func list(_ letters: [(shard: String, letter: BrowsedMessage)], queue: PoolName, hasMore: Bool) -> [UInt8] {
-        var json = JSONWriter(capacity: 256 * (1 + letters.count))
+    func list(_ page: DeadLetterPage, queue: PoolName) -> [UInt8] {
+        var json = JSONWriter(capacity: 256 * (1 + page.letters.count))
         json.beginObject()
         json.key("queue")
         json.string(queue.text)
         json.key("deadLetters")
         json.beginArray()
-        for (shard, letter) in letters {
+        for (shard, letter) in page.letters {
             json.beginObject()
             writeFacts(letter, shard: shard, to: &json)
             json.endObject()
         }
         json.endArray()
-        if hasMore, let last = letters.last {
+        json.key("unreadable")
+        json.int(page.unreadable)
+        if page.hasMore, let last = page.last {
             json.key("next")
-            json.string(last.letter.message.messageID.description)
+            json.string(last.description)
         }
         json.endObject()
         return json.take()
@@ -170,6 +189,8 @@ struct DeadLetterDocument {
         json.int(report.toMove)
         json.key("skipped")
         json.int(task.selection?.skipped ?? 0)
+        json.key("unreadable")
+        json.int(task.selection?.unreadable ?? 0)
         json.key("ratePerSecond")
         if let rate = task.perSecondMax { json.int(rate) } else { json.null() }
         json.key("startedAt")

@@ -46,24 +46,24 @@ struct DeadLetterService: Sendable {
             }
             (first, start) = (place, id.sequence)
         }
-        var letters: [(shard: String, letter: BrowsedMessage)] = []
-        var hasMore = false
+        var found = DeadLetterPage()
         for shard in shards[first...] {
-            let left = limit - letters.count
+            let left = limit - found.letters.count - found.unreadable
             // With no room left, one look tells whether there is more.
             let page = try await shard.browse(after: start, limit: max(1, left)).orProblem()
             start = nil
-            hasMore = left == 0 ? !page.messages.isEmpty : !page.isLast
-            if left > 0 { letters += page.messages.map { (shard.name, $0) } }
-            if hasMore { break }
+            found.hasMore = left == 0 ? page.through != nil : !page.isLast
+            if left > 0 { found.add(page, of: shard) }
+            if found.hasMore { break }
         }
-        return answer(document.list(letters, queue: queue.name, hasMore: hasMore))
+        return answer(document.list(found, queue: queue.name))
     }
 
     func show(_ queue: Pool, id: String, withBody: Bool) async throws(Problem) -> Answer {
         let (shard, id) = try place(id, in: browsable(queue))
         let before = SequenceNumber(rawValue: id.sequence.rawValue - 1)
         let page = try await shard.browse(after: before, limit: 1).orProblem()
+        guard page.unreadable == 0 || page.through != id.sequence else { throw .unreadableDeadLetter }
         guard let letter = page.messages.first, letter.message.messageID == id else { throw .noSuchDeadLetter }
         return answer(document.one(letter, shard: shard.name, withBody: withBody))
     }
@@ -78,6 +78,7 @@ struct DeadLetterService: Sendable {
                 "dead-letter-held", status: 409, title: "A receiver has the message",
                 detail: "It can be deleted by its receipt handle, or here when its visibility timeout is over.")
         }
+        guard claims.unreadable == 0 else { throw .unreadableDeadLetter }
         guard let message = claims.messages.first else { throw .noSuchDeadLetter }
         let outcomes = await withCheckedContinuation { continuation in
             queue.delete([message.handle], bodies: [BodyResolver.pointer(of: message)]) {
@@ -218,6 +219,10 @@ struct RedriveRequest {
 }
 
 extension Problem {
+    fileprivate static let unreadableDeadLetter = Problem(
+        "unreadable-dead-letter", status: 500, title: "The dead letter cannot be read",
+        detail: "Its bytes on the disk are damaged. It stays, and is neither sent back nor deleted; a purge of the "
+            + "queue removes it with all others.")
     fileprivate static let noSuchDeadLetter = Problem(
         "no-such-dead-letter", status: 404, title: "There is no such dead letter",
         detail: "It was moved or deleted, or it was in another queue.")

@@ -38,7 +38,7 @@ struct DeadLettersCommand: AsyncParsableCommand {
         func run() async throws {
             let path = "/v1/pools/\(pool)/dead-letters?limit=\(limit)" + (after.map { "&after=\($0)" } ?? "")
             try await output.run(.get(path), as: DeadLetterList.self) { list in
-                TextTable(list).text + (list.next.map { "more: --after \($0)\n" } ?? "")
+                TextTable(list).text + list.remarks
             }
         }
     }

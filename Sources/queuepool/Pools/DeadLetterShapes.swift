@@ -53,7 +53,16 @@ struct DeadLetter: Decodable, Hashable, Sendable {
 struct DeadLetterList: Decodable, Hashable, Sendable {
     var queue: String
     var deadLetters: [DeadLetter]
+    /// `nil`: of a server that does not count them.
+    var unreadable: Int?
     var next: String?
+
+    /// What comes behind the table.
+    var remarks: String {
+        let damaged = unreadable ?? 0
+        return (damaged > 0 ? "\(damaged) more cannot be read: their bytes on the server's disk are damaged\n" : "")
+            + (next.map { "more: --after \($0)\n" } ?? "")
+    }
 }
 
 /// The body of `POST /v1/pools/{pool}/dead-letters/redrive`.
@@ -69,11 +78,16 @@ struct RedriveTask: Decodable, Hashable, Sendable {
     var moved: Int
     var toMove: Int
     var skipped: Int
+    /// `nil`: of a server that does not count them.
+    var unreadable: Int?
     var failureReason: String?
 
     /// One line.
     var text: String {
-        "\(status) moved \(moved) of \(toMove)" + (skipped > 0 ? ", \(skipped) not there or held by a receiver" : "")
+        let damaged = unreadable ?? 0
+        return "\(status) moved \(moved) of \(toMove)"
+            + (skipped > 0 ? ", \(skipped) not there or held by a receiver" : "")
+            + (damaged > 0 ? ", \(damaged) cannot be read" : "")
             + (failureReason.map { ": " + printable($0) } ?? "") + "\n"
     }
 }
