@@ -74,7 +74,7 @@ struct EffectPerformer: Sendable {
             }
         } catch {
             // A receive that was broken off says nothing of the shard.
-            if !Task.isCancelled, health.failed(shard) {
+            if !Task.isCancelled, health.failed(shard, error) {
                 logger.warning(
                     "Shard does not answer",
                     metadata: [

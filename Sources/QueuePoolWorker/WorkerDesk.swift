@@ -111,26 +111,38 @@ final class Stopping: Sendable {
 
 /// Which shards answer, so that a change is logged once.
 final class ShardHealth: Sendable {
-    private let isFailing: Mutex<[Bool]>
+    private enum State: Hashable {
+        case up
+        /// What it said, if it does not let the worker in: somebody is at its keys, and looks for the latest.
+        case failing(AccessRefusal?)
+    }
 
-    init(count: Int) { isFailing = Mutex(Array(repeating: false, count: count)) }
+    private let states: Mutex<[State]>
+
+    init(count: Int) { states = Mutex(Array(repeating: .up, count: count)) }
 
     /// - Returns: whether it failed before.
-    func succeeded(_ shard: Int) -> Bool { set(shard, false) }
-    /// - Returns: whether it answered before.
-    func failed(_ shard: Int) -> Bool { set(shard, true) }
+    func succeeded(_ shard: Int) -> Bool {
+        states.withLock { states in
+            defer { states[shard] = .up }
+            return states[shard] != .up
+        }
+    }
+
+    /// - Returns: whether it answered before, or lets the worker in for another reason no more.
+    func failed(_ shard: Int, _ error: WorkerQueueError) -> Bool {
+        let refusal: AccessRefusal? = if case .notAdmitted(let refusal) = error { refusal } else { nil }
+        return states.withLock { states in
+            if states[shard] != .up, refusal == nil { return false }
+            defer { states[shard] = .failing(refusal) }
+            return states[shard] != .failing(refusal)
+        }
+    }
 
     /// There are this many shards now; new ones count as answering.
     func grow(to count: Int) {
-        isFailing.withLock { $0 += repeatElement(false, count: max(0, count - $0.count)) }
+        states.withLock { $0 += repeatElement(.up, count: max(0, count - $0.count)) }
     }
 
-    func isUp(_ shard: Int) -> Bool { isFailing.withLock { !$0[shard] } }
-
-    private func set(_ shard: Int, _ value: Bool) -> Bool {
-        isFailing.withLock { isFailing in
-            defer { isFailing[shard] = value }
-            return isFailing[shard] != value
-        }
-    }
+    func isUp(_ shard: Int) -> Bool { states.withLock { $0[shard] == .up } }
 }

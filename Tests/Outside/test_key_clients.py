@@ -7,6 +7,7 @@
 import http.server
 import json
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -254,6 +255,52 @@ def test_work_that_worked_goes_on_when_it_is_let_in_again(door, workers, tmp_pat
     os.replace(private(tmp_path / "fresh", other["token"]), file)
     wait_until(lambda: len(worker.lines()) == 2, 60, "the second delivery")
     worker.stop()
+
+
+def test_work_says_once_which_right_its_key_has_not_any_more_and_goes_on_when_it_has_it(door, workers, tmp_path, name):
+    """Of leases and of receives; the key of its file becomes one that may only send, and then another."""
+    pool = name + ".fifo"
+    door.post("/v1/pools", json={"name": pool, "shards": 1})
+    key, poor, other = (door.key(f"{name}-{number}", f"{pool}:{right}")
+                        for number, right in enumerate(("receive", "send", "send")))
+    started = []
+    for number, flags in enumerate(((), ("--shards", "0"))):
+        file = private(tmp_path / f"token{number}", key["token"])
+        started.append((file, start_worker(
+            workers, door, "--deliver", "stdout:", "--token-file", file, *flags, pool=pool)))
+    for _, worker in started:
+        wait_until(lambda: "Working" in worker.text(), 30, "a worker at work")
+    door.send(pool, "g", "before")
+    wait_until(lambda: any(worker.lines() for _, worker in started), 30, "the first delivery")
+
+    def show(token, fresh):
+        for file, _ in started:
+            os.replace(private(tmp_path / fresh, token), file)
+
+    def lines(worker, of):
+        return [line for line in worker.text().splitlines()
+                if re.search(f"The key {of['id']} has no right 'receive' on the pool of {name}(-0000)?.fifo", line)]
+
+    show(poor["token"], "poor")
+    door.revoke(f"{name}-0")
+    for _, worker in started:
+        wait_until(lambda: lines(worker, poor), 60, "the right that is missing")
+    sharing = started[0][1]
+    wait_until(lambda: any("Leases" in line for line in lines(sharing, poor)), 60, "the same of leases")
+    show(other["token"], "other")
+    door.revoke(f"{name}-1")
+    for _, worker in started:
+        wait_until(lambda: lines(worker, other), 60, "the right that the next key has not")
+        assert worker.is_running and len(lines(worker, poor)) <= 2, worker.text()
+    wait_until(lambda: any("Leases" in line for line in lines(sharing, other)), 60, "the next of leases")
+    good = door.key(f"{name}-3", f"{pool}:receive")
+    show(good["token"], "good")
+    door.send(pool, "h", "after")
+    wait_until(lambda: sum(len(worker.lines()) for _, worker in started) >= 2, 60, "the second delivery")
+    for _, worker in started:
+        worker.stop()
+        for shown in (key, poor, other, good):
+            assert shown["token"] not in worker.text()
 
 
 BENCH = ("--mode", "both", "--messages", "200", "--connections", "4", "--groups", "20", "--warm-up-seconds", "0")

@@ -118,8 +118,9 @@ package final class HTTPLeaseStore: LeaseStore {
         case 200...299: return response
         case 409: throw .conflict
         case 404: throw .noPool
-        case 401: throw .failed(code: "HTTP 401, \(AccessRefusal.unknownCaller)")
-        default: throw .failed(code: "HTTP \(response.status)")
+        default:
+            let why = response.accessRefusal.map { ", \($0)" } ?? ""
+            throw .failed(code: "HTTP \(response.status)\(why)")
         }
     }
 

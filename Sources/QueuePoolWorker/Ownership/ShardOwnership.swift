@@ -38,7 +38,8 @@ final class ShardList: Sendable {
 final class ShardOwnership: Sendable {
     private struct State {
         var holds: [Int: ShardHold] = [:]
-        var isFailing = false
+        /// Why the store of leases fails, as it was told last.
+        var failure: LeaseStoreError?
     }
 
     private let state = Mutex(State())
@@ -128,8 +129,8 @@ final class ShardOwnership: Sendable {
         // A conflict is an answer: another worker was first.
         let failure = error.flatMap { $0 == .conflict ? nil : $0 }
         let isNew = state.withLock { state in
-            defer { state.isFailing = failure != nil }
-            return state.isFailing != (failure != nil)
+            defer { state.failure = failure }
+            return state.failure != failure
         }
         guard isNew else { return }
         if let failure {

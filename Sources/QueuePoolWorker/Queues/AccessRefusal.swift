@@ -23,8 +23,10 @@ package enum AccessRefusal: Error, Hashable, Sendable, CustomStringConvertible {
 
 extension HTTPResponse {
     private static let textBytesMax = 300
+    /// How the type ends of what says that a right is missing.
+    private static let denials = [":access-denied", "AccessDeniedException", "AccessDenied"]
 
-    /// `nil` if the answer says nothing of that kind.
+    /// What a door of REST, or of SQS in JSON, says of who sent a request; `nil` if it says nothing of that kind.
     var accessRefusal: AccessRefusal? {
         if status == 401 { return .unknownCaller }
         guard status == 403 else { return nil }
@@ -32,7 +34,7 @@ extension HTTPResponse {
             var json = JSONReader(bytes)
             do throws(JSONFault) { return try HTTPResponse.problem(&json) } catch { return nil }
         }
-        guard let problem, problem.type.hasSuffix(":access-denied") else { return nil }
+        guard let problem, HTTPResponse.denials.contains(where: problem.type.hasSuffix) else { return nil }
         // Ids and names only, and in one line whoever answers.
         let printable = problem.detail.unicodeScalars.prefix(HTTPResponse.textBytesMax).map {
             (32...126).contains($0.value) ? String($0) : "?"
@@ -44,9 +46,9 @@ extension HTTPResponse {
         var problem = (type: "", detail: "")
         try json.beginObject()
         while let key = try json.nextKey() {
-            if key.equals("type") {
+            if key.equals("type") || key.equals("__type") {
                 problem.type = try json.readString().text
-            } else if key.equals("detail") {
+            } else if key.equals("detail") || key.equals("message") {
                 problem.detail = try json.readString().text
             } else {
                 try json.skipValue()

@@ -154,6 +154,7 @@ package struct SQSEndpointQueue: WorkerQueue {
             let fault = ServiceFault(
                 status: response.status, queryError: response.header("x-amzn-query-error"), body: response.body)
             if SQSEndpointQueue.unknownCallerCodes.contains(fault.code) { throw .notAdmitted(.unknownCaller) }
+            if let refusal = response.accessRefusal { throw .notAdmitted(refusal) }
             throw .refused(code: fault.code)
         }
         return response.body
