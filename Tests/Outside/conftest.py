@@ -23,6 +23,7 @@ import pytest
 import requests
 from botocore.config import Config
 from ports import free_port  # noqa: F401, for the tests too
+from schedule import pytest_collection_modifyitems  # noqa: F401, a hook
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = os.environ.get("TEST_BINARY", str(ROOT / ".build/release/queuepool"))
