@@ -60,7 +60,7 @@ def test_a_quota_that_the_pool_does_not_have_is_refused(servers):
 
 
 def stored(server, size=1_000_000):
-    return sum(path.stat().st_size for path in server.data.rglob("*.sqlite-wal")) > size
+    return sum(path.stat().st_size for path in server.data.rglob("*.sqlite-commits*")) > size + 1_048_576
 
 
 def test_a_server_that_answers_nothing_is_an_outage_until_it_answers(servers, tmp_path):

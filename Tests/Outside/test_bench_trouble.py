@@ -42,7 +42,7 @@ def test_an_interrupted_run_prints_its_figures_and_leaves_nothing_behind(number,
                      "--json", report], tmp_path / "bench.log")
     wait_until(lambda: "send ..." in bench.text(), what="the first phase")
     (server,) = servers_under(parent)
-    wait_until(lambda: sum(path.stat().st_size for path in parent.rglob("*.sqlite-wal")) > 1_000_000,
+    wait_until(lambda: sum(path.stat().st_size for path in parent.rglob("*.sqlite-commits*")) > 2_000_000,
                what="stored messages")
     bench.popen.send_signal(number)
     assert bench.popen.wait(40) == code, bench.text()
@@ -74,7 +74,7 @@ def test_a_server_killed_under_load_has_kept_all_that_it_acknowledged(mode, serv
     server, report = servers(pools=()), tmp_path / "report.json"
     bench = Process(["bench", "--endpoint", server.url, "--mode", mode, "--seconds", 6, "--warm-up-seconds", 0,
                      "--connections", 8, "--groups", 64, "--json", report], tmp_path / "bench.log")
-    wait_until(lambda: sum(path.stat().st_size for path in server.data.rglob("*.sqlite-wal")) > 1_000_000,
+    wait_until(lambda: sum(path.stat().st_size for path in server.data.rglob("*.sqlite-commits*")) > 2_000_000,
                what="stored messages")
     server.kill9()
     killed = time.monotonic()
@@ -97,7 +97,7 @@ def test_a_server_that_stays_away_ends_the_run_with_its_figures(servers, tmp_pat
     server, report = servers(pools=()), tmp_path / "report.json"
     bench = Process(["bench", "--endpoint", server.url, "--seconds", 600, "--warm-up-seconds", 0, "--connections", 8,
                      "--outage-seconds", 1, "--json", report], tmp_path / "bench.log")
-    wait_until(lambda: sum(path.stat().st_size for path in server.data.rglob("*.sqlite-wal")) > 1_000_000,
+    wait_until(lambda: sum(path.stat().st_size for path in server.data.rglob("*.sqlite-commits*")) > 2_000_000,
                what="stored messages")
     server.kill9()
     assert bench.popen.wait(60) == 69, bench.text()

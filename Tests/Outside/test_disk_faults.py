@@ -29,8 +29,8 @@ def test_a_store_that_is_missing_stops_the_start_with_its_name(servers, end):
     for file in files:
         away = file.with_name("away")
         file.rename(away)
-        # The only one, without its log, is not missed by others like it; its messages are, at every start.
-        is_alone = len(files) == 1 and not file.with_name(file.name + "-wal").exists()
+        # The only one, without its log and journal, is not missed by others like it; its messages are, at every start.
+        is_alone = len(files) == 1 and not list(file.parent.glob(file.name + "-*"))
         for _ in range(2):
             with pytest.raises(AssertionError, match="the server ended with [1-9]") as ended:
                 servers(pools=(POOL + "=4",), port=server.port)

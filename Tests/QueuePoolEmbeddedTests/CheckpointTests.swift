@@ -10,9 +10,9 @@ import Testing
 
 @testable import QueuePoolEmbedded
 
-@Suite("Copying the WAL beside commits")
+@Suite("Commits that are carried into SQLite beside later ones")
 struct CheckpointTests {
-    private static let pages: Int64 = 16
+    private static let fileBytes = 256 << 10
 
     /// A line on which nobody waits for anybody.
     private final class LoneLine: CommitLine {
@@ -30,14 +30,15 @@ struct CheckpointTests {
 
     init() throws { disk = try FaultyDisk() }
 
-    private func open(_ folder: String = "own") throws(DatabaseError) -> LogFile {
-        try LogFile(path: disk.store(0, in: folder), vfs: disk.vfs, checkpointPagesMax: CheckpointTests.pages)
+    private func open(_ folder: String = "own") throws(DatabaseError) -> JournaledLog {
+        try JournaledLog(
+            path: disk.store(0, in: folder), vfs: disk.vfs, fileBytesMax: CheckpointTests.fileBytes, filesMax: 2)
     }
 
     private func body(_ row: Int64) -> [UInt8] { (0..<20_000).map { UInt8(truncatingIfNeeded: $0 &* Int(row)) } }
 
     /// Commits one more row, as a store's turn does.
-    private func commit(to log: LogFile) throws(DatabaseError) -> Int64 {
+    private func commit(to log: JournaledLog) throws(DatabaseError) -> Int64 {
         var row: Int64 = 0
         try log.commit(on: line) { () throws(DatabaseError) in
             row = try log.append(shard: 1, kind: 1, head: [1], body: body(log.nextRow))
@@ -56,14 +57,17 @@ struct CheckpointTests {
         return found
     }
 
-    @Test("keeps every commit, and the WAL within twice the pages after which it begins")
+    @Test("keeps every commit, and the journal within twice the bytes after which it begins")
     func bounds() throws {
         let log = try open()
         for _ in 0..<300 { _ = try commit(to: log) }
-        #expect(log.copying != nil)
-        let bytes = SystemFile.byteCount(of: log.path + "-wal") ?? 0
-        // The commit that reaches twice as many is in it whole.
-        #expect(bytes <= (2 * CheckpointTests.pages + 8) * (LogFile.pageBytes + 24) + 32)
+        for file in 0..<2 {
+            let bytes = SystemFile.byteCount(of: CommitJournal.path(of: log.file.path, file)) ?? 0
+            #expect(bytes >= CheckpointTests.fileBytes)
+            // The commit that reaches twice as many is in it whole, and the zeros ahead of it.
+            #expect(bytes <= 2 * CheckpointTests.fileBytes + 24_576 + CheckpointTests.fileBytes / 4)
+        }
+        #expect(log.journal.paths.count == 2)
         log.close()
         #expect(try rows(in: "own") == Array(1...300))
     }
@@ -122,8 +126,9 @@ struct CheckpointTests {
 
     @Test("a connection that is not the only one may not leave WAL mode, and sees what was committed before it asks")
     func sharedFile() throws {
-        let log = try open()
-        _ = try commit(to: log)
+        let log = try LogFile(path: disk.store(0), vfs: disk.vfs)
+        let row = "INSERT INTO log (shard, kind, head) VALUES (1, 1, 'x')"
+        try log.commit { () throws(DatabaseError) in try log.database.execute(row) }
         let other = try Database(path: log.path, vfs: log.vfs)
         other.closeWithoutCheckpoint()
         let count = try other.prepare("SELECT count(*) FROM log")
@@ -132,8 +137,8 @@ struct CheckpointTests {
             return try count.next("count the rows") ? count.integer(0) : -1
         }
         #expect(try counted() == 1)
-        try log.commit(on: line) { () throws(DatabaseError) in
-            _ = try log.append(shard: 1, kind: 1, head: [1], body: [2])
+        try log.commit { () throws(DatabaseError) in
+            try log.database.execute(row)
             #expect((try? counted()) == 1)
             #expect(throws: DatabaseError.self, "two writers") { try other.execute("BEGIN IMMEDIATE") }
         }

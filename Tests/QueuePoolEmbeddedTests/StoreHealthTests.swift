@@ -60,7 +60,7 @@ struct StoreHealthTests {
 
     /// What somebody may do to the files of a running server.
     enum Mishap: CaseIterable {
-        case moved, removed, replaced, logRemoved
+        case moved, removed, replaced, logRemoved, journalRemoved
     }
 
     private func commit(_ mishap: Mishap, _ disk: FaultyDisk) throws {
@@ -72,6 +72,7 @@ struct StoreHealthTests {
             try files.copyItem(atPath: disk.store(0), toPath: disk.folder("copy"))
             guard rename(disk.folder("copy"), disk.store(0)) == 0 else { throw CocoaError(.fileWriteUnknown) }
         case .logRemoved: try files.removeItem(atPath: disk.store(0) + "-wal")
+        case .journalRemoved: try files.removeItem(atPath: CommitJournal.path(of: disk.store(0), 0))
         }
     }
 

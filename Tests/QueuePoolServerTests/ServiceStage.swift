@@ -17,13 +17,14 @@ final class ServiceStage {
     let service: QueueService
     private let directory: String
 
-    /// - Parameter tracking: where what became of messages is kept; `nil`: nowhere.
-    init(shards: Int = 2, tracking: (any TrackingStore)? = nil) throws {
+    /// - Parameters:
+    ///   - tracking: where what became of messages is kept; `nil`: nowhere.
+    ///   - clock: of the pools; the shards go by the system's.
+    init(shards: Int = 2, tracking: (any TrackingStore)? = nil, clock: any Clock = SystemClock()) throws {
         let base = FileManager.default.fileExists(atPath: "/dev/shm") ? "/dev/shm" : NSTemporaryDirectory()
         directory = "\(base)/queuepool-service-\(UInt64.random(in: 0...UInt64.max))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        let clock = SystemClock()
-        let options = EmbeddedShardOptions(clock: clock)
+        let options = EmbeddedShardOptions(clock: SystemClock())
         var poolOptions = PoolOptions()
         poolOptions.tracking = tracking.map { MessageTracking(store: $0, keepMilliseconds: 60_000, clock: clock) }
         registry = PoolRegistry(

@@ -100,9 +100,11 @@ package final class EmbeddedShardFactory: ShardFactory {
                 file: directory, DatabaseError(code: SQLITE_CANTOPEN, operation: "read the directory"))
         }
         let numbers = names.compactMap { number(of: $0, suffix: ".sqlite") }.sorted()
-        let logs = names.compactMap { number(of: $0, suffix: ".sqlite-wal") }.sorted()
-        if let alone = logs.first(where: { !numbers.contains($0) }) {
-            throw .stores(.onlyLog(file: path(directory, alone)))
+        for suffix in ["-wal"] + (0..<CommitJournal.filesMax).map({ CommitJournal.suffix + String($0) }) {
+            let logs = names.compactMap { number(of: $0, suffix: ".sqlite" + suffix) }.sorted()
+            if let alone = logs.first(where: { !numbers.contains($0) }) {
+                throw .stores(.onlyLog(file: path(directory, alone), log: path(directory, alone) + suffix))
+            }
         }
         return numbers
     }

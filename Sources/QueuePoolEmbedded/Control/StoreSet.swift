@@ -27,7 +27,7 @@ package enum StoreSetError: Error, Hashable, CustomStringConvertible {
     /// The directory was made with more files than there are.
     case missing(file: String, count: Int)
     /// The file's log is there and the file is not. A file made in its place would write over the log, and what that holds.
-    case onlyLog(file: String)
+    case onlyLog(file: String, log: String)
     /// The file was not made with the others.
     case foreign(file: String, reason: String)
     /// Two files hold a shard of the same name.
@@ -40,8 +40,8 @@ package enum StoreSetError: Error, Hashable, CustomStringConvertible {
         case .missing(let file, let count):
             "\(file) is missing: the directory was made with \(count) stores, and each holds messages of its own. "
                 + "Put the file back, or the whole directory from one copy"
-        case .onlyLog(let file):
-            "\(file) is missing, and its log \(file)-wal is there: the log may hold messages, and they are of no use "
+        case .onlyLog(let file, let log):
+            "\(file) is missing, and its log \(log) is there: the log may hold messages, and they are of no use "
                 + "without the file. Put the file back, or the whole directory from one copy"
         case .foreign(let file, let reason):
             "\(file) does not belong to the other stores of its directory: \(reason). "

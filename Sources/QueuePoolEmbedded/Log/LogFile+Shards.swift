@@ -89,22 +89,6 @@ extension LogFile {
         return (rows, end, false)
     }
 
-    /// Removes rows from the front of a list: a bounded number.
-    /// - Returns: how many.
-    func removeSlice(of rows: some Collection<Int64>) throws(DatabaseError) -> Int {
-        let length = try database.prepare("SELECT length(body) FROM log WHERE id = ?")
-        defer { length.finalize() }
-        var (count, bytes) = (0, 0)
-        for row in rows.prefix(LogFile.sliceRowsMax) where bytes < LogFile.sliceBytesMax {
-            length.bind(1, row)
-            if try length.next("measure a row") { bytes += Int(length.integer(0)) }
-            length.reset()
-            try delete(row: row)
-            count += 1
-        }
-        return count
-    }
-
     /// The shards whose removal was begun and not finished, each with the last row that was looked at.
     static func leaving(_ database: Database) throws(DatabaseError) -> [Int64: Int64] {
         var found: [Int64: Int64] = [:]

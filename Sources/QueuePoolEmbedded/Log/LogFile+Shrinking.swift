@@ -16,7 +16,6 @@ extension LogFile {
 
     /// Gives the room of what is gone back to the disk, if little is left in the file; nothing may be on its way.
     func shrink() {
-        awaitCopying()
         guard brokenBy == nil, let pages = try? integer("PRAGMA page_count"),
             let unused = try? integer("PRAGMA freelist_count"), pages - unused <= LogFile.usedPagesMax
         else { return }

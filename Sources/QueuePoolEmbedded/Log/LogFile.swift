@@ -10,14 +10,11 @@ import QueuePoolCore
 // SQLite more than the message does; and there is no secondary index, because the index lives in memory and is rebuilt
 // from the heads alone.
 //
+// Commits of messages do not come here one by one: see `JournaledLog`. What does is flushed by SQLite's own function.
+//
 // Shards share a file because a flush costs more than what it flushes: sixty-four senders over eight shards are eight
 // messages a commit if each shard flushes for itself, and thirty-two if four of them do together. There are a few files
 // and not one, because while one waits for the disk another can be written.
-//
-// SQLite's synchronous=NORMAL leaves out the flush of the WAL at the end of a commit, the one thing in which FULL differs;
-// it is done here, by SQLite's own function, before anybody is answered, so that the thread that waits for the disk can
-// let another one have the processor. The WAL file is kept and overwritten, which flushes twice as fast as growing it.
-// Source: sqlite.org/wal.html; measurements under benchmarks/.
 //
 //   kind 1  block       head: directory and deduplication keys   body: records
 //   kind 2  keys        head: keys of blocks that are gone already but whose five minutes are not over
@@ -43,12 +40,9 @@ struct LogIdentity {
 }
 
 final class LogFile {
-    static let formatVersion: Int64 = 2
-    /// Pages of 16 KiB in the WAL after which they are copied into the file; fewer on a small disk, which must keep room
-    /// for them.
-    static let checkpointPagesMax: Int64 = 2_048
-    let checkpointPages: Int32
-
+    static let formatVersion: Int64 = 3
+    /// Without a journal; opened, and written down as of the newer format.
+    private static let formatBefore: Int64 = 2
     static let pageBytes: Int64 = 16_384
     let database: Database
     /// By which both connections open the file.
@@ -58,31 +52,25 @@ final class LogFile {
     let directory: String
     /// The file and its log, as they were at open.
     private let marks: [String: FileMark]
-    private let insertRow: Statement
     private let deleteRow: Statement
     private let selectHead: Statement
     private let selectBody: Statement
-    private let updateRow: Statement
     private let begin: Statement
     private let commitStatement: Statement
     private let rollbackStatement: Statement
     /// Pages in the WAL, told by SQLite after each commit.
     let walPages: LogPages
-    private(set) var nextRow: Int64
+    /// After the newest row at open.
+    let nextRow: Int64
     var identities: [String: LogIdentity]
     /// Shards whose rows are being removed, by number, each with the last row that was looked at.
     var leaving: [Int64: Int64]
     private var isOpen = true
-    /// Copies pages beside commits; made when it is first needed.
-    var copying: LogCopying?
 
     /// Opens a file, or makes it.
     /// - Parameters:
     ///   - vfs: the name of the VFS that `Database.sharedVFS` lies over.
-    ///   - checkpointPagesMax: see there.
-    init(
-        path: String, vfs: String? = nil, checkpointPagesMax: Int64 = LogFile.checkpointPagesMax
-    ) throws(DatabaseError) {
+    init(path: String, vfs: String? = nil) throws(DatabaseError) {
         self.path = path
         let shared = try Database.sharedVFS(over: vfs)
         database = try Database(path: path, vfs: shared)
@@ -106,15 +94,11 @@ final class LogFile {
                 id INTEGER PRIMARY KEY, shard INTEGER NOT NULL, kind INTEGER NOT NULL, head BLOB, body BLOB);
             """)
         try LogFile.settle(database, directory)
-        let total = min(SystemFile.room(at: directory)?.total ?? .max, SystemFile.fileBytesMax)
-        checkpointPages = Int32(max(16, min(checkpointPagesMax, total / 32 / LogFile.pageBytes)))
         identities = try LogFile.identities(database)
         leaving = try LogFile.leaving(database)
-        insertRow = try database.prepare("INSERT INTO log (id, shard, kind, head, body) VALUES (?, ?, ?, ?, ?)")
         deleteRow = try database.prepare("DELETE FROM log WHERE id = ?")
         selectHead = try database.prepare("SELECT head FROM log WHERE id = ?")
         selectBody = try database.prepare("SELECT body FROM log WHERE id = ?")
-        updateRow = try database.prepare("UPDATE log SET head = ?, body = ? WHERE id = ?")
         begin = try database.prepare("BEGIN IMMEDIATE")
         commitStatement = try database.prepare("COMMIT")
         rollbackStatement = try database.prepare("ROLLBACK")
@@ -131,12 +115,11 @@ final class LogFile {
     func close() {
         guard isOpen else { return }
         isOpen = false
-        copying?.close()
-        walPages.stop(database)
         // Frames that a failed flush dropped would be copied into the file unseen; recovery looks at their checksums.
         if brokenBy != nil { database.closeWithoutCheckpoint() }
+        walPages.stop(database)
         for statement in [
-            insertRow, deleteRow, selectHead, selectBody, updateRow, begin, commitStatement, rollbackStatement,
+            deleteRow, selectHead, selectBody, begin, commitStatement, rollbackStatement,
         ] { statement.finalize() }
         database.close()
     }
@@ -145,6 +128,8 @@ final class LogFile {
         let insert = try database.prepare("INSERT OR IGNORE INTO meta (name, value) VALUES ('format', ?)")
         insert.bind(1, formatVersion)
         try insert.run("write the format")
+        try database.execute(
+            "UPDATE meta SET value = \(formatVersion) WHERE name = 'format' AND value = \(formatBefore)")
         let select = try database.prepare("SELECT value FROM meta WHERE name = 'format'")
         let isOurs = try select.next("read the format") && select.integer(0) == formatVersion
         select.reset()
@@ -160,8 +145,7 @@ final class LogFile {
 
     /// Runs `body` in a transaction that is on stable storage when this returns, or is not acknowledged. Every write goes
     /// through here, and what a failure means for later ones is decided here only.
-    /// - Parameter line: the commit line whose thread this is, which may use the processor during the flush.
-    func commit(on line: (any CommitLine)?, _ body: () throws(DatabaseError) -> Void) throws(DatabaseError) {
+    func commit(_ body: () throws(DatabaseError) -> Void) throws(DatabaseError) {
         try checkUsable()
         try begin.run("begin")
         var isCommitting = false
@@ -176,13 +160,7 @@ final class LogFile {
             if database.isInTransaction { brokenBy = error }
             throw error
         }
-        do throws(DatabaseError) {
-            if let line {
-                try line.waiting { () throws(DatabaseError) in try flush() }
-            } else {
-                try flush()
-            }
-        } catch {
+        do throws(DatabaseError) { try flush() } catch {
             brokenBy = error
             throw error
         }
@@ -195,7 +173,7 @@ final class LogFile {
         brokenBy = DatabaseError(code: ShardError.codeOfMovedFile, operation: "find the file where it was")
     }
 
-    private static func marks(_ paths: some Sequence<String>) -> [String: FileMark] {
+    static func marks(_ paths: some Sequence<String>) -> [String: FileMark] {
         var marks: [String: FileMark] = [:]
         for path in paths { marks[path] = SystemFile.mark(of: path) }
         return marks
@@ -208,53 +186,9 @@ final class LogFile {
         guard code == SQLITE_OK else { throw DatabaseError(code: code, operation: "flush the WAL") }
     }
 
-    /// - Returns: the new row's id.
-    func append(shard: Int64, kind: Int64, head: [UInt8], body: [UInt8]?) throws(DatabaseError) -> Int64 {
-        let row = nextRow
-        insertRow.bind(1, row)
-        insertRow.bind(2, shard)
-        insertRow.bind(3, kind)
-        var failure: DatabaseError?
-        head.withUnsafeBytes { head in
-            insertRow.bind(4, head)
-            if let body {
-                body.withUnsafeBytes { body in
-                    insertRow.bind(5, body)
-                    failure = attempt(insertRow, "add a row")
-                }
-            } else {
-                insertRow.bindNull(5)
-                failure = attempt(insertRow, "add a row")
-            }
-        }
-        if let failure { throw failure }
-        nextRow = row + 1
-        return row
-    }
-
     func delete(row: Int64) throws(DatabaseError) {
         deleteRow.bind(1, row)
         try deleteRow.run("delete a row")
-    }
-
-    func replace(row: Int64, head: [UInt8], body: [UInt8]) throws(DatabaseError) {
-        var failure: DatabaseError?
-        head.withUnsafeBytes { head in
-            body.withUnsafeBytes { body in
-                updateRow.bind(1, head)
-                updateRow.bind(2, body)
-                updateRow.bind(3, row)
-                failure = attempt(updateRow, "rewrite a row")
-            }
-        }
-        if let failure { throw failure }
-    }
-
-    private func attempt(_ statement: Statement, _ operation: String) -> DatabaseError? {
-        do throws(DatabaseError) {
-            try statement.run(operation)
-            return nil
-        } catch { return error }
     }
 
     // MARK: - Reading

@@ -138,7 +138,7 @@ extension EmbeddedShardOptions {
         let vfs = vfs
         openLog = { (path) throws(DatabaseError) in
             let sealing = try keys.sealing(ofFileAt: path)
-            return SealedLog(try LogFile(path: path, vfs: vfs), sealing: sealing)
+            return SealedLog(try JournaledLog(path: path, vfs: vfs), sealing: sealing)
         }
     }
 }

@@ -4,7 +4,7 @@
 
 import QueuePoolCore
 
-// What a store needs of its log. `LogFile` keeps it in SQLite. A test may bring another one, on a disk that fails and
+// What a store needs of its log. `JournaledLog` keeps it in SQLite, behind a journal. A test may bring another one, on a disk that fails and
 // loses power where the test wants it, and run all that lies above it as it is. A call through the protocol is made for a
 // commit or a row, which holds many messages, never for each message.
 
@@ -94,5 +94,3 @@ extension StoreLog {
         try append(shard: shard, kind: kind, head: head, body: nil)
     }
 }
-
-extension LogFile: StoreLog {}

@@ -54,5 +54,6 @@ package enum PrivateFile {
     private static func isOurs(_ name: String) -> Bool {
         name == "lock" || name == "reserve.bin" || name == "keys.json"
             || [".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal"].contains { name.hasSuffix($0) }
+            || name.contains(".sqlite" + CommitJournal.suffix)
     }
 }

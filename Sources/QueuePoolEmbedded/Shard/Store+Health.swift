@@ -13,6 +13,8 @@ extension Store {
         file.checkPlace()
         if let error = file.brokenBy { return note(error.isMoved ? .moved : .broken(code: error.code)) }
         shrinkWhenQuiet()
+        // What was deleted makes room in the file only when it is deleted there.
+        if health.problem == .full { pool.waiting { file.checkpoint() } }
         guard let room = file.room() else { return }
         note(.looked(room))
         // Not at the price of sends, whose log must be able to grow.

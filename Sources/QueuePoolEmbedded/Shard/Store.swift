@@ -51,7 +51,7 @@ final class Store: @unchecked Sendable {
 
     /// - Parameters:
     ///   - vfs: see `Database`.
-    ///   - openLog: how the log is opened; as a `LogFile` if `nil`.
+    ///   - openLog: how the log is opened; as a `JournaledLog` if `nil`.
     init(
         path: String, pool: any CommitLine, vfs: String? = nil, openLog: LogOpening? = nil,
         reserve: ReserveFile? = nil, watch: StorageWatch? = nil, limits: SliceLimits = SliceLimits()
@@ -62,7 +62,7 @@ final class Store: @unchecked Sendable {
         if let openLog {
             self.openLog = openLog
         } else {
-            self.openLog = { (path) throws(DatabaseError) in try LogFile(path: path, vfs: vfs) }
+            self.openLog = { (path) throws(DatabaseError) in try JournaledLog(path: path, vfs: vfs) }
         }
         self.reserve = reserve
         self.watch = watch
