@@ -115,7 +115,8 @@ def test_a_full_disk_can_be_emptied(tmp_path, size):
         for ballast in mount.glob("ballast*"):
             ballast.unlink()
         wait_until(lambda: server.get("/readyz").status_code == 200, what="readiness")
-        assert big(server, 0).status_code == 202
+        answer = big(server, 0)
+        assert answer.status_code == 202, answer.text
         text = server.text()
         assert text.count("Sends are refused") < 4, text
     finally:

@@ -105,16 +105,16 @@ struct CommitJournal: ~Copyable {
         try files[file].body(at: place)
     }
 
-    /// Whether there is a file to go on in, or may be one.
-    var hasRoom: Bool { !free.isEmpty || files.count < filesMax }
     /// How many may be begun.
-    var freeCount: Int { free.count + max(0, filesMax - files.count) }
+    /// - Parameter mayOpen: whether one may be made.
+    func freeCount(opening mayOpen: Bool) -> Int { free.count + (mayOpen ? max(0, filesMax - files.count) : 0) }
 
     /// Goes on at another file's start, in a generation of its own.
+    /// - Parameter mayOpen: whether one may be made.
     /// - Returns: whether there is one.
-    mutating func turn() throws(DatabaseError) -> Bool {
-        guard hasRoom else { return false }
-        if files.count < filesMax, free.isEmpty {
+    mutating func turn(opening mayOpen: Bool) throws(DatabaseError) -> Bool {
+        if free.isEmpty {
+            guard mayOpen, files.count < filesMax else { return false }
             try open()
             free.append(files.count - 1)
         }

@@ -37,7 +37,7 @@ extension JournaledLog {
         }
         // One that cannot be made is tried again at the next commit, which finds no room in the end.
         _ = try? takeFresh()
-        if settling == nil, journal.freeCount < 2 { settling = waiting.popFirst() }
+        if settling == nil, journal.freeCount(opening: mayOpen) < 2 { settling = waiting.popFirst() }
         startSettling()
     }
 
@@ -47,7 +47,7 @@ extension JournaledLog {
         startSettling()
         do throws(DatabaseError) {
             try awaitSettling()
-            _ = try takeFresh()
+            if !(try takeFresh()) { try settleAll() }
         } catch {}
     }
 
@@ -77,12 +77,19 @@ extension JournaledLog {
     private func takeFresh() throws(DatabaseError) -> Bool {
         let full = CommitJournal.Segment(file: journal.current, generation: journal.generation, batch: fresh)
         let filesBefore = journal.paths.count
-        guard try journal.turn() else { return false }
+        guard try journal.turn(opening: mayOpen) else { return false }
         waiting.append(full)
         fresh = LogBatch()
         retryOffset = 0
         if journal.paths.count > filesBefore { mark() }
         return true
+    }
+
+    /// Whether the journal may have one more file: what SQLite needs to take all of them comes first.
+    private var mayOpen: Bool {
+        guard let room = SystemFile.room(at: file.directory) else { return false }
+        let all = Int64(2 * CommitJournal.filesMax * fileBytes)
+        return room.free >= min(room.total / 8, all) + Int64(fileBytes)
     }
 
     private func startSettling() {
@@ -95,7 +102,7 @@ extension JournaledLog {
         if let made = self.settler {
             settler = made
         } else {
-            settler = try LogSettling(path: file.path, vfs: vfs)
+            settler = try LogSettling(path: file.path, vfs: vfs, fileBytes: fileBytes)
             self.settler = settler
         }
         if settler.isIdle { settler.begin(settling) }

@@ -84,8 +84,8 @@ struct LogBatch {
         /// About what it writes, in bytes.
         var weight: Int {
             switch self {
-            // Its pages become unused ones; SQLite reads its body for that.
-            case .remove: 2_048
+            // A part of the page that has its neighbours, too, and of lists of unused pages.
+            case .remove: 4_096
             case .replace(_, let place): place.byteCount
             case .add(_, let row): row.place.byteCount
             }

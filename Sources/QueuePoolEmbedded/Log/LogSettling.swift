@@ -12,8 +12,12 @@ import Synchronization
 /// - Important: `database`, the statements and `journal` are touched on `queue` only, or when nothing is under way. That is what makes
 ///   it Sendable.
 final class LogSettling: @unchecked Sendable {
-    /// About what one piece writes.
-    static let pieceBytes = 1 << 20
+    /// About what one piece writes; less where the journal's files are small because the disk is.
+    private static let pieceBytesMax = 1 << 20
+    private let pieceBytes: Int
+    /// Pages in SQLite's log after which they are copied into the file, before it goes on.
+    private let checkpointPages: Int32
+    private let walPages: LogPages
 
     private enum State {
         case idle
@@ -35,8 +39,12 @@ final class LogSettling: @unchecked Sendable {
     private let state = Mutex(State.idle)
     private let end = DispatchSemaphore(value: 0)
 
-    /// - Parameter vfs: that of the journal; SQLite's own file is shared, see `Database.sharedVFS`.
-    init(path: String, vfs: String?) throws(DatabaseError) {
+    /// - Parameters:
+    ///   - vfs: that of the journal; SQLite's own file is shared, see `Database.sharedVFS`.
+    ///   - fileBytes: see `JournaledLog`.
+    init(path: String, vfs: String?, fileBytes: Int) throws(DatabaseError) {
+        pieceBytes = min(LogSettling.pieceBytesMax, fileBytes / 4)
+        checkpointPages = Int32(fileBytes / Int(LogFile.pageBytes))
         self.path = path
         self.vfs = vfs
         database = try Database(path: path, vfs: try Database.sharedVFS(over: vfs))
@@ -46,6 +54,7 @@ final class LogSettling: @unchecked Sendable {
             PRAGMA cache_spill = OFF;
             """)
         database.closeWithoutCheckpoint()
+        walPages = LogPages(of: database)
         insert = try database.prepare(
             "INSERT OR REPLACE INTO log (id, shard, kind, head, body) VALUES (?, ?, ?, ?, ?)")
         update = try database.prepare("UPDATE log SET head = ?, body = ? WHERE id = ?")
@@ -96,6 +105,7 @@ final class LogSettling: @unchecked Sendable {
     /// Closes the connection; the file's other one must still be open.
     func close() {
         _ = wait()
+        walPages.stop(database)
         for statement in [insert, update, delete] { statement.finalize() }
         for file in journal.values { file.close() }
         database.close()
@@ -111,12 +121,13 @@ final class LogSettling: @unchecked Sendable {
     private func settle(_ segment: CommitJournal.Segment) -> DatabaseError? {
         do throws(DatabaseError) {
             let file = try file(segment.file)
-            try segment.batch.forEachPiece(LogSettling.pieceBytes) { (piece, isLast) throws(DatabaseError) in
+            try segment.batch.forEachPiece(pieceBytes) { (piece, isLast) throws(DatabaseError) in
                 try transact { () throws(DatabaseError) in
                     for change in piece { try apply(change, file) }
                     if isLast { try write(settled: segment.generation) }
                 }
                 try flush()
+                if walPages.count >= checkpointPages { try LogFile.checkpoint(database) }
             }
         } catch { return error }
         // It is on stable storage. That the pages go into the file as well is only to keep the log short.
