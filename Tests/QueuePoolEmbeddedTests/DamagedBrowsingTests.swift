@@ -64,6 +64,17 @@ import Testing
         shard.close()
     }
 
+    @Test(arguments: damages) func `is never received, and hinders no other group`(damage: String) async throws {
+        let disk = try FaultyDisk()
+        let (shard, _) = try await damaged(by: damage, disk)
+        var found: [String] = []
+        for _ in 0..<4 {
+            if let got = try? await shard.get() { found += got.map(\.body) }
+        }
+        #expect(found == ["1", "2", "5"], "what follows it in its group waits")
+        shard.close()
+    }
+
     @Test(arguments: damages) func `holds those of its group that were named behind it, and no other`(
         damage: String
     ) async throws {

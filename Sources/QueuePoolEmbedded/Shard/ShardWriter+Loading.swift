@@ -45,9 +45,12 @@ extension ShardWriter {
             guard let body = try store.file.body(row: place.row), place.offset + place.length <= body.count else {
                 return .failure(.storageFailed(code: 11))
             }
+            let message = entry.message(place, in: body)
+            // A row that nothing seals may have changed on the disk; lengths in it must not be gone by unseen.
+            guard message.isSound else { throw .unopened(place.row) }
             bodies[place.row] = body
             shard.index.withLock { $0.keep(body, row: place.row, for: entry.handle) }
-            return .success(entry.message(place, in: body))
+            return .success(message)
         } catch {
             if error.isUnopenedRow { noteUnopened(row: place.row) }
             return .failure(.storageFailed(code: error.code))
