@@ -223,9 +223,11 @@ struct JournaledLogTests {
         log.checkpoint()
         #expect(log.journal.offset == 0 && log.journal.paths.count == 1, "it needs no other file")
         try add()
-        // What SQLite does not take is kept.
+        // What SQLite does not take is kept, and read.
         disk.fail(FAULTY_WRITE_FULL, of: FAULTY_WAL)
         log.checkpoint()
+        #expect(log.journal.offset > 0)
+        #expect(try log.head(row: 7) == [1])
         try add()
         try disk.losePower(to: "cut")
         log.close()

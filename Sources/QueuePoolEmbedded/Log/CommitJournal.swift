@@ -20,6 +20,7 @@ struct CommitJournal: ~Copyable {
 
     /// A file grows by zeros ahead of its records: a flush of bytes within a file has no length to write down.
     static let growthBytesMax = 1 << 20
+    private static let growthBytesMin = 64 << 10
     private let zeros: [UInt8]
 
     private let store: String
@@ -87,14 +88,16 @@ struct CommitJournal: ~Copyable {
     private mutating func grow() {
         guard offset > lengths[current] else { return }
         lengths[current] = offset
+        // As much as there is, so that a quiet store's journal stays small.
+        let count = min(zeros.count, max(CommitJournal.growthBytesMin, offset))
         // Without room for them the next record finds room for itself, or fails.
         let hasGrown = zeros.withUnsafeBytes { zeros in
             do throws(DatabaseError) {
-                try files[current].write(zeros, at: offset)
+                try files[current].write(UnsafeRawBufferPointer(rebasing: zeros.prefix(count)), at: offset)
                 return true
             } catch { return false }
         }
-        if hasGrown { lengths[current] += zeros.count }
+        if hasGrown { lengths[current] += count }
     }
 
     func flush() throws(DatabaseError) { try files[current].flush() }
