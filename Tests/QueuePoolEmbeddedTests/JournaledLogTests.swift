@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CFaultyVFS
+import CQueuePoolSQLite
 import Dispatch
 import Foundation
 import QueuePoolCore
@@ -234,6 +235,24 @@ struct JournaledLogTests {
         let left = try JournaledLogTests.open(disk, "cut")
         #expect(try JournaledLogTests.contents(of: left, []).keys.sorted() == [1, 2, 3, 4, 5, 7, 8])
         left.close()
+    }
+
+    @Test("a transaction that cannot read a row does nothing, and ends nothing else")
+    func unreadable() throws {
+        let disk = try FaultyDisk()
+        let log = try JournaledLogTests.open(disk)
+        #expect(throws: DatabaseError.self) {
+            try log.commit(on: nil) { () throws(DatabaseError) in
+                _ = try log.append(shard: 1, kind: 1, head: [1], body: [1])
+                throw DatabaseError(code: SQLITE_IOERR | (1 << 8), operation: "read a row")
+            }
+        }
+        #expect(log.brokenBy == nil)
+        try log.commit(on: nil) { () throws(DatabaseError) in
+            _ = try log.append(shard: 1, kind: 1, head: [2], body: [2])
+        }
+        #expect(try JournaledLogTests.contents(of: log, []).values.map(\.head) == [[2]])
+        log.close()
     }
 
     @Test("a file in which nothing is left is used again, and SQLite never hears of it")

@@ -9,7 +9,8 @@ import QueuePoolCore
 // whole, two or three copies of its frames' bytes and their checksums, for a message that takes a part of one page. So a
 // commit is one write at the end of a journal and one flush. The journal has files of 64 MiB. One in which nothing is left,
 // because all of it was delivered and deleted, is used again, and SQLite never hears of it. When all are in use the oldest is
-// carried into SQLite, many commits at a time and beside later ones: SQLite has what stays long. After a kill or a loss of power the journal is read again before anything is served.
+// carried into SQLite, many commits at a time and beside later ones: SQLite has what stays long. After a kill or a loss of
+// power the journal is read again before anything is served.
 //
 // What SQLite alone knows (shards, labels, removals) is written there at once; a shard's removal settles everything first.
 
@@ -121,12 +122,15 @@ final class JournaledLog: StoreLog {
             steps.removeAll(keepingCapacity: true)
         }
         let start = journal.offset
+        var isWriting = false
         do throws(DatabaseError) {
             try body()
             guard !record.isEmpty else { return }
+            isWriting = true
             try journal.write(&record)
         } catch {
-            if error.isFatal || !error.leavesCommitUndone { brokenBy = error }
+            // A row that cannot be read ends the transaction, and nothing was written.
+            if error.isFatal || isWriting && !error.leavesCommitUndone { brokenBy = error }
             throw error
         }
         do throws(DatabaseError) {
