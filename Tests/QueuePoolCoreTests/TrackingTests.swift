@@ -77,6 +77,21 @@ struct TrackingTests {
         #expect(buffer.next(now: time(0)).map(\.id) == (TrackingBuffer.batchMax..<700).map(String.init))
     }
 
+    @Test func `what is asked for while it waits has all that is known, be it under way or not`() {
+        var buffer = TrackingBuffer()
+        var queued = record("a", .queued, tags: "{}")
+        queued.acceptedAt = time(0)
+        buffer.note(queued, now: time(0))
+        #expect(buffer.next(takesAll: true, now: time(0)) == [queued])
+        buffer.note(record("a", .sent, at: 5), now: time(5))
+        let found = buffer.record("a")
+        #expect(found?.state == .sent && found?.acceptedAt == time(0) && found?.tags == "{}")
+        #expect(buffer.record("b") == nil)
+        // A record that somebody else saved is joined from either side.
+        let joined = queued.joined(with: record("a", .sent, at: 5))
+        #expect(joined.state == .sent && joined.acceptedAt == time(0))
+    }
+
     @Test func `what was not saved is told again, before what came after it`() {
         var buffer = TrackingBuffer()
         buffer.note(record("a", .retrying), now: time(0))

@@ -53,7 +53,9 @@ package struct TrackingBuffer: Sendable {
 
     /// What is not told yet of a message. It looks through all that waits.
     package func record(_ id: String) -> TrackingRecord? {
-        finals.last { $0.id == id } ?? open[id] ?? underWay.last { $0.id == id }
+        let found = [underWay.last { $0.id == id }, finals.last { $0.id == id }, open[id]].compactMap(\.self)
+        guard let first = found.first else { return nil }
+        return found.dropFirst().reduce(first) { $0.joined(with: $1) }
     }
 
     /// The next batch, empty if there is none now; it ends with `told`.

@@ -89,4 +89,9 @@ package struct TrackingRecord: Hashable, Sendable {
         if state == .delivered { record.target = target ?? earlier.target }
         return record
     }
+
+    /// The later of two records of a message, with what only the other one knows.
+    package func joined(with other: TrackingRecord) -> TrackingRecord {
+        replacing(other) ?? other.replacing(self) ?? other
+    }
 }

@@ -64,7 +64,7 @@ package final class MessageTracking: Sendable {
         let waiting = trackers.withLock { $0[pool] }?.record(id)
         let saved = try await store.record(id, ofPool: pool, now: clock.wallTime())
         guard let waiting, let saved else { return waiting ?? saved }
-        return waiting.replacing(saved) ?? saved
+        return waiting.joined(with: saved)
     }
 
     /// Takes what this process knows itself; returns at once.
