@@ -4,7 +4,6 @@
 
 import CFaultyVFS
 import CQueuePoolSQLite
-import Dispatch
 import QueuePoolCore
 import Testing
 
@@ -14,18 +13,7 @@ import Testing
 struct CheckpointTests {
     private static let fileBytes = 256 << 10
 
-    /// A line on which nobody waits for anybody.
-    private final class LoneLine: CommitLine {
-        let tickCount = 0
-        func add(_ store: Store) {}
-        func remove(_ store: Store) {}
-        func schedule(_ store: Store) {}
-        func beginWaiting() {}
-        func endWaiting() {}
-        func wait(until isDone: DispatchSemaphore) { isDone.wait() }
-    }
-
-    private let line = LoneLine()
+    private let line = IdleLine.shared
     private let disk: FaultyDisk
 
     init() throws { disk = try FaultyDisk() }

@@ -62,7 +62,7 @@ struct JournalRecord: ~Copyable {
     static let pageBytes = 4_096
     static let headerBytes = 40
     private static let magic: UInt32 = 0x4C4A_5051
-    private static let noBody = UInt32.max
+    fileprivate static let noBody = UInt32.max
     private static let keptBytesMax = 8 << 20
 
     private var memory: UnsafeMutableRawBufferPointer
@@ -217,8 +217,6 @@ extension JournalRecord {
             return steps
         }
     }
-
-    fileprivate static var noBodyMark: UInt32 { noBody }
 }
 
 /// Reads what `JournalRecord` wrote.
@@ -252,7 +250,7 @@ private struct JournalReader {
 
     private mutating func place() -> JournalPlace? {
         guard let headCount = integer(UInt32.self), let bodyCount = integer(UInt32.self) else { return nil }
-        let hasBody = bodyCount != JournalRecord.noBodyMark
+        let hasBody = bodyCount != JournalRecord.noBody
         let count = Int(headCount) + (hasBody ? Int(bodyCount) : 0)
         guard bytes.count - offset >= count else { return nil }
         defer { offset += count }
