@@ -255,6 +255,27 @@ struct JournaledLogTests {
         log.close()
     }
 
+    @Test("power that is lost between two pieces on their way into SQLite loses nothing", arguments: 1...8)
+    func cutWhileSettling(flush: Int) throws {
+        let disk = try FaultyDisk()
+        let log = try JournaledLogTests.open(disk)
+        for _ in 0..<6 {
+            // Each is a piece of its own.
+            try log.commit(on: nil) { () throws(DatabaseError) in
+                _ = try log.append(shard: 1, kind: 1, head: [1], body: [UInt8](repeating: 7, count: 70_000))
+            }
+        }
+        disk.fail(FAULTY_SYNC, of: FAULTY_WAL, nth: flush)
+        log.checkpoint()
+        disk.fail(FAULTY_SYNC, of: FAULTY_WAL, nth: 0)
+        #expect(disk.failures == 1, "the test cuts nothing")
+        try disk.losePower(to: "cut")
+        log.close()
+        let left = try JournaledLogTests.open(disk, "cut")
+        #expect(try JournaledLogTests.contents(of: left, []).keys.sorted() == Array(1...6))
+        left.close()
+    }
+
     @Test("a file in which nothing is left is used again, and SQLite never hears of it")
     func deadFiles() throws {
         let disk = try FaultyDisk()
