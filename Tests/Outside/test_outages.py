@@ -185,7 +185,10 @@ def test_a_service_that_is_killed_under_load_again_and_again_loses_and_reorders_
         back = at.server("back", port=back.port)
     world.senders.wait_more(50)
     world.end()
-    assert set(world.senders.refusals) <= {"unavailable", "earlier-entry-failed", "ServiceUnavailable"}
+    # Whether a batch that was on its way at the kill was stored is not known when its deadline is over before the
+    # service is back: senders repeat it under its deduplication ids, and `end` sees that each was stored once.
+    assert set(world.senders.refusals) <= {
+        "unavailable", "unknown-outcome", "earlier-entry-failed", "ServiceUnavailable"}
 
 
 @scenario
