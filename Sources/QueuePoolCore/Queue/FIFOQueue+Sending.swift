@@ -26,6 +26,13 @@ package struct BlockDraft: Sendable {
 
     package init() {}
 
+    /// One with room for so many messages and for so many bytes of records.
+    package init(count: Int, bytes: Int) {
+        directory.reserveCapacity(count)
+        keys.reserveCapacity(count)
+        body.reserveCapacity(bytes)
+    }
+
     package var isEmpty: Bool { directory.isEmpty }
 }
 

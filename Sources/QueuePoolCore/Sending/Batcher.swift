@@ -14,13 +14,6 @@ import DequeModule
 // drains whatever has gathered when the previous request returns. A shard that answers for each entry has another sender
 // (`RequestSender`), because entry k may fail there and k+1 be stored.
 
-/// Whom to tell what became of one message; told once.
-package struct SendTicket: Sendable {
-    package let complete: @Sendable (Result<SendReceipt, ShardError>) -> Void
-
-    package init(_ complete: @escaping @Sendable (Result<SendReceipt, ShardError>) -> Void) { self.complete = complete }
-}
-
 /// One waiting send: the message, and what to tell about it.
 package struct BatcherEntry<Ticket: Sendable>: Sendable {
     package let message: OutgoingMessage

@@ -35,7 +35,14 @@ struct ShardTurn {
 
     mutating func judge(_ index: inout FIFOQueue, _ now: Timestamp, blockMessagesMax: Int, bytes blockBytesMax: Int) {
         var pending: [Hash128: SequenceNumber] = [:]
-        var draft = BlockDraft()
+        // What is left to be drafted: room is made for it at once instead of by doubling and copying.
+        var left = sends.reduce((count: 0, bytes: 0)) { left, send in
+            send.messages.reduce(left) { ($0.count + 1, $0.bytes + $1.byteCount) }
+        }
+        func begun() -> BlockDraft {
+            BlockDraft(count: min(left.count, blockMessagesMax), bytes: min(left.bytes, blockBytesMax))
+        }
+        var draft = begun()
         for (messages, _) in sends {
             var answers: [EntryOutcome] = []
             answers.reserveCapacity(messages.count)
@@ -44,8 +51,10 @@ struct ShardTurn {
                     || draft.body.count + message.byteCount > blockBytesMax && !draft.isEmpty
                 {
                     blocks.append(draft)
-                    draft = BlockDraft()
+                    draft = begun()
                 }
+                left.count -= 1
+                left.bytes -= message.byteCount
                 answers.append(.stored(index.draft(message, into: &draft, pending: &pending, now: now)))
             }
             outcomes.append(answers)

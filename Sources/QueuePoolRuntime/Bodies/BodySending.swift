@@ -44,16 +44,16 @@ struct BodySending {
         var out = SendRequest(order: request.order, isPaid: request.isPaid)
         for (place, entry) in request.entries.enumerated() {
             switch stored[place] {
-            case nil: out.add(entry.message, at: entry.position, completion: entry.completion)
+            case nil: out.add(entry)
             case .failure(let error):
                 let failure = ShardError(error)
                 out.refuse(entry.position, groupHash: entry.message.groupHash, because: failure)
-                entry.completion(.failure(failure), router.shard(ofGroupHash: entry.message.groupHash))
+                entry.tell(.failure(failure), router.shard(ofGroupHash: entry.message.groupHash))
             case .success(let pointer):
                 out.add(entry.message.pointing(to: pointer), at: entry.position) { [store] result, shard in
                     // Nobody knows of a body whose message is not there, or was there before with a body of its own.
                     if !result.needsBody { store.remove(key: pointer.key) { _ in } }
-                    entry.completion(result, shard)
+                    entry.tell(result, shard)
                 }
             }
         }

@@ -229,9 +229,7 @@ package final class Pool: Sendable {
     ) {
         let gathering = Gathering<Result<SendReceipt, ShardError>>(count: messages.count, completion)
         var request = SendRequest(order: order, isPaid: isPaid)
-        for (place, message) in messages.enumerated() {
-            request.add(message, at: positions?[place] ?? place) { result, _ in gathering.put(result, at: place) }
-        }
+        request.add(messages, at: positions, gathering)
         send(request)
     }
 }

@@ -33,6 +33,11 @@ package final class Router: Sendable {
 
         func place(of slot: Slot) -> Int { places[topology.slots[slot].number] }
         func shard(of slot: Slot) -> PoolShard { shards[place(of: slot)] }
+
+        /// The places of messages' shards.
+        func places(of entries: [SendRequest.Entry]) -> [Int] {
+            entries.map { place(of: Slot(groupHash: $0.message.groupHash)) }
+        }
     }
 
     /// How soon a send that a fence refused is worth another try.
@@ -89,7 +94,8 @@ package final class Router: Sendable {
                 return (shard, false)
             }
             guard !isFenced else { return refuse([(entry, shard)], order) }
-            return shard.sender.send([self.entry(entry, slot, shard, order, isPaid: request.isPaid)])
+            let ticket = SendTicket(RoutedMessage(entry, shard, traffic))
+            return shard.sender.send([Router.entry(entry, ticket, order, isPaid: request.isPaid)])
         }
         // A copy, so that what is made for each entry is made without the lock.
         let table = table.withLock { table in
@@ -99,18 +105,19 @@ package final class Router: Sendable {
             }
             return table
         }
+        let routed = RoutedRequest(request.entries, to: table.places(of: request.entries), of: table.shards, traffic)
         var batches = table.shards.map { _ in [BatcherEntry<SendTicket>]() }
         var refused: [(SendRequest.Entry, PoolShard)] = []
-        for entry in request.entries {
+        for (number, entry) in request.entries.enumerated() {
             let slot = Slot(groupHash: entry.message.groupHash)
-            let place = table.place(of: slot)
+            let place = routed.places[number]
             if table.fence.holds(slot) {
                 refused.append((entry, table.shards[place]))
             } else {
                 // Under way are this one and those of before.
                 let isStray = Mutation.busySlotGoesElsewhere.isOn && traffic.underWay(slot) > 1
                 batches[isStray ? 0 : place].append(
-                    self.entry(entry, slot, table.shards[place], order, isPaid: request.isPaid))
+                    Router.entry(entry, SendTicket(routed, place: number), order, isPaid: request.isPaid))
             }
         }
         for (shard, entries) in zip(table.shards, batches) where !entries.isEmpty { shard.sender.send(entries) }
@@ -122,18 +129,10 @@ package final class Router: Sendable {
         shard.began()
     }
 
-    /// An entry that is counted as under way already.
-    private func entry(
-        _ entry: SendRequest.Entry, _ slot: Slot, _ shard: PoolShard, _ order: RequestOrder?, isPaid: Bool
+    private static func entry(
+        _ entry: SendRequest.Entry, _ ticket: SendTicket, _ order: RequestOrder?, isPaid: Bool
     ) -> BatcherEntry<SendTicket> {
-        let completion = entry.completion
-        let ticket = SendTicket { [traffic] result in
-            if !Mutation.slotTrafficNeverEnds.isOn { traffic.ended(slot) }
-            shard.ended()
-            completion(result, shard)
-        }
-        return BatcherEntry(
-            message: entry.message, ticket: ticket, isPaid: isPaid, order: order, position: entry.position)
+        BatcherEntry(message: entry.message, ticket: ticket, isPaid: isPaid, order: order, position: entry.position)
     }
 
     /// A group is in one slot, so a fence lets all of a request's group pass or none of it; later pieces of the request are
@@ -148,7 +147,7 @@ package final class Router: Sendable {
         }
         for ((entry, shard), error) in zip(entries, told) {
             shard.sender.refusals.count(error)
-            entry.completion(.failure(error), shard)
+            entry.tell(.failure(error), shard)
         }
     }
 }

@@ -13,7 +13,22 @@ package struct SendRequest: Sendable {
     struct Entry: Sendable {
         let message: OutgoingMessage
         let position: Int
-        let completion: Completion
+        fileprivate let listener: Listener
+
+        /// Says what became of it; once.
+        func tell(_ result: Result<SendReceipt, ShardError>, _ shard: PoolShard) {
+            switch listener {
+            case .alone(let completion): completion(result, shard)
+            case .gathered(let gathering, let place): gathering.put(result, at: place)
+            }
+        }
+    }
+
+    /// Who waits for what becomes of an entry.
+    fileprivate enum Listener: Sendable {
+        case alone(Completion)
+        /// Who waits for all of a request: a closure for each of its entries would be memory for each.
+        case gathered(Gathering<Result<SendReceipt, ShardError>>, place: Int)
     }
 
     private(set) var entries: [Entry] = []
@@ -31,7 +46,24 @@ package struct SendRequest: Sendable {
 
     /// - Parameter position: among all entries of the request, those that were refused too; each larger than the last.
     package mutating func add(_ message: OutgoingMessage, at position: Int, completion: @escaping Completion) {
-        entries.append(Entry(message: message, position: position, completion: completion))
+        entries.append(Entry(message: message, position: position, listener: .alone(completion)))
+    }
+
+    /// An entry of another request, which takes this one's place.
+    mutating func add(_ entry: Entry) { entries.append(entry) }
+
+    /// Messages that are answered together.
+    /// - Parameter positions: as above; `nil` if the messages are all entries of the request.
+    mutating func add(
+        _ messages: [OutgoingMessage], at positions: [Int]?, _ gathering: Gathering<Result<SendReceipt, ShardError>>
+    ) {
+        entries.reserveCapacity(entries.count + messages.count)
+        for (place, message) in messages.enumerated() {
+            entries.append(
+                Entry(
+                    message: message, position: positions?[place] ?? place,
+                    listener: .gathered(gathering, place: place)))
+        }
     }
 
     /// The door refused an entry: the later ones of its group are refused too.

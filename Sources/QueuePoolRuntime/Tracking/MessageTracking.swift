@@ -146,7 +146,7 @@ extension SendRequest {
         for entry in entries {
             request.add(entry.message, at: entry.position) { result, shard in
                 if case .success(let receipt) = result { note(entry.message, receipt) }
-                entry.completion(result, shard)
+                entry.tell(result, shard)
             }
         }
         return request

@@ -2,8 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import NIOCore
 import QueuePoolCore
+import QueuePoolSQS
 import Synchronization
 
 /// A name for one request, which its answer carries, so that a client and an operator can speak of the same one.
@@ -15,12 +15,10 @@ enum RequestNumber {
     private static let process = UInt64.random(in: .min ... .max)
 
     /// In the form of a UUID; no other request of any process has it.
-    static func next() -> String { nextID().description }
-
-    /// Appends the next one's text.
-    static func writeNext(to out: inout ByteBuffer) { out.writeBytes(nextID().utf8) }
-
-    private static func nextID() -> MessageID {
-        MessageID(high: process, low: requests.wrappingAdd(1, ordering: .relaxed).oldValue)
+    static func next() -> String {
+        var text: [UInt8] = []
+        text.reserveCapacity(36)
+        MessageID(high: process, low: requests.wrappingAdd(1, ordering: .relaxed).oldValue).write(to: &text)
+        return String(decoding: text, as: UTF8.self)
     }
 }
