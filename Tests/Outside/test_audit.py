@@ -6,6 +6,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 
@@ -176,6 +177,55 @@ def test_messages_are_not_written_down(server):
     # What is written at all is written by the time that a later admin action is answered.
     assert server.action("TagQueue", {"QueueUrl": "emails.fifo", "Tags": {"a": "b"}}).ok
     assert [line["operation"] for line in tail.new()] == ["TagQueue", "TagQueue"]
+
+
+# Bodies that somebody reads
+
+
+def admin_port(server):
+    opened = re.compile(r"The admin port is open.*\bport=(\d+)")
+    return int(wait_until(lambda: opened.search(server.text()), 30, "the admin port's line")[1])
+
+
+def test_a_body_that_an_admin_reads_is_written_down_before_it_is_shown(keyed):
+    server = keyed("--admin-listen", "127.0.0.1:0", pools=("emails.fifo=1", "emails-dlq.fifo=1"))
+    sent = server.send("emails-dlq.fifo", "g", CANARY, attributes={"name": CANARY})
+    admin = server.key("reader", "emails.fifo:admin", "emails-dlq.fifo:admin")
+    sender = server.key("sender", "*:send,receive")
+    for key in (admin, sender):
+        wait_until(lambda: server.rest(key).get(server.url + "/v1/pools").status_code == 200, 10, "the key")
+    tail = settled(server)
+    other = "5a8b1c0e-5d0f-8a52-9d70-6f0a3f6f0f11"
+    for url in (server.url, f"http://127.0.0.1:{admin_port(server)}"):
+        ask = lambda key, path: server.rest(key).get(f"{url}/v1/pools/{path}", timeout=30)
+        for pool in ("emails.fifo", "emails-dlq.fifo"):
+            letters = f"{pool}/dead-letters"
+            (listed,) = ask(admin, letters).json()["deadLetters"]
+            place = f"{letters}/{listed['id']}"
+            assert listed["id"] == sent["id"]
+            # What shows no body leaves no line: all that is found is of the requests below.
+            assert ask(admin, place).ok and ask(admin, place + "?body=false").ok and ask(admin, letters).ok
+            for key, path, status, message, outcome in [
+                (admin, place, 200, listed["id"], {"outcome": "done"}),
+                (admin, f"{letters}/{other}", 404, other, {"outcome": "failed", "status": 404}),
+                (admin, f"{letters}/{CANARY}", 400, None, {"outcome": "failed", "status": 400}),
+                (sender, place, 403, listed["id"], {"outcome": "refused", "reason": "access-denied"}),
+            ]:
+                answer = ask(key, path + "?body=true")
+                assert answer.status_code == status and (CANARY in answer.text) == (status == 200), answer.text
+                # An answer that is no refusal comes after its line.
+                (line,) = refusals(tail, 1) if status == 403 else tail.new()
+                assert line == {"time": line["time"], "caller": key["id"], "address": "127.0.0.1", "protocol": "rest",
+                                "action": "admin", "operation": "showDeadLetter", "pool": pool,
+                                **({"message": message} if message else {}), **outcome,
+                                "request": answer.headers["X-Request-Id"]}
+    shown = run("dead-letters", "show", "emails.fifo", "--id", sent["id"], "--body", "--endpoint", server.url,
+                env={"QUEUEPOOL_TOKEN": admin["token"]}, check=0)
+    assert CANARY in shown.stdout
+    (line,) = tail.new()
+    assert (line["caller"], line["message"], line["outcome"]) == (admin["id"], sent["id"], "done")
+    assert CANARY not in log(server).read_text()
+    server.stop()
 
 
 # Refusals
@@ -364,6 +414,26 @@ def test_what_cannot_be_written_down_is_not_done(servers, tmp_path):
     assert [message["Body"] for message in server.drain("emails.fifo")] == ["stays"]
     assert [line["outcome"] for line in lines(path)] == ["begun", "done"]
     assert "The audit log is written again" in server.text()
+    server.stop()
+
+
+def test_a_body_is_not_shown_if_that_cannot_be_written_down(servers, tmp_path):
+    path = tmp_path / "audit.log"
+    limit = 64 << 20
+    with open(path, "wb") as file:
+        file.seek(limit - 1)
+        file.write(b"\n")
+    server = servers("--audit-log", path, file_bytes_max=limit, pools=("emails.fifo=1", "emails-dlq.fifo=1"))
+    sent = server.send("emails-dlq.fifo", "g", CANARY)
+    letter = f"/v1/pools/emails.fifo/dead-letters/{sent['id']}"
+    assert server.get(letter).status_code == 200
+    refused = server.get(letter + "?body=true")
+    assert refused.status_code == 503 and "audit log" in refused.text and CANARY not in refused.text
+    assert refused.headers["Retry-After"]
+    os.truncate(path, 0)
+    assert server.get(letter + "?body=true").json()["body"] == CANARY
+    (line,) = lines(path)
+    assert (line["operation"], line["message"], line["outcome"]) == ("showDeadLetter", sent["id"], "done")
     server.stop()
 
 

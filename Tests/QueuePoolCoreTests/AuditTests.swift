@@ -77,6 +77,18 @@ import Testing
                 """)
     }
 
+    @Test func `an entry names the one message that it is about`() throws {
+        let message = try #require(MessageID("5A8B1C0E-5d0f-8a52-9d70-6f0a3f6f0f11"))
+        let entry = AuditEntry(
+            time: start, caller: key, action: .admin, operation: try word("showDeadLetter"),
+            pool: PoolName("emails.fifo"), message: message, outcome: .done, request: nil)
+        #expect(
+            entry.members == """
+                "caller":"QPAAAAAAAAAAAAAAAAAA","action":"admin","operation":"showDeadLetter",\
+                "pool":"emails.fifo","message":"5a8b1c0e-5d0f-8a52-9d70-6f0a3f6f0f11","outcome":"done"
+                """)
+    }
+
     @Test(arguments: ["", "a b", "a\"b", "a\\b", "a\n", "mail@example.org", "ä", String(repeating: "a", count: 65)])
     func `a word is nothing that a sender could write a text or a mail address in`(text: String) {
         #expect(AuditWord(text) == nil)

@@ -95,6 +95,8 @@ package struct AuditEntry: Hashable, Sendable {
     /// Which one of the action's operations, such as `DeleteQueue`.
     package let operation: AuditWord
     package let pool: PoolName?
+    /// The one message that it was done to, or that was read; `nil` for what is about none or many.
+    package let message: MessageID?
     /// The id of the key that it was done to; `nil` for what is not done to a key.
     package let key: String?
     package let outcome: AuditOutcome
@@ -108,7 +110,8 @@ package struct AuditEntry: Hashable, Sendable {
     ///   - key: left out if it is no key's id.
     package init(
         time: Timestamp, caller: String?, address: AuditWord? = nil, via: AuditProtocol? = nil, action: AccessActions,
-        operation: AuditWord, pool: PoolName?, key: String? = nil, outcome: AuditOutcome, request: AuditWord?
+        operation: AuditWord, pool: PoolName?, message: MessageID? = nil, key: String? = nil, outcome: AuditOutcome,
+        request: AuditWord?
     ) {
         self.time = time
         self.caller = caller.flatMap { AccessKey.isID($0) ? $0 : nil }
@@ -118,6 +121,7 @@ package struct AuditEntry: Hashable, Sendable {
         self.action = action
         self.operation = operation
         self.pool = pool
+        self.message = message
         self.outcome = outcome
         self.request = request
     }
@@ -130,8 +134,9 @@ package struct AuditEntry: Hashable, Sendable {
         return true
     }
 
-    /// Every admin action is kept before it is taken and before it is answered, every refusal soon. What is sent and
-    /// received is not kept: the pool itself is the record of that, and a line for each would cost more than a message.
+    /// Every admin action is kept before it is taken and before it is answered, a body that an admin reads before it is
+    /// shown, every refusal soon. What is sent and received is not kept: the pool itself is the record of that, and a line
+    /// for each would cost more than a message.
     package var urgency: AuditUrgency {
         if outcome.reason != nil { return .soon }
         return action.contains(.admin) ? .before : .never
@@ -147,6 +152,7 @@ package struct AuditEntry: Hashable, Sendable {
         if !action.isEmpty { members.append(("action", action.text)) }
         members.append(("operation", operation.text))
         if let pool { members.append(("pool", pool.text)) }
+        if let message { members.append(("message", message.description)) }
         if let key { members.append(("key", key)) }
         members.append(("outcome", outcome.text))
         if let reason = outcome.reason { members.append(("reason", reason)) }

@@ -13,7 +13,7 @@ package enum AuditError: Error, Hashable, Sendable {
 }
 
 /// Where it is kept who did what. An admin action is recorded twice: as begun before it is taken, and not taken if that
-/// fails (503); and with its outcome before it is answered.
+/// fails (503); and with its outcome before it is answered. A body that somebody reads is recorded once, before it is shown.
 package protocol AuditTrail: Sendable {
     /// Keeps an entry as its urgency says. Never blocks.
     /// - Parameter completion: called once, on a thread of the trail's or before this call ends: with success after the

@@ -8,8 +8,9 @@ import QueuePoolSQS
 import QueuePoolSigning
 
 // Where the doors write down who did what. An admin action is taken only after it is on stable storage that it begins,
-// and answered only after its outcome is; whoever is kept from something is written down without waiting. What is
-// written of one request has one id, which its answer carries too.
+// and answered only after its outcome is. A body that somebody reads changes nothing, so it has one entry, which is on
+// stable storage before the body leaves. Whoever is kept from something is written down without waiting. What is written
+// of one request has one id, which its answer carries too.
 
 /// One request as the audit log sees it.
 struct AuditedRequest: Sendable {
@@ -21,6 +22,8 @@ struct AuditedRequest: Sendable {
     /// `nil`: it has no name that is known.
     var operation: String?
     var pool: PoolName?
+    /// The one message that it is about.
+    var message: MessageID?
     /// The one that its answer will carry.
     let id = RequestNumber.next()
 }
@@ -91,15 +94,20 @@ struct AuditDesk: Sendable {
     func begin(_ request: AuditedRequest) async throws(AuditError) { try await trail.record(entry(request, .begun)) }
 
     /// Writes down what came of an admin action that began.
-    func end(_ request: AuditedRequest, status: Int) async {
-        try? await trail.record(entry(request, AuditDesk.outcome(status: status, error: nil)))
+    func end(_ request: AuditedRequest, status: Int) async { try? await record(request, status: status) }
+
+    /// Writes down that somebody reads what is in a message.
+    /// - Parameter status: of the answer that waits.
+    /// - Throws: `AuditError`; then the answer must not leave.
+    func record(_ request: AuditedRequest, status: Int) async throws(AuditError) {
+        try await trail.record(entry(request, AuditDesk.outcome(status: status, error: nil)))
     }
 
     private func entry(_ request: AuditedRequest, _ outcome: AuditOutcome) -> AuditEntry {
         AuditEntry(
             time: clock.wallTime(), caller: request.caller, address: request.address, via: request.via,
             action: request.action, operation: request.operation.flatMap { AuditWord($0) } ?? .unknown,
-            pool: request.pool, outcome: outcome, request: AuditWord(request.id))
+            pool: request.pool, message: request.message, outcome: outcome, request: AuditWord(request.id))
     }
 
     /// - Parameter error: as the SQS protocol names it; `nil` over REST.
@@ -115,8 +123,16 @@ struct AuditDesk: Sendable {
     static let refusalOfSQS = SQSError(.serviceUnavailable, why)
 
     /// Over REST.
-    static let refusal = Problem(
-        "audit-log", status: 503, title: "The server cannot write down what is done", detail: why, retryAfterSeconds: 5)
+    static let refusal = problem(why)
+
+    /// Of a body.
+    static let unread = problem("The audit log cannot be written. The message is not shown.")
+
+    private static func problem(_ why: String) -> Problem {
+        Problem(
+            "audit-log", status: 503, title: "The server cannot write down what is done", detail: why,
+            retryAfterSeconds: 5)
+    }
 }
 
 extension AccessFault {

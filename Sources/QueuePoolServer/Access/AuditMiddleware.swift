@@ -10,8 +10,8 @@ import QueuePoolSQS
 
 // What the audit log is told of REST, and of requests that the front door passed on.
 
-/// Carries admin actions of REST out between their two entries of the audit log. It stands behind what knows callers, and
-/// before what turns failures into answers.
+/// Carries admin actions of REST out between their two entries of the audit log, and shows bodies after their one. It
+/// stands behind what knows callers, and before what turns failures into answers.
 struct AuditMiddleware: RouterMiddleware {
     let desk: AuditDesk
     let routes: Routes
@@ -26,9 +26,14 @@ struct AuditMiddleware: RouterMiddleware {
         else { return try await next(request, context) }
         var audited = routes.audited(request, context)
         guard request.method != .get else {
-            // What changes nothing is worth no flush; that somebody was kept from it is written all the same.
             let response = try await next(request, context)
-            return response.status == .forbidden ? desk.refuse(audited, .accessDenied, response) : response
+            if response.status == .forbidden { return desk.refuse(audited, .accessDenied, response) }
+            // What changes nothing is worth no flush, unless it shows what somebody wrote to somebody.
+            guard AuditedRoutes.readsBody(request, path: path) else { return response }
+            do throws(AuditError) { try await desk.record(audited, status: response.status.code) } catch {
+                return AuditDesk.unread.answer.numbered(audited.id).response
+            }
+            return response.numbered(audited.id)
         }
         var request = request
         if right == .oneOfInBody(.admin) {
@@ -78,7 +83,8 @@ extension Routes {
         var audited = AuditedRequest(
             caller: context.caller.pass?.keyID,
             address: lives.life(of: context.channel)?.address.flatMap { AuditWord($0) }, via: .rest,
-            pool: context.parameters.get("pool").flatMap { PoolName($0) })
+            pool: context.parameters.get("pool").flatMap { PoolName($0) },
+            message: context.parameters.get("id").flatMap { MessageID($0) })
         let target = HTTPField.Name("X-Amz-Target").flatMap { request.headers[$0] }
         if target != nil || QueryService.takes(request) {
             // Which action a form's body names is not known before its sender is.
@@ -99,6 +105,11 @@ extension Routes {
 enum AuditedRoutes {
     /// - Returns: `nil` for a route that has none there.
     static func operation(method: String, path: String) -> String? { names["\(method) \(path)"] }
+
+    /// Whether the answer has what is in a message, as somebody sent it.
+    static func readsBody(_ request: Request, path: String) -> Bool {
+        operation(method: request.method.rawValue, path: path) == "showDeadLetter" && Routes.wantsBody(request)
+    }
 
     static let names: [String: String] = [
         "GET /metrics": "metrics",

@@ -33,13 +33,16 @@ extension Routes {
         router.get("/v1/pools/:pool/dead-letters/:id") { request, context in
             try await letters.show(
                 letterQueue(letters, context), id: context.parameters.get("id") ?? "",
-                withBody: request.uri.queryParameters["body"] == "true"
+                withBody: Routes.wantsBody(request)
             ).response
         }
         router.delete("/v1/pools/:pool/dead-letters/:id") { _, context in
             try await letters.remove(letterQueue(letters, context), id: context.parameters.get("id") ?? "").response
         }
     }
+
+    /// Whether a dead letter is asked for with its body. The audit log asks here too, so that none is shown unwritten.
+    static func wantsBody(_ request: Request) -> Bool { request.uri.queryParameters["body"] == "true" }
 
     /// Letters of several pools may be in one queue: who looks into it, or moves out of it, needs its own pool's right too,
     /// and that of each pool to which its letters go back.
