@@ -246,21 +246,27 @@ def test_queues_in_sqs_say_what_to_do_instead(servers, moto, tmp_path):
     assert server.post("/v1/pools/letters.fifo/dead-letters/redrive", json={}).status_code == 202
 
 
-def test_letters_that_are_damaged_hide_no_others_and_are_counted(servers, tmp_path):
+@pytest.fixture
+def damaged(servers, tmp_path):
+    """A server with damaged dead letters, and the ids of all."""
     server = servers(pools=(POOL + "=1",))
     fill(server, tmp_path, groups=12)
     ids = with_bodies(server)
     server.stop()
     # Of one row, which may hold several of them.
-    damaged = 0
+    rows = 0
     for path in server.data.glob("shards/store-*.sqlite"):
         with sqlite3.connect(path) as database:
-            damaged += database.execute(
+            rows += database.execute(
                 "UPDATE log SET body = zeroblob(length(body)) WHERE id = (SELECT id FROM log JOIN shards ON shard = number "
                 "WHERE kind = 1 AND name LIKE 'emails-dlq%' ORDER BY id LIMIT 1 OFFSET 1)").rowcount
         database.close()
-    assert damaged == 1
-    server = servers(pools=(POOL + "=1",))
+    assert rows == 1
+    return servers(pools=(POOL + "=1",)), ids
+
+
+def test_letters_that_are_damaged_hide_no_others_and_are_counted(damaged):
+    server, ids = damaged
     whole = listed(server, "?limit=500")
     count = whole["unreadable"]
     left = {letter["id"] for letter in whole["deadLetters"]}
@@ -283,3 +289,16 @@ def test_letters_that_are_damaged_hide_no_others_and_are_counted(servers, tmp_pa
     assert f"{count} cannot be read" in shown and "not there" not in shown
     assert server.pool(POOL)["backlog"] == len(left) and listed(server) == {
         "queue": DEAD, "deadLetters": [], "unreadable": count}
+
+
+def test_a_redrive_of_all_counts_letters_that_are_damaged(damaged):
+    server, ids = damaged
+    count = listed(server)["unreadable"]
+    assert count > 0
+    # The first one has met and hidden them when the second one comes.
+    for moved in (len(ids) - count, 0):
+        task = redriven(server, {})
+        assert (task["moved"], task["unreadable"], task["skipped"]) == (moved, count, 0)
+        shown = run("dead-letters", "status", POOL, "--endpoint", server.url, check=0).stdout
+        assert f"COMPLETED moved {moved} of " in shown and f", {count} cannot be read\n" in shown
+    assert listed(server) == {"queue": DEAD, "deadLetters": [], "unreadable": count}

@@ -24,6 +24,8 @@ final class ScriptedShard: Shard {
         var onReceive: (@Sendable (Int) -> Void)?
         var receiveCalls = 0
         var remote: RemoteFacts?
+        /// Bodies of messages that cannot be read.
+        var damaged: Set<String> = []
     }
 
     let name: String
@@ -44,6 +46,9 @@ final class ScriptedShard: Shard {
     func refuse(_ body: String, _ error: ShardError) { state.withLock { $0.refused = (body, error) } }
     /// Called with the number of the receive, from 1.
     func onReceive(_ body: @escaping @Sendable (Int) -> Void) { state.withLock { $0.onReceive = body } }
+
+    /// Messages of these bodies cannot be read: they are not handed out, nor is what follows them in their groups.
+    func damage(_ bodies: String...) { state.withLock { $0.damaged = Set(bodies) } }
 
     /// From now on it is a remote queue, which says of all messages where they came from, or of none.
     func becomeRemote(sourceARN: String?) {
@@ -112,22 +117,29 @@ final class ScriptedShard: Shard {
         hook?(call)
         let result: Result<[(number: Int64, record: MessageRecord)], ShardError> = state.withLock { state in
             if !state.receives.isEmpty { return .failure(state.receives.removeFirst()) }
-            let held = Set(state.stored.filter { state.inFlight.contains($0.number) }.map { ScriptedShard.group($0.1) })
-            let taken = state.stored.filter { !held.contains(ScriptedShard.group($0.record)) }.prefix(command.limit)
+            var held = Set(state.stored.filter { state.inFlight.contains($0.number) }.map { ScriptedShard.group($0.1) })
+            let taken = state.stored.filter { one in
+                if state.damaged.contains(ScriptedShard.body(one.record)) {
+                    held.insert(ScriptedShard.group(one.record))
+                }
+                return !held.contains(ScriptedShard.group(one.record))
+            }.prefix(command.limit)
             state.inFlight.formUnion(taken.map(\.number))
             return .success(Array(taken))
         }
         return
             result.map { taken in
-                taken.map { one in
-                    let sequence = SequenceNumber(rawValue: one.number)
-                    return ReceivedMessage(
-                        handle: ReceiptHandle(shard: tag, sequence: sequence, receiveCount: 1, place: 0),
-                        messageID: MessageID(shard: tag, sequence: sequence), receiveCount: 1,
-                        firstReceivedAt: Timestamp(milliseconds: 0), storage: one.record.bytes, offset: 0,
-                        length: one.record.bytes.count, remote: remote)
-                }
+                taken.map { message($0, remote) }
             }
+    }
+
+    private func message(_ one: (number: Int64, record: MessageRecord), _ remote: RemoteFacts?) -> ReceivedMessage {
+        let sequence = SequenceNumber(rawValue: one.number)
+        return ReceivedMessage(
+            handle: ReceiptHandle(shard: tag, sequence: sequence, receiveCount: 1, place: 0),
+            messageID: MessageID(shard: tag, sequence: sequence), receiveCount: 1,
+            firstReceivedAt: Timestamp(milliseconds: 0), storage: one.record.bytes, offset: 0,
+            length: one.record.bytes.count, remote: remote)
     }
 
     func delete(_ handles: [ReceiptHandle], completion: @escaping @Sendable ([DeleteOutcome]) -> Void) {
@@ -171,6 +183,38 @@ final class ScriptedShard: Shard {
     func onReady(_ notify: @escaping @Sendable () -> Void) {}
     func setDeadLetterSink(_ sink: DeadLetterSink?) {}
     func close() {}
+}
+
+extension ScriptedShard: BrowsableShard {
+    /// Pages are of two messages, as if these were large.
+    func browse(
+        after start: SequenceNumber?, limit: Int,
+        completion: @escaping @Sendable (Result<BrowsedPage, ShardError>) -> Void
+    ) {
+        let page = state.withLock { state in
+            var page = BrowsedPage()
+            let rest = state.stored.filter { $0.number > start?.rawValue ?? 0 }
+            for one in rest.prefix(min(limit, 2)) {
+                if state.damaged.contains(ScriptedShard.body(one.record)) {
+                    page.unreadable += 1
+                } else {
+                    let isInFlight = state.inFlight.contains(one.number)
+                    page.messages.append(BrowsedMessage(message: message(one, state.remote), isInFlight: isInFlight))
+                }
+                page.through = SequenceNumber(rawValue: one.number)
+            }
+            page.isLast = rest.count <= min(limit, 2)
+            return page
+        }
+        clock.schedule(afterMilliseconds: 0) { completion(.success(page)) }
+    }
+
+    func claim(
+        _ sequences: [SequenceNumber], seconds: Int, heldGroups: Set<UInt64>,
+        completion: @escaping @Sendable (Result<Claims, ShardError>) -> Void
+    ) {
+        clock.schedule(afterMilliseconds: 0) { completion(.failure(.closed)) }
+    }
 }
 
 /// A dead-letter queue and a pool to which its messages go back.

@@ -92,6 +92,20 @@ struct MoveTaskTests {
         #expect(report.failureReason == "the source could not be read (unavailable)")
     }
 
+    @Test func `what cannot be read stays with what follows it, and counts once in each redrive`() async {
+        stage.fill("abcdabcdabcd")
+        stage.source.damage("b1", "c6", "d3", "d11")
+        for moved in [["a0", "c2", "a4", "a8"], []] {
+            let before = stage.home.bodies
+            let task = stage.task()
+            #expect(task.unreadable == 0)
+            await task.run()
+            #expect(task.report.status == .completed && task.report.moved == moved.count)
+            #expect(stage.home.bodies == before + moved && task.unreadable == 4)
+        }
+        #expect(stage.source.bodies.count == 8 && stage.source.inFlight == 0)
+    }
+
     @Test func `a deletion that fails for a while is tried again, and the message is sent once`() async {
         stage.fill("aab")
         let all = stage.source.bodies

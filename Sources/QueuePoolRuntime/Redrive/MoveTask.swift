@@ -19,6 +19,8 @@ package final class MoveTask: Sendable {
     package let startedAt: Timestamp
     /// The messages that are to move; `nil`: all.
     package let selection: Selection?
+    /// Of a redrive of all.
+    private let unreadableOfAll = UnreadableCounter()
     /// Until it has run: a task is kept long after its end, and the pools are not to be kept with it.
     private let pools: Mutex<(shards: [PoolShard], destination: Pool?)?>
     private let machine: Mutex<MoveMachine>
@@ -88,6 +90,10 @@ package final class MoveTask: Sendable {
     /// Where it stands.
     package var report: Report { machine.withLock { $0.report } }
 
+    /// Messages that were to move and were not, because their bytes are damaged; of a redrive of all, those in the shards
+    /// that it has read to their end.
+    package var unreadable: Int { selection?.unreadable ?? unreadableOfAll.count }
+
     /// Asks the task to stop after what is under way.
     /// - Returns: messages moved so far, or `nil` if it is not running.
     package func cancel() -> Int? {
@@ -109,7 +115,7 @@ package final class MoveTask: Sendable {
                 let source = shards[shard].shard
                 let result =
                     if let selection { await selection.receive(command, from: source) } else {
-                        await source.receive(command)
+                        await unreadableOfAll.receive(command, from: source)
                     }
                 // Pools as they are now: one may have come, or gone, since the last receive.
                 targets = [:]

@@ -190,7 +190,7 @@ struct DeadLetterDocument {
         json.key("skipped")
         json.int(task.selection?.skipped ?? 0)
         json.key("unreadable")
-        json.int(task.selection?.unreadable ?? 0)
+        json.int(task.unreadable)
         json.key("ratePerSecond")
         if let rate = task.perSecondMax { json.int(rate) } else { json.null() }
         json.key("startedAt")
