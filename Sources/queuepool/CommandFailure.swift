@@ -31,6 +31,13 @@ struct CommandFailure: Error, Hashable, CustomStringConvertible {
         self.description = description
         self.status = status
     }
+
+    /// What is wrong with a file that a setting names; nothing of what is in it.
+    init(_ setting: Setting, file path: String, _ wrong: String) {
+        self.init(
+            "setting '\(setting.key)': the file '\(SettingError.printable(path, scalarsMax: 1_024))' \(wrong); allowed: "
+                + setting.allowed, status: ExitStatus.configuration)
+    }
 }
 
 /// Runs the body of a command; a failure is written to standard error and becomes the exit status.

@@ -26,9 +26,7 @@ func transferTLS(_ settings: ClientTLSSettings, token: TokenSettings?) throws(Co
         guard let path else { continue }
         let byte = try? FileHandle(forReadingAtPath: path)?.read(upToCount: 1)
         guard byte?.isEmpty == false else {
-            throw CommandFailure(
-                "setting '\(setting.key)': the file '\(SettingError.printable(path, scalarsMax: 1_024))' cannot be "
-                    + "read, or is empty; allowed: \(setting.allowed)", status: ExitStatus.configuration)
+            throw CommandFailure(setting, file: path, "cannot be read, or is empty")
         }
     }
     return TransferTLS(

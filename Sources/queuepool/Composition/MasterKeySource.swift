@@ -6,8 +6,6 @@ import Logging
 import QueuePoolCore
 import QueuePoolSealing
 import QueuePoolSettings
-import ServiceLifecycle
-import UnixSignals
 
 /// Where the master key is, which may be looked up again, and the data keys of the data directory.
 struct MasterKeySource: Sendable {
@@ -187,32 +185,21 @@ struct MasterKeySource: Sendable {
     private static func printable(_ text: String) -> String { SettingError.printable(text, scalarsMax: 1_024) }
 }
 
-/// Looks the master key up again at each SIGHUP, for as long as the server runs.
-struct MasterKeyReload: Service {
-    private let source: MasterKeySource
-    private let keys: DataKeys
-    private let signals: UnixSignalsSequence
-    private let logger: Logger
+/// Looks the master key up again while the server runs.
+struct MasterKeyReload: Sendable {
+    let source: MasterKeySource
+    let keys: DataKeys
+    let logger: Logger
 
-    /// From here on SIGHUP does not end the process.
-    init(source: MasterKeySource, keys: DataKeys, logger: Logger) async {
-        self.source = source
-        self.keys = keys
-        self.logger = logger
-        signals = await UnixSignalsSequence(trapping: .sighup)
-    }
-
-    func run() async throws {
-        for await _ in signals.cancelOnGracefulShutdown() {
-            let before = keys.masterKeyID
-            do {
-                // It waits for the disk, and for a service that has the key.
-                try await onOwnThread { [source, keys] in try source.reload(keys) }
-                logger.notice("The data keys are wrapped by the master key", metadata: ["key": "\(keys.masterKeyID)"])
-            } catch {
-                let outcome = MasterKeyReload.outcome(before: before, after: keys.masterKeyID)
-                logger.error("\(outcome)", metadata: ["error": "\(error)"])
-            }
+    func reload() async {
+        let before = keys.masterKeyID
+        do {
+            // It waits for the disk, and for a service that has the key.
+            try await onOwnThread { [source, keys] in try source.reload(keys) }
+            logger.notice("The data keys are wrapped by the master key", metadata: ["key": "\(keys.masterKeyID)"])
+        } catch {
+            let outcome = MasterKeyReload.outcome(before: before, after: keys.masterKeyID)
+            logger.error("\(outcome)", metadata: ["error": "\(error)"])
         }
     }
 

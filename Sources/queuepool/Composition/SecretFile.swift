@@ -28,9 +28,5 @@ struct SecretFile: Sendable {
     }
 
     /// What is wrong with it.
-    func wrong(_ what: String) -> CommandFailure {
-        CommandFailure(
-            "setting '\(setting.key)': the file '\(SettingError.printable(path, scalarsMax: 1_024))' \(what); allowed: "
-                + setting.allowed, status: ExitStatus.configuration)
-    }
+    func wrong(_ what: String) -> CommandFailure { CommandFailure(setting, file: path, what) }
 }

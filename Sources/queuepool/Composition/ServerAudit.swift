@@ -6,8 +6,6 @@ import Logging
 import QueuePoolCore
 import QueuePoolEmbedded
 import QueuePoolSettings
-import ServiceLifecycle
-import UnixSignals
 
 /// The audit log of a server; `nil` if it keeps none.
 /// - Throws: `CommandFailure` that names the setting: a server that may not write down what is done does nothing.
@@ -22,10 +20,7 @@ func openAuditLog(
     _ path: String, clock: any Clock, report: @escaping @Sendable (AuditEvent) -> Void = { _ in }
 ) throws -> AuditLog {
     do throws(AuditError) { return try AuditLog(path: path, clock: clock, report: report) } catch {
-        let setting = Setting.auditLog
-        throw CommandFailure(
-            "setting '\(setting.key)': the file '\(SettingError.printable(path, scalarsMax: 1_024))' cannot be written: "
-                + "\(describe(error)); allowed: \(setting.allowed)", status: ExitStatus.configuration)
+        throw CommandFailure(.auditLog, file: path, "cannot be written: \(describe(error))")
     }
 }
 
@@ -49,21 +44,5 @@ private func log(_ event: AuditEvent, to logger: Logger) {
             "The audit log cannot be opened again: it goes on in the file before",
             metadata: ["error": "\(describe(error))"])
     case .reopened: logger.notice("The audit log was opened again")
-    }
-}
-
-/// Opens the audit log again at each SIGHUP, for as long as the server runs.
-struct AuditReopening: Service {
-    private let log: AuditLog
-    private let signals: UnixSignalsSequence
-
-    /// From here on SIGHUP does not end the process.
-    init(_ log: AuditLog) async {
-        self.log = log
-        signals = await UnixSignalsSequence(trapping: .sighup)
-    }
-
-    func run() async throws {
-        for await _ in signals.cancelOnGracefulShutdown() { log.reopen() }
     }
 }

@@ -6,8 +6,6 @@ import Foundation
 import Logging
 import QueuePoolServer
 import QueuePoolSettings
-import ServiceLifecycle
-import UnixSignals
 
 /// The files of the door's TLS, which may be read again.
 struct TLSFiles: Sendable {
@@ -45,51 +43,34 @@ struct TLSFiles: Sendable {
     private func read(_ path: String, of setting: Setting) throws -> [UInt8] {
         guard let file = FileHandle(forReadingAtPath: path),
             let bytes = try? file.read(upToCount: TLSFiles.bytesMax), !bytes.isEmpty
-        else { throw failure(setting, path, "cannot be read, or is empty") }
+        else { throw CommandFailure(setting, file: path, "cannot be read, or is empty") }
         return Array(bytes)
     }
 
     private func failure(_ fault: TLSFault) -> CommandFailure {
         let (certificate, key) = (settings.certificate, settings.key)
-        switch fault {
-        case .noCertificate: return failure(.tlsCertificate, certificate, "has no certificate in PEM")
-        case .noKey: return failure(.tlsKey, key, "has no private key in PEM")
+        return switch fault {
+        case .noCertificate: CommandFailure(.tlsCertificate, file: certificate, "has no certificate in PEM")
+        case .noKey: CommandFailure(.tlsKey, file: key, "has no private key in PEM")
         case .encryptedKey:
-            return failure(.tlsKey, key, "has a key with a passphrase, which nobody would be there to give")
+            CommandFailure(.tlsKey, file: key, "has a key with a passphrase, which nobody would be there to give")
         case .mismatch:
-            return failure(.tlsKey, key, "has a key that does not fit the certificate in '\(certificate)'")
-        case .noClientCA: return failure(.tlsClientCA, settings.clientCA ?? "", "has no certificate in PEM")
+            CommandFailure(.tlsKey, file: key, "has a key that does not fit the certificate in '\(certificate)'")
+        case .noClientCA: CommandFailure(.tlsClientCA, file: settings.clientCA ?? "", "has no certificate in PEM")
         }
-    }
-
-    private func failure(_ setting: Setting, _ path: String, _ wrong: String) -> CommandFailure {
-        CommandFailure(
-            "setting '\(setting.key)': the file '\(SettingError.printable(path, scalarsMax: 1_024))' \(wrong); "
-                + "allowed: \(setting.allowed)",
-            status: ExitStatus.configuration)
     }
 }
 
-/// Reads the files again at each SIGHUP, for as long as the server runs.
-struct TLSReload: Service {
+/// Reads the files again while the server runs.
+struct TLSReload: Sendable {
     private static let warningSeconds = 14.0 * 86_400
 
-    private let files: TLSFiles
-    private let door: TLSDoor
-    private let signals: UnixSignalsSequence
-    private let logger: Logger
-
-    /// From here on SIGHUP does not end the process.
-    init(files: TLSFiles, door: TLSDoor, logger: Logger) async {
-        self.files = files
-        self.door = door
-        self.logger = logger
-        signals = await UnixSignalsSequence(trapping: .sighup)
-        warnOfEnd()
-    }
+    let files: TLSFiles
+    let door: TLSDoor
+    let logger: Logger
 
     /// Clients refuse a certificate from the second on at which it ends: whoever runs the server hears of it before.
-    private func warnOfEnd() {
+    func warnOfEnd() {
         let left = Double(door.endsAt) - Date().timeIntervalSince1970
         guard left < TLSReload.warningSeconds else { return }
         let end = Date(timeIntervalSince1970: Double(door.endsAt)).formatted(.iso8601)
@@ -98,16 +79,14 @@ struct TLSReload: Service {
             metadata: ["end": "\(end)"])
     }
 
-    func run() async throws {
-        for await _ in signals.cancelOnGracefulShutdown() {
-            do {
-                // A file may be on a disk that hangs, or wait for whoever writes it.
-                try await onOwnThread { [files, door] in try files.reload(door) }
-                logger.notice("New connections get the TLS files as they are now")
-                warnOfEnd()
-            } catch {
-                logger.error("The TLS files of before stay in use", metadata: ["error": "\(error)"])
-            }
+    func reload() async {
+        do {
+            // A file may be on a disk that hangs, or wait for whoever writes it.
+            try await onOwnThread { [files, door] in try files.reload(door) }
+            logger.notice("New connections get the TLS files as they are now")
+            warnOfEnd()
+        } catch {
+            logger.error("The TLS files of before stay in use", metadata: ["error": "\(error)"])
         }
     }
 }
