@@ -30,33 +30,12 @@ extension BodyFile {
         // A log in which readers always stand would grow for ever; a long one waits for each of them.
         let mode = pages >= BodyFile.checkpointPagesMax ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE
         do throws(DatabaseError) {
-            if try BodyFile.checkpoint(database, mode) {
+            if try database.copyLog(mode) {
                 logPages.count = 0
                 hasGivenBack = false
             }
         } catch {
             if error.isFatal { brokenBy = error }
         }
-    }
-
-    /// - Returns: whether all of the log was copied.
-    @discardableResult
-    static func checkpoint(_ database: Database, _ mode: Int32) throws(DatabaseError) -> Bool {
-        var inLog: Int32 = 0
-        var copied: Int32 = 0
-        let code = sqlite3_wal_checkpoint_v2(database.handle, nil, mode, &inLog, &copied)
-        // A reader still needs what is in the log.
-        if code & 0xFF == SQLITE_BUSY { return false }
-        guard code == SQLITE_OK else { throw database.error(code, "copy the log into the file") }
-        return inLog == copied
-    }
-}
-
-extension Database {
-    /// The one number that a query gives.
-    func integer(_ query: String) throws(DatabaseError) -> Int64 {
-        let statement = try prepare(query)
-        defer { statement.finalize() }
-        return try statement.next("read a figure") ? statement.integer(0) : 0
     }
 }

@@ -69,10 +69,8 @@ final class BodyFile: @unchecked Sendable {
         sealedColumn = version >= BodyFile.sealedVersion ? "sealed" : "0"
         do throws(DatabaseError) {
             try BodyFile.prepare(database, from: found, to: version)
-            try BodyFile.checkpoint(database, SQLITE_CHECKPOINT_TRUNCATE)
-            guard SystemFile.flushDirectory(directory) else {
-                throw DatabaseError(code: SQLITE_IOERR | (5 << 8), operation: "flush the directory")
-            }
+            try database.copyLog(SQLITE_CHECKPOINT_TRUNCATE)
+            try Database.flushDirectory(directory)
             insertBody = try database.prepare(
                 """
                 INSERT INTO bodies (number, key, pool, bytes, made_at, expires_at\(sealing == nil ? "" : ", sealed"))
@@ -109,23 +107,17 @@ final class BodyFile: @unchecked Sendable {
         database.close()
     }
 
-    /// Looks before anything is written, so that a file of somebody else's stays as it is.
-    /// - Returns: its version; 0 if it is new.
+    /// - Returns: the file's version; 0 if it is new.
     private static func checkFormat(_ database: Database, _ name: String) throws(BodyFileError) -> Int64 {
-        let application: Int64
-        let version: Int64
-        let tables: Int64
-        do throws(DatabaseError) {
-            application = try database.integer("PRAGMA application_id")
-            version = try database.integer("PRAGMA user_version")
-            tables = try database.integer("SELECT count(*) FROM sqlite_schema")
-        } catch {
+        let header: FileHeader
+        do throws(DatabaseError) { header = try database.header() } catch {
             throw error.code & 0xFF == SQLITE_NOTADB ? .foreign(file: name) : .failed(error)
         }
-        let isNew = application == 0 && version == 0 && tables == 0
-        guard isNew || application == applicationID else { throw .foreign(file: name) }
-        guard version <= formatVersion else { throw .newer(file: name, version: version, known: formatVersion) }
-        return version
+        guard header.isNew || header.application == applicationID else { throw .foreign(file: name) }
+        guard header.version <= formatVersion else {
+            throw .newer(file: name, version: header.version, known: formatVersion)
+        }
+        return header.version
     }
 
     private static func prepare(
@@ -165,10 +157,7 @@ final class BodyFile: @unchecked Sendable {
             isCommitting = true
             try database.execute("COMMIT")
         } catch {
-            if error.isFatal || isCommitting && !error.leavesCommitUndone { brokenBy = error }
-            // Some errors have rolled back already; then there is nothing left to undo.
-            if database.isInTransaction { try? database.execute("ROLLBACK") }
-            if database.isInTransaction { brokenBy = error }
+            if database.rollBack(after: error, isCommitting: isCommitting) { brokenBy = error }
             throw error
         }
         counts = uncommitted

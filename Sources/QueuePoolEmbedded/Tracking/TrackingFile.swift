@@ -56,9 +56,7 @@ final class TrackingFile {
         try database.execute("PRAGMA locking_mode = EXCLUSIVE")
         try TrackingFile.checkFormat(database)
         try TrackingFile.prepare(database)
-        guard SystemFile.flushDirectory(path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ".") else {
-            throw DatabaseError(code: SQLITE_IOERR | (5 << 8), operation: "flush the directory")
-        }
+        try Database.flushDirectory(path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ".")
         begin = try database.prepare("BEGIN IMMEDIATE")
         commitStatement = try database.prepare("COMMIT")
         select = try database.prepare("SELECT \(TrackingFile.columns) FROM records WHERE pool = ? AND id = ?")
@@ -94,17 +92,13 @@ final class TrackingFile {
         database.close()
     }
 
-    /// Looks before anything is written, so that a file of somebody else's stays as it is.
     private static func checkFormat(_ database: Database) throws(DatabaseError) {
-        let application = try database.integer("PRAGMA application_id")
-        let version = try database.integer("PRAGMA user_version")
-        let tables = try database.integer("SELECT count(*) FROM sqlite_schema")
-        let isNew = application == 0 && version == 0 && tables == 0
-        guard isNew || application == applicationID else {
+        let header = try database.header()
+        guard header.isNew || header.application == applicationID else {
             throw DatabaseError(code: SQLITE_NOTADB, operation: "read a file that is none of tracking records")
         }
-        guard version <= formatVersion else {
-            throw DatabaseError(code: SQLITE_NOTADB, operation: "read tracking records of version \(version)")
+        guard header.version <= formatVersion else {
+            throw DatabaseError(code: SQLITE_NOTADB, operation: "read tracking records of version \(header.version)")
         }
     }
 
@@ -180,10 +174,7 @@ final class TrackingFile {
             return result
         } catch {
             pools = poolsBefore
-            if error.isFatal || isCommitting && !error.leavesCommitUndone { brokenBy = error }
-            // Some errors have rolled back already; then there is nothing left to undo.
-            if database.isInTransaction { try? database.execute("ROLLBACK") }
-            if database.isInTransaction { brokenBy = error }
+            if database.rollBack(after: error, isCommitting: isCommitting) { brokenBy = error }
             throw error
         }
     }
@@ -193,7 +184,7 @@ final class TrackingFile {
     func checkpoint() {
         guard brokenBy == nil, logPages.count >= TrackingFile.checkpointPages else { return }
         do throws(DatabaseError) {
-            if try BodyFile.checkpoint(database, SQLITE_CHECKPOINT_PASSIVE) { logPages.count = 0 }
+            if try database.copyLog(SQLITE_CHECKPOINT_PASSIVE) { logPages.count = 0 }
         } catch {
             if error.isFatal { brokenBy = error }
         }

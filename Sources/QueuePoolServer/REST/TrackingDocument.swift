@@ -5,6 +5,7 @@
 import Glibc
 package import QueuePoolCore
 import QueuePoolJSON
+import QueuePoolRuntime
 
 /// How what is known of a message is written.
 package enum TrackingDocument {
@@ -53,27 +54,7 @@ package enum TrackingDocument {
             json.key(key)
             json.string(time(moment))
         }
-        if let attempt = record.attempt {
-            json.key("attempt")
-            json.int(attempt)
-        }
-        for (key, text) in [
-            ("target", record.target), ("reason", record.reason), ("errorClass", record.errorClass),
-        ] as [(StaticString, String?)] {
-            guard let text else { continue }
-            json.key(key)
-            json.string(text)
-        }
-        if let recipients = record.recipients {
-            json.key("undelivered")
-            json.beginArray()
-            for place in recipients { json.int(place) }
-            json.endArray()
-        }
-        if let tags = record.tags {
-            json.key("tags")
-            json.raw(Array(tags.utf8))
-        }
+        record.writeDetails(to: &json)
     }
 
     /// RFC 3339, in UTC, with milliseconds.

@@ -5,6 +5,7 @@
 import QueuePoolCore
 import QueuePoolCurl
 import QueuePoolJSON
+import QueuePoolRuntime
 
 /// Tells a server what became of messages. The other end is TrackingService of the server.
 struct HTTPOutcomes: Sendable {
@@ -50,27 +51,19 @@ struct HTTPOutcomes: Sendable {
             json.key(key)
             json.int(time.milliseconds)
         }
-        if let attempt = record.attempt {
-            json.key("attempt")
-            json.int(attempt)
-        }
-        for (key, text) in [
-            ("target", record.target), ("reason", record.reason), ("errorClass", record.errorClass),
-        ] as [(StaticString, String?)] {
-            guard let text else { continue }
-            json.key(key)
-            json.string(String(decoding: text.utf8.prefix(TrackingRecord.textBytesMax), as: UTF8.self))
-        }
-        if let recipients = record.recipients {
-            json.key("undelivered")
-            json.beginArray()
-            for place in recipients { json.int(place) }
-            json.endArray()
-        }
-        if let tags = record.tags {
-            json.key("tags")
-            json.raw(Array(tags.utf8))
-        }
+        clipped(record).writeDetails(to: &json)
         json.endObject()
+    }
+
+    /// A server refuses texts that are longer.
+    private static func clipped(_ record: TrackingRecord) -> TrackingRecord {
+        func clip(_ text: String?) -> String? {
+            text.map { String(decoding: $0.utf8.prefix(TrackingRecord.textBytesMax), as: UTF8.self) }
+        }
+        var record = record
+        record.target = clip(record.target)
+        record.reason = clip(record.reason)
+        record.errorClass = clip(record.errorClass)
+        return record
     }
 }
