@@ -221,11 +221,13 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def servers(tmp_path):
-    """Starts servers of a test's own; what is left running at its end is stopped."""
+    """Starts servers of a test's own, of one kind or another; what is left running at its end is killed."""
     started = []
 
-    def start(*arguments, name="server", **options):
-        server = Server(tmp_path / name, *arguments, **options)
+    def start(*arguments, name="server", kind=Server, **options):
+        directory = tmp_path / name
+        directory.mkdir(exist_ok=True)
+        server = kind(directory, *arguments, **options)
         started.append(server)
         return server
 

@@ -12,7 +12,7 @@ import pytest
 SECONDS = {
     "test_isolation_queues": 166, "test_worker_faults": 121, "test_worker_mail": 102, "test_send": 99,
     "test_worker_restarts": 94, "test_bench_report": 90, "test_worker_targets": 79, "test_bench_find_rate": 61,
-    "test_bounds": 60, "test_localstack": 52, "test_bench_trouble": 50, "test_sealing_kms": 50, "test_leases": 48,
+    "test_bounds": 60, "test_localstack": 52, "test_bench_trouble": 50, "test_leases": 48,
     "test_failover": 46, "test_quota": 46, "test_leases_direct": 44, "test_places": 42, "test_readme": 41,
     "test_disk": 39, "test_redrive_places": 39, "test_sqs_shards": 37, "test_target_limits": 36,
     "test_bench_report_steps": 35, "test_console": 35, "test_key_clients": 34, "test_worker_metrics": 34,

@@ -12,26 +12,8 @@ import threading
 
 import pytest
 
-from certificates import Authority
 from conftest import wait_until
-from test_tls import is_answered
-from tls_server import TLSServer
-
-
-@pytest.fixture
-def tls(tmp_path):
-    authority = Authority(tmp_path)
-    started = []
-
-    def start(*arguments):
-        server = TLSServer(tmp_path / f"server{len(started)}", authority, *authority.issue("server")[:2], *arguments)
-        started.append(server)
-        return server
-
-    yield start
-    for server in started:
-        if server.is_running:
-            server.kill9()
+from test_tls import authority, is_answered, tls  # noqa: F401, the servers' fixtures
 
 
 def half_open(server, hello):

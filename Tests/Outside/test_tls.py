@@ -4,6 +4,7 @@
 
 """The door with TLS: what is spoken, what is refused, and what a new certificate does to those who are connected."""
 
+import itertools
 import signal
 import socket
 import ssl
@@ -29,20 +30,16 @@ def authority(tmp_path_factory):
 
 
 @pytest.fixture
-def tls(tmp_path, authority):
+def tls(servers, authority):
     """Starts servers of a test's own with the authority's certificate, or the files that are named."""
-    started = []
+    numbers = itertools.count()
 
     def start(*arguments, files=None, **options):
         files = files or authority.issue("server")
-        server = TLSServer(tmp_path / f"server{len(started)}", authority, *files[:2], *arguments, **options)
-        started.append(server)
-        return server
+        return servers(
+            authority, *files[:2], *arguments, name=f"server{next(numbers)}", kind=TLSServer, **options)
 
-    yield start
-    for server in started:
-        if server.is_running:
-            server.kill9()
+    return start
 
 
 @pytest.fixture(scope="module")
