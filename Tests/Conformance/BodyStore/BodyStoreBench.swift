@@ -5,7 +5,6 @@
 import Foundation
 import QueuePoolAWS
 import QueuePoolCore
-import QueuePoolCurl
 import QueuePoolEmbedded
 import QueuePoolRuntime
 import QueuePoolTestSupport
@@ -76,9 +75,6 @@ private final class SQLiteStage: BodyStage {
 
 /// A bucket of its own.
 struct S3Stage: BodyStage {
-    private static let engine = CurlEngine()
-    private static let clock = SystemClock()
-
     let folder: S3Folder
     let service: S3Service
 
@@ -86,47 +82,21 @@ struct S3Stage: BodyStage {
     ///   - wrap: what stands between the store and the service.
     ///   - pauses: by which clock the store waits between attempts.
     init(wrap: (any AWSCaller) -> any AWSCaller = { $0 }, pauses: (any Clock)? = nil) throws {
-        let time = ServiceClock(S3Stage.clock)
-        let caller = SignedCaller(
-            engine: S3Stage.engine, provider: CredentialProvider(source: FixedCredentials(), clock: time), clock: time)
+        let caller = Moto.caller(ServiceClock(Moto.clock))
         let endpoint = try Moto.endpoint()
         func service(_ caller: any AWSCaller, _ clock: any Clock) -> S3Service {
-            S3Service(caller: caller, region: "us-east-1", endpoint: endpoint, clock: clock)
+            S3Service(caller: caller, region: Moto.region, endpoint: endpoint, clock: clock)
         }
         folder = try #require(S3Folder("s3://conformance-\(UUID().uuidString.lowercased())/a b/é"))
-        self.service = service(wrap(caller), pauses ?? S3Stage.clock)
-        try S3Administrator(service: service(caller, S3Stage.clock)).create(bucket: folder.bucket)
+        self.service = service(wrap(caller), pauses ?? Moto.clock)
+        try S3Administrator(service: service(caller, Moto.clock)).create(bucket: folder.bucket)
     }
 
     func open() throws -> any BodyStore { S3BodyStore(folder: folder, service: service) }
 }
 
-/// Loses the first answer to each request, which was done.
-private final class ForgetfulCaller: AWSCaller {
-    private let inner: any AWSCaller
-    /// Requests whose answers were lost.
-    private let lost = Mutex<Set<String>>([])
-
-    init(_ inner: any AWSCaller) { self.inner = inner }
-
-    func perform(_ request: AWSRequest) async throws(AWSError) -> HTTPResponse {
-        try await withCheckedContinuation { done in perform(request) { done.resume(returning: $0) } }.get()
-    }
-
-    func perform(_ request: AWSRequest, completion: @escaping @Sendable (Result<HTTPResponse, AWSError>) -> Void) {
-        // The second attempt is the same request; a later call of the same one loses again.
-        let name = request.method + " " + request.url
-        let isLost = lost.withLock { lost in
-            if lost.remove(name) != nil { return false }
-            lost.insert(name)
-            return true
-        }
-        inner.perform(request) { completion(isLost ? .failure(.unknownOutcome(code: "lost")) : $0) }
-    }
-}
-
 /// One rule's working place: two users of the same bodies, and what was found.
-final class BodyBench: Sendable {
+final class BodyBench: RuleBench {
     let one: any BodyStore
     let other: any BodyStore
     let findings = Findings()
@@ -139,26 +109,13 @@ final class BodyBench: Sendable {
         other = wrap(try stage.open())
     }
 
-    /// Runs a rule against an implementation, on a thread of its own: the calls block.
+    /// Runs a rule against an implementation.
     /// - Parameter wrap: what a broken implementation puts around a sound one.
     static func run(
         _ rule: @escaping BodyRule, on subject: BodySubject,
         wrap: @escaping @Sendable (any BodyStore) -> any BodyStore = { $0 }
     ) async throws -> Findings {
-        try await withCheckedThrowingContinuation { (done: CheckedContinuation<Findings, any Error>) in
-            Thread.detachNewThread {
-                done.resume(
-                    with: Result {
-                        let bench = try BodyBench(try subject.stage(), wrap: wrap)
-                        rule(bench)
-                        return bench.findings
-                    })
-            }
-        }
-    }
-
-    func check(_ holds: Bool, _ text: @autoclosure () -> String, _ place: SourceLocation = #_sourceLocation) {
-        findings.check(holds, text(), place)
+        try await findings(of: rule) { try BodyBench(try subject.stage(), wrap: wrap) }
     }
 
     // MARK: - Calls

@@ -13,14 +13,10 @@ import Testing
 
 /// The calls by which commands look at and prepare a bucket, against a service that nobody here wrote.
 @Suite(.timeLimit(.minutes(3)), .enabled(if: !Moto.isLeftOut)) struct `A bucket of a body store` {
-    private static let engine = CurlEngine()
-    private static let clock = SystemClock()
-
     private func service() throws -> S3Service {
-        let time = ServiceClock(Self.clock)
-        let caller = SignedCaller(
-            engine: Self.engine, provider: CredentialProvider(source: FixedCredentials(), clock: time), clock: time)
-        return S3Service(caller: caller, region: "us-east-1", endpoint: try Moto.endpoint(), clock: Self.clock)
+        S3Service(
+            caller: Moto.caller(ServiceClock(Moto.clock)), region: Moto.region, endpoint: try Moto.endpoint(),
+            clock: Moto.clock)
     }
 
     private func folder(_ prefix: String) throws -> S3Folder {
@@ -68,11 +64,5 @@ import Testing
         #expect(rules.map { $0.first("Prefix") } == ["one &amp; two/", "other/é/"])
         #expect(rules.map { $0.first("Days") } == ["19", "20"])
         #expect(rules.allSatisfy { $0.first("Status") == "Enabled" })
-    }
-
-    private func onOwnThread<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
-        try await withCheckedThrowingContinuation { (done: CheckedContinuation<R, any Error>) in
-            Thread.detachNewThread { done.resume(with: Result(catching: body)) }
-        }
     }
 }

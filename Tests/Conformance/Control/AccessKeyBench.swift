@@ -2,14 +2,10 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
 import QueuePoolAWS
 import QueuePoolCore
-import QueuePoolCurl
 import QueuePoolEmbedded
-import QueuePoolRuntime
 import QueuePoolTestSupport
-import Synchronization
 import Testing
 
 /// An implementation of the port of keys that the suite is run against.
@@ -33,8 +29,10 @@ enum AccessKeySubject: CaseIterable, Sendable, CustomTestStringConvertible {
     func stage() throws -> any AccessKeyStage {
         switch self {
         case .sqlite: try SQLiteKeyStage()
-        case .dynamoDB: try DynamoDBKeyStage(losesAnswers: false)
-        case .dynamoDBLosingAnswers: try DynamoDBKeyStage(losesAnswers: true)
+        case .dynamoDB: try DynamoDBKeyStage()
+        case .dynamoDBLosingAnswers:
+            try DynamoDBKeyStage(
+                wrap: { ForgetfulCaller($0, losing: ["TransactWriteItems", "UpdateItem"]) }, pauses: HastyClock())
         }
     }
 }
@@ -63,63 +61,30 @@ private final class SQLiteKeyStage: AccessKeyStage {
 }
 
 private final class DynamoDBKeyStage: AccessKeyStage {
-    private static let engine = CurlEngine()
-    private static let clock = SystemClock()
+    private let table: MotoTable
 
-    private let table: DynamoDBTable
-    private let keyTable: DynamoDBTable
-
-    init(losesAnswers: Bool) throws {
-        let time = ServiceClock(DynamoDBKeyStage.clock)
-        let caller = SignedCaller(
-            engine: DynamoDBKeyStage.engine, provider: CredentialProvider(source: FixedCredentials(), clock: time),
-            clock: time)
-        let (name, endpoint) = ("conformance-\(UUID().uuidString)", try Moto.endpoint())
-        func table(_ caller: any AWSCaller, _ clock: any Clock) -> DynamoDBTable {
-            DynamoDBTable(
-                name: name,
-                service: DynamoDBTable.service(caller: caller, region: "us-east-1", endpoint: endpoint, clock: clock))
-        }
-        self.table = table(caller, DynamoDBKeyStage.clock)
-        keyTable = losesAnswers ? table(ForgetfulWriter(caller), HastyClock()) : self.table
-        try DynamoDBControlStore(table: self.table).makeTable { Thread.sleep(forTimeInterval: 0.05) }
+    /// - Parameters:
+    ///   - wrap: what stands between the store and the service.
+    ///   - pauses: by which clock the store waits between attempts.
+    init(wrap: (any AWSCaller) -> any AWSCaller = { $0 }, pauses: (any Clock)? = nil) throws {
+        table = try MotoTable(wrap: wrap, pauses: pauses)
     }
 
-    func open() throws -> any AccessKeyStore { DynamoDBAccessKeyStore(table: keyTable) }
+    func open() throws -> any AccessKeyStore { DynamoDBAccessKeyStore(table: table.tested) }
 
     func damage(_ id: String) throws {
-        guard var item = try table.get(ItemKey("KEYS", "KEY#" + id)) else { throw NothingStored() }
+        guard var item = try table.plain.get(ItemKey("KEYS", "KEY#" + id)) else { throw NothingStored() }
         item["rights"] = .text("*:everything")
-        try table.write(.put(item, if: nil))
+        try table.plain.write(.put(item, if: nil))
     }
 
     private struct NothingStored: Error {}
 }
 
-/// Loses the first answer to each write, transactions among them, which was done.
-private final class ForgetfulWriter: AWSCaller {
-    private let inner: any AWSCaller
-    /// Bodies of writes whose answers were lost.
-    private let lost = Mutex<Set<[UInt8]>>([])
-
-    init(_ inner: any AWSCaller) { self.inner = inner }
-
-    func perform(_ request: AWSRequest) async throws(AWSError) -> HTTPResponse {
-        let result = await withCheckedContinuation { done in perform(request) { done.resume(returning: $0) } }
-        return try result.get()
-    }
-
-    func perform(_ request: AWSRequest, completion: @escaping @Sendable (Result<HTTPResponse, AWSError>) -> Void) {
-        let action = request.headers.first { $0.name == "X-Amz-Target" }?.value ?? ""
-        let isWrite = [".TransactWriteItems", ".UpdateItem"].contains { action.hasSuffix($0) }
-        // The second attempt has the same bytes; a later call of the same bytes is a new one, and loses again.
-        let isLost = isWrite && lost.withLock { $0.remove(request.body) == nil && $0.insert(request.body).inserted }
-        inner.perform(request) { completion(isLost ? .failure(.unknownOutcome(code: "lost")) : $0) }
-    }
-}
-
 /// One rule's working place: two users of the same keys, and what was found.
-final class AccessKeyBench: Sendable {
+final class AccessKeyBench: StoreBench {
+    typealias Failure = AccessKeyStoreError
+
     let one: any AccessKeyStore
     let other: any AccessKeyStore
     let stage: any AccessKeyStage
@@ -131,37 +96,9 @@ final class AccessKeyBench: Sendable {
         other = try stage.open()
     }
 
-    /// Runs a rule against an implementation, on a thread of its own: the calls block.
+    /// Runs a rule against an implementation.
     static func run(_ rule: @escaping AccessKeyRule, on subject: AccessKeySubject) async throws -> Findings {
-        try await withCheckedThrowingContinuation { (done: CheckedContinuation<Findings, any Error>) in
-            Thread.detachNewThread {
-                done.resume(
-                    with: Result {
-                        let bench = try AccessKeyBench(try subject.stage())
-                        do { try rule(bench) } catch {
-                            bench.check(false, "the rule ended early: \(error)")
-                        }
-                        return bench.findings
-                    })
-            }
-        }
-    }
-
-    func check(_ holds: Bool, _ text: @autoclosure () -> String, _ place: SourceLocation = #_sourceLocation) {
-        findings.check(holds, text(), place)
-    }
-
-    /// Checks that a call fails as it must.
-    func check(
-        _ wanted: AccessKeyStoreError, _ text: String, _ place: SourceLocation = #_sourceLocation,
-        _ body: () throws -> Void
-    ) {
-        do {
-            try body()
-            check(false, "\(text): it was done, and should have been \(wanted)", place)
-        } catch {
-            check(error as? AccessKeyStoreError == wanted, "\(text): \(error), should have been \(wanted)", place)
-        }
+        try await findings(of: rule) { try AccessKeyBench(try subject.stage()) }
     }
 
     /// Checks what is stored, as the other one sees it.

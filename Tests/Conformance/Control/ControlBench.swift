@@ -2,14 +2,10 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
 import QueuePoolAWS
 import QueuePoolCore
-import QueuePoolCurl
 import QueuePoolEmbedded
-import QueuePoolRuntime
 import QueuePoolTestSupport
-import Synchronization
 import Testing
 
 /// An implementation of the port that the suite is run against.
@@ -76,46 +72,31 @@ private struct SimulatedStage: ControlStage {
 }
 
 final class DynamoDBStage: ControlStage {
-    private static let engine = CurlEngine()
-    private static let clock = SystemClock()
-
-    private let table: DynamoDBTable
-    /// The same table, by other calls.
-    private let leaseTable: DynamoDBTable
-    private let time = ServiceClock(DynamoDBStage.clock)
+    private let table: MotoTable
 
     /// - Parameters:
     ///   - wrap: what stands between the lease store and the service.
     ///   - pauses: by which clock the lease store waits between attempts.
     init(wrap: (any AWSCaller) -> any AWSCaller = { $0 }, pauses: (any Clock)? = nil) throws {
-        let caller = SignedCaller(
-            engine: DynamoDBStage.engine, provider: CredentialProvider(source: FixedCredentials(), clock: time),
-            clock: time)
-        let (name, endpoint) = ("conformance-\(UUID().uuidString)", try Moto.endpoint())
-        func table(_ caller: any AWSCaller, _ clock: any Clock) -> DynamoDBTable {
-            DynamoDBTable(
-                name: name,
-                service: DynamoDBTable.service(caller: caller, region: "us-east-1", endpoint: endpoint, clock: clock))
-        }
-        self.table = table(caller, DynamoDBStage.clock)
-        leaseTable = table(wrap(caller), pauses ?? DynamoDBStage.clock)
-        try DynamoDBControlStore(table: self.table).makeTable { Thread.sleep(forTimeInterval: 0.05) }
+        table = try MotoTable(wrap: wrap, pauses: pauses)
     }
 
-    func open() throws -> any ControlStore { DynamoDBControlStore(table: table) }
-    func openLeases() throws -> any LeaseStore { DynamoDBLeaseStore(table: leaseTable, now: time.now) }
+    func open() throws -> any ControlStore { DynamoDBControlStore(table: table.plain) }
+    func openLeases() throws -> any LeaseStore { DynamoDBLeaseStore(table: table.tested, now: table.time.now) }
 
     func damage(_ pool: PoolName) throws {
-        guard var item = try table.get(ItemKey("POOLS", "POOL#" + pool.text)) else { throw NothingStored() }
+        guard var item = try table.plain.get(ItemKey("POOLS", "POOL#" + pool.text)) else { throw NothingStored() }
         item["slots"] = .bytes([1, 2])
-        try table.write(.put(item, if: nil))
+        try table.plain.write(.put(item, if: nil))
     }
 
     private struct NothingStored: Error {}
 }
 
 /// One rule's working place: two writers of the same pools, and what was found.
-final class ControlBench: Sendable {
+final class ControlBench: StoreBench {
+    typealias Failure = ControlStoreError
+
     let one: any ControlStore
     let other: any ControlStore
     let stage: any ControlStage
@@ -127,41 +108,13 @@ final class ControlBench: Sendable {
         other = wrap(try stage.open())
     }
 
-    /// Runs a rule against an implementation, on a thread of its own: the calls block.
+    /// Runs a rule against an implementation.
     /// - Parameter wrap: what a broken implementation puts around a sound one.
     static func run(
         _ rule: @escaping ControlRule, on subject: ControlSubject,
         wrap: @escaping @Sendable (any ControlStore) -> any ControlStore = { $0 }
     ) async throws -> Findings {
-        try await withCheckedThrowingContinuation { (done: CheckedContinuation<Findings, any Error>) in
-            Thread.detachNewThread {
-                done.resume(
-                    with: Result {
-                        let bench = try ControlBench(try subject.stage(), wrap: wrap)
-                        do { try rule(bench) } catch {
-                            bench.check(false, "the rule ended early: \(error)")
-                        }
-                        return bench.findings
-                    })
-            }
-        }
-    }
-
-    func check(_ holds: Bool, _ text: @autoclosure () -> String, _ place: SourceLocation = #_sourceLocation) {
-        findings.check(holds, text(), place)
-    }
-
-    /// Checks that a call fails as it must.
-    func check(
-        _ wanted: ControlStoreError, _ text: String, _ place: SourceLocation = #_sourceLocation,
-        _ body: () throws -> Void
-    ) {
-        do {
-            try body()
-            check(false, "\(text): it was done, and should have been \(wanted)", place)
-        } catch {
-            check(error as? ControlStoreError == wanted, "\(text): \(error), should have been \(wanted)", place)
-        }
+        try await findings(of: rule) { try ControlBench(try subject.stage(), wrap: wrap) }
     }
 
     // MARK: - Pools

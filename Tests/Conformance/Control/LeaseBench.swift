@@ -2,12 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
-import QueuePoolAWS
 import QueuePoolCore
-import QueuePoolCurl
 import QueuePoolTestSupport
-import Synchronization
 import Testing
 
 /// An implementation of the port of leases that the suite is run against.
@@ -34,42 +30,18 @@ enum LeaseSubject: CaseIterable, Sendable, CustomTestStringConvertible {
         switch self {
         case .sqlite: try ControlSubject.sqlite.stage()
         case .dynamoDB: try DynamoDBStage()
-        case .dynamoDBLosingAnswers: try DynamoDBStage(wrap: { ForgetfulCaller($0) }, pauses: HastyClock())
+        case .dynamoDBLosingAnswers:
+            try DynamoDBStage(
+                wrap: { ForgetfulCaller($0, losing: ["PutItem", "DeleteItem"]) }, pauses: HastyClock())
         case .simulated: try ControlSubject.simulated.stage()
         }
     }
 }
 
-/// Loses the first answer to each write, which was done.
-private final class ForgetfulCaller: AWSCaller {
-    private let inner: any AWSCaller
-    /// Bodies of writes whose answers were lost.
-    private let lost = Mutex<Set<[UInt8]>>([])
-
-    init(_ inner: any AWSCaller) { self.inner = inner }
-
-    func perform(_ request: AWSRequest) async throws(AWSError) -> HTTPResponse {
-        let result = await withCheckedContinuation { done in perform(request) { done.resume(returning: $0) } }
-        return try result.get()
-    }
-
-    func perform(_ request: AWSRequest, completion: @escaping @Sendable (Result<HTTPResponse, AWSError>) -> Void) {
-        let action = request.headers.first { $0.name == "X-Amz-Target" }?.value ?? ""
-        let isWrite = action.hasSuffix(".PutItem") || action.hasSuffix(".DeleteItem")
-        // The second attempt has the same bytes; a later call of the same bytes is a new one, and loses again.
-        let isLost =
-            isWrite
-            && lost.withLock { lost in
-                if lost.remove(request.body) != nil { return false }
-                lost.insert(request.body)
-                return true
-            }
-        inner.perform(request) { completion(isLost ? .failure(.unknownOutcome(code: "lost")) : $0) }
-    }
-}
-
 /// One rule's working place: a pool, two users of its leases, and what was found.
-final class LeaseBench: Sendable {
+final class LeaseBench: StoreBench {
+    typealias Failure = LeaseStoreError
+
     let control: any ControlStore
     let one: any LeaseStore
     let other: any LeaseStore
@@ -87,41 +59,13 @@ final class LeaseBench: Sendable {
     // Its files go with it.
     private let stage: any ControlStage
 
-    /// Runs a rule against an implementation, on a thread of its own: the calls block.
+    /// Runs a rule against an implementation.
     /// - Parameter wrap: what a broken implementation puts around a sound one.
     static func run(
         _ rule: @escaping LeaseRule, on subject: LeaseSubject,
         wrap: @escaping @Sendable (any LeaseStore) -> any LeaseStore = { $0 }
     ) async throws -> Findings {
-        try await withCheckedThrowingContinuation { (done: CheckedContinuation<Findings, any Error>) in
-            Thread.detachNewThread {
-                done.resume(
-                    with: Result {
-                        let bench = try LeaseBench(try subject.stage(), wrap: wrap)
-                        do { try rule(bench) } catch {
-                            bench.check(false, "the rule ended early: \(error)")
-                        }
-                        return bench.findings
-                    })
-            }
-        }
-    }
-
-    func check(_ holds: Bool, _ text: @autoclosure () -> String, _ place: SourceLocation = #_sourceLocation) {
-        findings.check(holds, text(), place)
-    }
-
-    /// Checks that a call fails as it must.
-    func check(
-        _ wanted: LeaseStoreError, _ text: String, _ place: SourceLocation = #_sourceLocation,
-        _ body: () throws -> Void
-    ) {
-        do {
-            try body()
-            check(false, "\(text): it was done, and should have been \(wanted)", place)
-        } catch {
-            check(error as? LeaseStoreError == wanted, "\(text): \(error), should have been \(wanted)", place)
-        }
+        try await findings(of: rule) { try LeaseBench(try subject.stage(), wrap: wrap) }
     }
 
     /// Checks what is stored, as the other one sees it.

@@ -56,7 +56,7 @@ enum ShardSubject: CaseIterable, Sendable, CustomTestStringConvertible {
 }
 
 /// One rule's working place: a shard, the time, and what was found.
-final class ShardBench: Sendable {
+final class ShardBench: RuleBench {
     private struct State {
         var shard: any Shard
         var opened: [any Shard] = []
@@ -103,9 +103,7 @@ final class ShardBench: Sendable {
         let stage = try await subject.stage()
         let shard = wrap(try await stage.open(name, attributes))
         let bench = ShardBench(stage, subject.traits, shard, patience: patience, wrap: wrap)
-        do { try await rule(bench) } catch {
-            bench.check(false, "the rule ended early: \(error)")
-        }
+        do { try await rule(bench) } catch { bench.noteEnd(error) }
         await bench.closeAll()
         try await stage.end()
         bench.check(bench.book.faults.isEmpty, "\(bench.book.faults.joined(separator: ", "))")
@@ -114,10 +112,6 @@ final class ShardBench: Sendable {
     }
 
     var shard: any Shard { state.withLock { $0.shard } }
-
-    func check(_ holds: Bool, _ text: @autoclosure () -> String, _ place: SourceLocation = #_sourceLocation) {
-        findings.check(holds, text(), place)
-    }
 
     // MARK: - Time and life
 

@@ -2,14 +2,10 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
 import QueuePoolAWS
 import QueuePoolCore
-import QueuePoolCurl
 import QueuePoolEmbedded
-import QueuePoolRuntime
 import QueuePoolTestSupport
-import Synchronization
 import Testing
 
 /// An implementation of the port of tracking records that the suite is run against.
@@ -39,7 +35,8 @@ enum TrackingSubject: CaseIterable, Sendable, CustomTestStringConvertible {
         switch self {
         case .sqlite: try SQLiteStage()
         case .dynamoDB: try TableStage()
-        case .dynamoDBLosingAnswers: try TableStage(wrap: { ForgetfulCaller($0) }, pauses: HastyClock())
+        case .dynamoDBLosingAnswers:
+            try TableStage(wrap: { ForgetfulCaller($0, losing: ["UpdateItem"]) }, pauses: HastyClock())
         case .inMemory: MemoryStage(store: MemoryTrackingStore(fault))
         }
     }
@@ -73,63 +70,20 @@ private final class SQLiteStage: TrackingStage {
 
 /// A table of its own.
 private struct TableStage: TrackingStage {
-    private static let engine = CurlEngine()
-    private static let clock = SystemClock()
-
-    private let table: DynamoDBTable
+    private let table: MotoTable
 
     /// - Parameters:
     ///   - wrap: what stands between the store and the service.
     ///   - pauses: by which clock the store waits between attempts.
     init(wrap: (any AWSCaller) -> any AWSCaller = { $0 }, pauses: (any Clock)? = nil) throws {
-        let time = ServiceClock(TableStage.clock)
-        let caller = SignedCaller(
-            engine: TableStage.engine, provider: CredentialProvider(source: FixedCredentials(), clock: time),
-            clock: time)
-        let (name, endpoint) = ("conformance-\(UUID().uuidString)", try Moto.endpoint())
-        func table(_ caller: any AWSCaller, _ clock: any Clock) -> DynamoDBTable {
-            DynamoDBTable(
-                name: name,
-                service: DynamoDBTable.service(caller: caller, region: "us-east-1", endpoint: endpoint, clock: clock))
-        }
-        self.table = table(wrap(caller), pauses ?? TableStage.clock)
-        try DynamoDBControlStore(table: table(caller, TableStage.clock)).makeTable {
-            Thread.sleep(forTimeInterval: 0.05)
-        }
+        table = try MotoTable(wrap: wrap, pauses: pauses)
     }
 
-    func open() throws -> any TrackingStore { DynamoDBTrackingStore(table: table) }
-}
-
-/// Loses the first answer to each update, which was done.
-private final class ForgetfulCaller: AWSCaller {
-    private let inner: any AWSCaller
-    /// Bodies of updates whose answers were lost.
-    private let lost = Mutex<Set<[UInt8]>>([])
-
-    init(_ inner: any AWSCaller) { self.inner = inner }
-
-    func perform(_ request: AWSRequest) async throws(AWSError) -> HTTPResponse {
-        let result = await withCheckedContinuation { done in perform(request) { done.resume(returning: $0) } }
-        return try result.get()
-    }
-
-    func perform(_ request: AWSRequest, completion: @escaping @Sendable (Result<HTTPResponse, AWSError>) -> Void) {
-        let action = request.headers.first { $0.name == "X-Amz-Target" }?.value ?? ""
-        // The second attempt has the same bytes; a later call of the same bytes is a new one, and loses again.
-        let isLost =
-            action.hasSuffix(".UpdateItem")
-            && lost.withLock { lost in
-                if lost.remove(request.body) != nil { return false }
-                lost.insert(request.body)
-                return true
-            }
-        inner.perform(request) { completion(isLost ? .failure(.unknownOutcome(code: "lost")) : $0) }
-    }
+    func open() throws -> any TrackingStore { DynamoDBTrackingStore(table: table.tested) }
 }
 
 /// One rule's working place: a pool, two users of its records, and what was found.
-final class TrackingBench: Sendable {
+final class TrackingBench: RuleBench {
     /// When records are written.
     static let now = Timestamp(milliseconds: 1_800_000_000_007)
     /// When their time is over; not at a full second.
@@ -159,15 +113,9 @@ final class TrackingBench: Sendable {
         _ rule: TrackingRule, on subject: TrackingSubject, fault: TrackingFault? = nil
     ) async throws -> Findings {
         // Making a table blocks.
-        let bench = try await withCheckedThrowingContinuation { (done: CheckedContinuation<TrackingBench, any Error>) in
-            Thread.detachNewThread { done.resume(with: Result { try TrackingBench(subject, fault) }) }
-        }
-        do { try await rule(bench) } catch { bench.check(false, "the rule ended early: \(error)") }
+        let bench = try await onOwnThread { try TrackingBench(subject, fault) }
+        do { try await rule(bench) } catch { bench.noteEnd(error) }
         return bench.findings
-    }
-
-    func check(_ holds: Bool, _ text: @autoclosure () -> String, _ place: SourceLocation = #_sourceLocation) {
-        findings.check(holds, text(), place)
     }
 
     func save(_ records: [TrackingRecord], expiresAt: Timestamp = TrackingBench.end) async throws {
