@@ -6,7 +6,7 @@
 /// well-formed UTF-8.
 ///
 /// - Important: a slice is valid only while the input is; copy (`array`, `text`) what must outlive it.
-package enum JSONString {
+@frozen package enum JSONString {
     case slice(UnsafeRawBufferPointer)
     case decoded([UInt8])
 
@@ -45,6 +45,9 @@ package enum JSONString {
         }
     }
 
+    /// Calls `read` with the bytes, which are valid during the call only.
+    // Compiled into its callers: called through type descriptions, it would look one up for each result.
+    @inlinable @inline(__always)
     package func withBytes<R, E: Error>(_ read: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
         switch self {
         case .slice(let bytes):

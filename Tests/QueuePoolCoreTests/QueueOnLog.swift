@@ -57,8 +57,9 @@ final class QueueOnLog {
     func commit(_ messages: [OutgoingMessage], isDurable: Bool = true) -> [SendReceipt] {
         queue.advance(to: now)
         var draft = BlockDraft()
-        var pending: [Hash128: SequenceNumber] = [:]
-        let receipts = messages.map { queue.draft($0, into: &draft, pending: &pending, now: now) }
+        // Not `keys`, which is this log's.
+        var judged = queue.keys(of: [messages], count: messages.count, now: now)
+        let receipts = messages.map { queue.draft($0, into: &draft, keys: &judged, now: now) }
         guard isDurable, !draft.isEmpty else { return receipts }
         let row = takeRow()
         rows[row] = .block(draft.directory)

@@ -37,19 +37,30 @@ package struct BlockDraft: Sendable {
 }
 
 extension FIFOQueue {
+    /// The keys of messages that a commit is about to judge, in their order.
+    package mutating func keys(of sends: some Sequence<[OutgoingMessage]>, count: Int, now: Timestamp) -> CommitKeys {
+        scopes.advance(isEmpty: window.count == 0, now: now)
+        var keys: [Hash128] = []
+        keys.reserveCapacity(count)
+        for messages in sends {
+            for message in messages { keys.append(deduplicationKey(of: message, scopes.current)) }
+        }
+        window.fetch(keys)
+        return CommitKeys(keys)
+    }
+
     /// Judges one send: gives a new message its place in the draft and answers a duplicate with the first message.
     ///
     /// Nothing is visible or remembered until `publish`, so a commit that fails leaves no trace but a gap in the
     /// sequence numbers.
-    /// - Parameter pending: keys accepted earlier in the same commit.
+    /// - Parameter keys: of the commit's messages, with that of this one next.
     /// - Returns: the receipt, which holds once the draft is durable.
     package mutating func draft(
-        _ message: OutgoingMessage, into draft: inout BlockDraft, pending: inout [Hash128: SequenceNumber],
-        now: Timestamp
+        _ message: OutgoingMessage, into draft: inout BlockDraft, keys: inout CommitKeys, now: Timestamp
     ) -> SendReceipt {
-        scopes.advance(isEmpty: window.count == 0 && pending.isEmpty, now: now)
-        let key = deduplicationKey(of: message, scopes.current)
-        var first = pending[key] ?? window.first(key, now: now)
+        defer { keys.advance() }
+        let key = keys.current ?? deduplicationKey(of: message, scopes.current)
+        var first = keys.earlier ?? window.first(key, now: now)
         if first == nil, let other = scopes.other(now: now) {
             first = window.first(deduplicationKey(of: message, other), now: now)
         }
@@ -58,7 +69,7 @@ extension FIFOQueue {
             return receipt(first, isDuplicate: true)
         }
         let sequence = nextSequence(now)
-        if !Mutation.twinsInACommit.isOn { pending[key] = sequence }
+        if !Mutation.twinsInACommit.isOn { keys.take(sequence) }
         draft.keys.append(key)
         draft.directory.append(
             DirectoryEntry(

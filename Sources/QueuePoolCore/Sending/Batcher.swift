@@ -15,7 +15,7 @@ import DequeModule
 // (`RequestSender`), because entry k may fail there and k+1 be stored.
 
 /// One waiting send: the message, and what to tell about it.
-package struct BatcherEntry<Ticket: Sendable>: Sendable {
+@frozen package struct BatcherEntry<Ticket: Sendable>: Sendable {
     package let message: OutgoingMessage
     package let ticket: Ticket
     /// The sender took a token of the quota for it already.
@@ -25,6 +25,7 @@ package struct BatcherEntry<Ticket: Sendable>: Sendable {
     /// Its place among the entries of its request.
     package let position: Int
 
+    @inlinable
     package init(
         message: OutgoingMessage, ticket: Ticket, isPaid: Bool = false, order: RequestOrder? = nil, position: Int = 0
     ) {

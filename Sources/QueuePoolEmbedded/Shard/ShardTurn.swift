@@ -34,7 +34,6 @@ struct ShardTurn {
     // MARK: - Judge
 
     mutating func judge(_ index: inout FIFOQueue, _ now: Timestamp, blockMessagesMax: Int, bytes blockBytesMax: Int) {
-        var pending: [Hash128: SequenceNumber] = [:]
         // What is left to be drafted: room is made for it at once instead of by doubling and copying.
         var left = sends.reduce((count: 0, bytes: 0)) { left, send in
             send.messages.reduce(left) { ($0.count + 1, $0.bytes + $1.byteCount) }
@@ -43,6 +42,7 @@ struct ShardTurn {
             BlockDraft(count: min(left.count, blockMessagesMax), bytes: min(left.bytes, blockBytesMax))
         }
         var draft = begun()
+        var keys = index.keys(of: sends.lazy.map(\.messages), count: left.count, now: now)
         for (messages, _) in sends {
             var answers: [EntryOutcome] = []
             answers.reserveCapacity(messages.count)
@@ -55,7 +55,7 @@ struct ShardTurn {
                 }
                 left.count -= 1
                 left.bytes -= message.byteCount
-                answers.append(.stored(index.draft(message, into: &draft, pending: &pending, now: now)))
+                answers.append(.stored(index.draft(message, into: &draft, keys: &keys, now: now)))
             }
             outcomes.append(answers)
         }

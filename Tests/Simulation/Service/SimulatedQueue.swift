@@ -43,8 +43,8 @@ final class SimulatedQueue: @unchecked Sendable {
     func send(_ messages: [OutgoingMessage]) -> [SendReceipt] {
         index.advance(to: time.now)
         var draft = BlockDraft()
-        var pending: [Hash128: SequenceNumber] = [:]
-        let receipts = messages.map { index.draft($0, into: &draft, pending: &pending, now: time.now) }
+        var keys = index.keys(of: [messages], count: messages.count, now: time.now)
+        let receipts = messages.map { index.draft($0, into: &draft, keys: &keys, now: time.now) }
         if !draft.isEmpty {
             bodies[nextRow] = draft.body
             index.publish(draft, row: nextRow, now: time.now)
