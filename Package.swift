@@ -55,11 +55,13 @@ let package = Package(
         .target(name: "CQueuePoolEpoll"),
         .target(name: "CQueuePoolCommand"),
         .target(name: "CQueuePoolAssets"),
+        .target(name: "CQueuePoolDigest"),
         .target(name: "QueuePoolCore", dependencies: [deque, heap], swiftSettings: settings),
         // 2. The wire, the disk, the network.
         .target(name: "QueuePoolJSON", swiftSettings: settings),
         .target(
-            name: "QueuePoolSQS", dependencies: ["QueuePoolCore", "QueuePoolJSON", crypto], swiftSettings: settings),
+            name: "QueuePoolSQS", dependencies: ["QueuePoolCore", "QueuePoolJSON", "CQueuePoolDigest", crypto],
+            swiftSettings: settings),
         .target(
             name: "QueuePoolEmbedded", dependencies: ["QueuePoolCore", "CQueuePoolSQLite", "CQueuePoolVFS", deque],
             swiftSettings: settings),
@@ -153,7 +155,9 @@ let package = Package(
         ),
         .testTarget(
             name: "QueuePoolSQSTests",
-            dependencies: ["QueuePoolTestSupport", "QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON"],
+            dependencies: [
+                "QueuePoolTestSupport", "QueuePoolSQS", "QueuePoolCore", "QueuePoolJSON", "CQueuePoolDigest",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "QueuePoolBenchTests",
