@@ -44,6 +44,9 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
+        // Declarations of QueuePoolCore, QueuePoolJSON and QueuePoolSQS are `public`, others `package`: the compiler
+        // inlines and specializes across modules only what is public, and these three are called for each message. No
+        // product has them.
         // 1. Words, limits and decisions: no Foundation, no clock, no task, no I/O.
         .systemLibrary(
             name: "CQueuePoolSQLite", pkgConfig: "sqlite3",

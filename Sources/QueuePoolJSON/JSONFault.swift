@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Why a text is not the JSON that was asked for, and where. Carries a place and a cause, never the text itself.
-package struct JSONFault: Error, Hashable, Sendable {
-    package enum Reason: String, Hashable, Sendable {
+public struct JSONFault: Error, Hashable, Sendable {
+    public enum Reason: String, Hashable, Sendable {
         case unexpectedEnd
         case unexpectedByte
         case trailingData
@@ -24,17 +24,17 @@ package struct JSONFault: Error, Hashable, Sendable {
     }
 
     /// Byte offset of the fault in the input.
-    package let offset: Int
-    package let reason: Reason
+    public let offset: Int
+    public let reason: Reason
 
-    package init(offset: Int, reason: Reason) {
+    public init(offset: Int, reason: Reason) {
         self.offset = offset
         self.reason = reason
     }
 }
 
 /// What a JSON value is, seen from its first byte.
-package enum JSONKind: String, Hashable, Sendable {
+public enum JSONKind: String, Hashable, Sendable {
     case object
     case array
     case string

@@ -4,7 +4,7 @@
 
 extension JSONReader {
     /// The characters of a number, held to the grammar of RFC 8259, section 6.
-    package mutating func readNumberText() throws(JSONFault) -> UnsafeRawBufferPointer {
+    public mutating func readNumberText() throws(JSONFault) -> UnsafeRawBufferPointer {
         skipSpace()
         let start = offset
         guard start < input.count else { throw fault(.unexpectedEnd) }
@@ -36,7 +36,7 @@ extension JSONReader {
     }
 
     /// A number without fraction and exponent that fits 64 bits.
-    package mutating func readInt() throws(JSONFault) -> Int {
+    public mutating func readInt() throws(JSONFault) -> Int {
         let text = try readNumberText()
         let start = offset &- text.count
         let isNegative = text.first == UInt8(ascii: "-")

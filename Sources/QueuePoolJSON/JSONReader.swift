@@ -12,31 +12,31 @@
 /// Reads one JSON text from memory.
 ///
 /// - Important: the input must outlive the reader and the slices that it returned.
-package struct JSONReader {
-    package static let depthMax = 64
+public struct JSONReader {
+    public static let depthMax = 64
 
     let input: UnsafeRawBufferPointer
     /// Offset of the next byte to be read.
-    package internal(set) var offset = 0
+    public internal(set) var offset = 0
     /// Containers that are open.
-    package private(set) var depth = 0
+    public private(set) var depth = 0
     /// One bit a container, the innermost lowest: set for an object.
     private var objects: UInt64 = 0
     /// One bit a container, the innermost lowest: set once a member or an element was begun.
     private var begun: UInt64 = 0
     private var keys = JSONKeys()
 
-    package init(_ input: UnsafeRawBufferPointer) { self.input = input }
+    public init(_ input: UnsafeRawBufferPointer) { self.input = input }
 
     // MARK: Containers
 
-    package mutating func beginObject() throws(JSONFault) {
+    public mutating func beginObject() throws(JSONFault) {
         try open(UInt8(ascii: "{"), isObject: true)
     }
 
     /// The next member's name, with the reader standing before its value; `nil` when the object has ended. A name that the
     /// object has already is a fault.
-    package mutating func nextKey() throws(JSONFault) -> JSONString? {
+    public mutating func nextKey() throws(JSONFault) -> JSONString? {
         guard try advance(close: UInt8(ascii: "}")) else { return nil }
         guard offset < input.count, input[offset] == UInt8(ascii: "\"") else { throw unexpected() }
         let place = offset
@@ -48,17 +48,17 @@ package struct JSONReader {
         return key
     }
 
-    package mutating func beginArray() throws(JSONFault) {
+    public mutating func beginArray() throws(JSONFault) {
         try open(UInt8(ascii: "["), isObject: false)
     }
 
     /// Whether there is another element, with the reader standing before it; `false` when the array has ended.
-    package mutating func nextElement() throws(JSONFault) -> Bool {
+    public mutating func nextElement() throws(JSONFault) -> Bool {
         try advance(close: UInt8(ascii: "]"))
     }
 
     /// The text must end here.
-    package mutating func finish() throws(JSONFault) {
+    public mutating func finish() throws(JSONFault) {
         skipSpace()
         guard depth == 0 else { throw unexpected() }
         guard offset == input.count else { throw fault(.trailingData) }
@@ -103,7 +103,7 @@ package struct JSONReader {
     // MARK: Values
 
     /// The kind of the value that comes next; `nil` at the end or where no value can begin. Moves over blanks only.
-    package mutating func peekKind() -> JSONKind? {
+    public mutating func peekKind() -> JSONKind? {
         skipSpace()
         guard offset < input.count else { return nil }
         switch input[offset] {
@@ -117,14 +117,14 @@ package struct JSONReader {
         }
     }
 
-    package mutating func readString() throws(JSONFault) -> JSONString {
+    public mutating func readString() throws(JSONFault) -> JSONString {
         skipSpace()
         guard offset < input.count else { throw fault(.unexpectedEnd) }
         guard input[offset] == UInt8(ascii: "\"") else { throw fault(.wrongKind) }
         return try scanString()
     }
 
-    package mutating func readBool() throws(JSONFault) -> Bool {
+    public mutating func readBool() throws(JSONFault) -> Bool {
         skipSpace()
         guard offset < input.count else { throw fault(.unexpectedEnd) }
         if input[offset] == UInt8(ascii: "t") {
@@ -136,7 +136,7 @@ package struct JSONReader {
         return false
     }
 
-    package mutating func readNull() throws(JSONFault) {
+    public mutating func readNull() throws(JSONFault) {
         skipSpace()
         guard offset < input.count else { throw fault(.unexpectedEnd) }
         guard input[offset] == UInt8(ascii: "n") else { throw fault(.wrongKind) }
@@ -144,7 +144,7 @@ package struct JSONReader {
     }
 
     /// Steps over the next value, whatever it is, holding it to every rule.
-    package mutating func skipValue() throws(JSONFault) {
+    public mutating func skipValue() throws(JSONFault) {
         let floor = depth
         repeat {
             guard let kind = peekKind() else { throw unexpected() }

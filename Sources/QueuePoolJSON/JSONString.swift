@@ -6,28 +6,28 @@
 /// well-formed UTF-8.
 ///
 /// - Important: a slice is valid only while the input is; copy (`array`, `text`) what must outlive it.
-@frozen package enum JSONString {
+@frozen public enum JSONString {
     case slice(UnsafeRawBufferPointer)
     case decoded([UInt8])
 
-    package var count: Int {
+    public var count: Int {
         switch self {
         case .slice(let bytes): bytes.count
         case .decoded(let bytes): bytes.count
         }
     }
 
-    package var isEmpty: Bool { count == 0 }
+    public var isEmpty: Bool { count == 0 }
 
     /// A copy of the bytes.
-    package var array: [UInt8] {
+    public var array: [UInt8] {
         switch self {
         case .slice(let bytes): [UInt8](bytes)
         case .decoded(let bytes): bytes
         }
     }
 
-    package var text: String {
+    public var text: String {
         switch self {
         case .slice(let bytes): String(decoding: bytes, as: UTF8.self)
         case .decoded(let bytes): String(decoding: bytes, as: UTF8.self)
@@ -35,7 +35,7 @@
     }
 
     /// Whether the bytes are those of a literal.
-    package func equals(_ literal: StaticString) -> Bool {
+    public func equals(_ literal: StaticString) -> Bool {
         switch self {
         case .slice(let bytes):
             return JSONString.equal(bytes, literal)
@@ -48,7 +48,7 @@
     /// Calls `read` with the bytes, which are valid during the call only.
     // Compiled into its callers: called through type descriptions, it would look one up for each result.
     @inlinable @inline(__always)
-    package func withBytes<R, E: Error>(_ read: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+    public func withBytes<R, E: Error>(_ read: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
         switch self {
         case .slice(let bytes):
             return try read(bytes)

@@ -7,39 +7,39 @@
 // escaped. The caller keeps objects and arrays balanced.
 
 /// Writes one JSON text.
-package struct JSONWriter: Sendable {
+public struct JSONWriter: Sendable {
     /// What was written so far.
-    package private(set) var bytes: [UInt8]
+    public private(set) var bytes: [UInt8]
     private var needsComma = false
 
     /// - Parameter capacity: bytes to make room for at once.
-    package init(capacity: Int = 256) {
+    public init(capacity: Int = 256) {
         bytes = []
         bytes.reserveCapacity(capacity)
     }
 
     /// Appends to bytes that are there already.
-    package init(appendingTo bytes: consuming [UInt8]) { self.bytes = bytes }
+    public init(appendingTo bytes: consuming [UInt8]) { self.bytes = bytes }
 
     /// Hands the bytes out without a copy and begins anew.
-    package mutating func take() -> [UInt8] {
+    public mutating func take() -> [UInt8] {
         needsComma = false
         var out: [UInt8] = []
         swap(&out, &bytes)
         return out
     }
 
-    package mutating func reserve(_ more: Int) { bytes.reserveCapacity(bytes.count + more) }
+    public mutating func reserve(_ more: Int) { bytes.reserveCapacity(bytes.count + more) }
 
     // MARK: Containers
 
-    package mutating func beginObject() { open(UInt8(ascii: "{")) }
-    package mutating func endObject() { close(UInt8(ascii: "}")) }
-    package mutating func beginArray() { open(UInt8(ascii: "[")) }
-    package mutating func endArray() { close(UInt8(ascii: "]")) }
+    public mutating func beginObject() { open(UInt8(ascii: "{")) }
+    public mutating func endObject() { close(UInt8(ascii: "}")) }
+    public mutating func beginArray() { open(UInt8(ascii: "[")) }
+    public mutating func endArray() { close(UInt8(ascii: "]")) }
 
     /// - Parameter name: ASCII without quotes, backslashes and control characters.
-    package mutating func key(_ name: StaticString) {
+    public mutating func key(_ name: StaticString) {
         comma()
         bytes.append(UInt8(ascii: "\""))
         bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
@@ -49,7 +49,7 @@ package struct JSONWriter: Sendable {
     }
 
     /// A name that is not known to the program.
-    package mutating func key(text name: String) {
+    public mutating func key(text name: String) {
         string(name)
         bytes.append(UInt8(ascii: ":"))
         needsComma = false
@@ -58,7 +58,7 @@ package struct JSONWriter: Sendable {
     // MARK: Values
 
     /// - Parameter value: well-formed UTF-8.
-    package mutating func string(_ value: UnsafeRawBufferPointer) {
+    public mutating func string(_ value: UnsafeRawBufferPointer) {
         comma()
         bytes.append(UInt8(ascii: "\""))
         escape(value)
@@ -66,15 +66,15 @@ package struct JSONWriter: Sendable {
         needsComma = true
     }
 
-    package mutating func string(_ value: [UInt8]) { value.withUnsafeBytes { string($0) } }
+    public mutating func string(_ value: [UInt8]) { value.withUnsafeBytes { string($0) } }
 
-    package mutating func string(_ value: String) {
+    public mutating func string(_ value: String) {
         var value = value
         value.withUTF8 { string(UnsafeRawBufferPointer($0)) }
     }
 
     /// - Parameter value: ASCII without quotes, backslashes and control characters.
-    package mutating func string(literal value: StaticString) {
+    public mutating func string(literal value: StaticString) {
         comma()
         bytes.append(UInt8(ascii: "\""))
         bytes.append(contentsOf: UnsafeBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
@@ -83,7 +83,7 @@ package struct JSONWriter: Sendable {
     }
 
     /// A string whose characters `write` appends itself; they must need no escape.
-    package mutating func string(plain write: (inout [UInt8]) -> Void) {
+    public mutating func string(plain write: (inout [UInt8]) -> Void) {
         comma()
         bytes.append(UInt8(ascii: "\""))
         write(&bytes)
@@ -92,16 +92,16 @@ package struct JSONWriter: Sendable {
     }
 
     /// A whole number as a number.
-    package mutating func int(_ value: Int64) {
+    public mutating func int(_ value: Int64) {
         comma()
         digits(value)
         needsComma = true
     }
 
-    package mutating func int(_ value: Int) { int(Int64(value)) }
+    public mutating func int(_ value: Int) { int(Int64(value)) }
 
     /// A number that is not negative, rounded to one digit after the point; what is none is 0.
-    package mutating func tenths(_ value: Double) {
+    public mutating func tenths(_ value: Double) {
         comma()
         let tenths = value.isFinite && value > 0 ? Int64(min(value, 1e15) * 10 + 0.5) : 0
         digits(tenths / 10)
@@ -113,7 +113,7 @@ package struct JSONWriter: Sendable {
     }
 
     /// A whole number as a string, as SQS writes its attributes.
-    package mutating func string(number value: Int64) {
+    public mutating func string(number value: Int64) {
         comma()
         bytes.append(UInt8(ascii: "\""))
         digits(value)
@@ -121,25 +121,25 @@ package struct JSONWriter: Sendable {
         needsComma = true
     }
 
-    package mutating func bool(_ value: Bool) { raw(value ? "true" : "false") }
-    package mutating func null() { raw("null") }
+    public mutating func bool(_ value: Bool) { raw(value ? "true" : "false") }
+    public mutating func null() { raw("null") }
 
     /// A whole value, written as it is.
-    package mutating func raw(_ text: StaticString) {
+    public mutating func raw(_ text: StaticString) {
         comma()
         bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
         needsComma = true
     }
 
     /// A whole value that is JSON already.
-    package mutating func raw(_ text: [UInt8]) {
+    public mutating func raw(_ text: [UInt8]) {
         comma()
         bytes.append(contentsOf: text)
         needsComma = true
     }
 
     /// Ends a line of newline-delimited JSON.
-    package mutating func endLine() {
+    public mutating func endLine() {
         bytes.append(0x0A)
         needsComma = false
     }

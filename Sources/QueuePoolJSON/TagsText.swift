@@ -3,17 +3,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A message's tags: a JSON object of texts that its sender wants to read again where the message is tracked.
-package enum TagsText {
+public enum TagsText {
     /// The message attribute that they are, whatever door the message came by.
-    package static let attribute = "tags"
-    package static let countMax = 20
+    public static let attribute = "tags"
+    public static let countMax = 20
     /// Bytes of the object as it is kept, without spaces.
-    package static let bytesMax = 1_024
-    package static let allowed = "an object of at most \(countMax) strings and \(bytesMax) bytes"
+    public static let bytesMax = 1_024
+    public static let allowed = "an object of at most \(countMax) strings and \(bytesMax) bytes"
 
     /// Reads the next value.
     /// - Returns: the object without spaces, or why it is none, to follow "'tags' ".
-    package static func read(_ json: inout JSONReader) throws(JSONFault) -> Result<[UInt8], Refusal> {
+    public static func read(_ json: inout JSONReader) throws(JSONFault) -> Result<[UInt8], Refusal> {
         guard json.peekKind() == .object else {
             let kind = json.peekKind()
             try json.skipValue()
@@ -53,7 +53,7 @@ package enum TagsText {
     }
 
     /// The value of the message attribute, if it is what it should be.
-    package static func text(_ value: [UInt8]) -> String? {
+    public static func text(_ value: [UInt8]) -> String? {
         guard value.count <= 4 * bytesMax else { return nil }
         let tags: [UInt8]? = value.withUnsafeBytes { bytes in
             var json = JSONReader(bytes)
@@ -67,8 +67,8 @@ package enum TagsText {
     }
 
     /// Why a value is no tags.
-    package struct Refusal: Error, Hashable, Sendable {
-        package let text: String
+    public struct Refusal: Error, Hashable, Sendable {
+        public let text: String
         init(_ text: String) { self.text = text }
     }
 }

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The operations of the SQS protocol.
-package enum SQSAction: String, CaseIterable, Hashable, Sendable {
+public enum SQSAction: String, CaseIterable, Hashable, Sendable {
     case sendMessage = "SendMessage"
     case receiveMessage = "ReceiveMessage"
     case deleteMessage = "DeleteMessage"
@@ -30,28 +30,28 @@ package enum SQSAction: String, CaseIterable, Hashable, Sendable {
 
     /// Reads the header `X-Amz-Target`: `AmazonSQS.` and the operation.
     /// - Returns: `nil` if it names no operation of SQS.
-    package init?(target: String) {
+    public init?(target: String) {
         guard let action = SQSAction.byTarget[target] else { return nil }
         self = action
     }
 
-    package var target: String { SQSAction.targetPrefix + rawValue }
+    public var target: String { SQSAction.targetPrefix + rawValue }
 
-    package static let contentType = "application/x-amz-json-1.0"
+    public static let contentType = "application/x-amz-json-1.0"
     private static let targetPrefix = "AmazonSQS."
     private static let byTarget = Dictionary(uniqueKeysWithValues: allCases.map { ($0.target, $0) })
 }
 
 /// Which queue a request means.
-package enum QueueReference {
+public enum QueueReference {
     /// The queue's name in a `QueueUrl`: the last part of its path, whatever the host and the account; a bare name too.
-    package static func name(inURL url: String) -> String {
+    public static func name(inURL url: String) -> String {
         guard let slash = url.utf8.lastIndex(of: UInt8(ascii: "/")) else { return url }
         return String(url[url.utf8.index(after: slash)...])
     }
 
     /// The queue's name in an ARN, its last part; `nil` if the text is no ARN of an SQS queue.
-    package static func name(inARN arn: String) -> String? {
+    public static func name(inARN arn: String) -> String? {
         let parts = arn.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 6, parts[0] == "arn", parts[2] == "sqs", !parts[5].isEmpty else { return nil }
         return String(parts[5])

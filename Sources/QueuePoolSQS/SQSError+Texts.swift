@@ -2,7 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolJSON
+public import QueuePoolJSON
 
 // The texts of errors, word for word as SQS writes them where that is known: people search for them and programs match
 // them. A text names parameters and attributes that SQS knows, and says how long what the caller sent is; it repeats
@@ -10,25 +10,25 @@ package import QueuePoolJSON
 
 extension SQSError {
     /// How long what a caller sent is, for the place where its text would stand.
-    package static func sized(_ text: String) -> String { sized(text.utf8.count) }
+    public static func sized(_ text: String) -> String { sized(text.utf8.count) }
 
-    package static func sized(_ bytes: [UInt8]) -> String { sized(bytes.count) }
+    public static func sized(_ bytes: [UInt8]) -> String { sized(bytes.count) }
 
     private static func sized(_ count: Int) -> String { "(\(count) \(count == 1 ? "byte" : "bytes"))" }
 
     // MARK: Parameters
 
-    package static func missing(_ parameter: String) -> SQSError {
+    public static func missing(_ parameter: String) -> SQSError {
         SQSError(.missingParameter, "The request must contain the parameter \(parameter).")
     }
 
-    package static func invalid(_ parameter: String, _ value: String, _ reason: String) -> SQSError {
+    public static func invalid(_ parameter: String, _ value: String, _ reason: String) -> SQSError {
         SQSError(
             .invalidParameterValue, "Value \(sized(value)) for parameter \(parameter) is invalid. Reason: \(reason)")
     }
 
     /// The same for a number, which is shown.
-    package static func invalid(_ parameter: String, _ value: Int, _ reason: String) -> SQSError {
+    public static func invalid(_ parameter: String, _ value: Int, _ reason: String) -> SQSError {
         SQSError(.invalidParameterValue, "Value \(value) for parameter \(parameter) is invalid. Reason: \(reason)")
     }
 
@@ -43,64 +43,64 @@ extension SQSError {
         SQSError(.serialization, "\(field) must be \(allowed).")
     }
 
-    package static func malformed(_ fault: JSONFault) -> SQSError {
+    public static func malformed(_ fault: JSONFault) -> SQSError {
         SQSError(.serialization, "The request is not valid JSON: \(fault.reason.rawValue) at byte \(fault.offset).")
     }
 
     // MARK: Queues
 
-    package static let noSuchQueue = SQSError(.queueDoesNotExist, "The specified queue does not exist.")
+    public static let noSuchQueue = SQSError(.queueDoesNotExist, "The specified queue does not exist.")
 
     /// - Parameter attribute: one that SQS knows.
-    package static func alreadyExists(differingIn attribute: String) -> SQSError {
+    public static func alreadyExists(differingIn attribute: String) -> SQSError {
         SQSError(
             .queueNameExists,
             "A queue already exists with the same name and a different value for attribute \(attribute)")
     }
 
-    package static let deletedRecently = SQSError(
+    public static let deletedRecently = SQSError(
         .queueDeletedRecently,
         "You must wait 60 seconds after deleting a queue before you can create another with the same name.")
 
-    package static let purgeInProgress = SQSError(
+    public static let purgeInProgress = SQSError(
         .purgeQueueInProgress, "Only one PurgeQueue operation on a queue is allowed every 60 seconds.")
 
-    package static let invalidQueueName = SQSError(
+    public static let invalidQueueName = SQSError(
         .invalidParameterValue,
         "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
 
-    package static func unknownAttribute(_ name: String) -> SQSError {
+    public static func unknownAttribute(_ name: String) -> SQSError {
         let known = QueueAttributeName(rawValue: name)?.rawValue
         return SQSError(.invalidAttributeName, "Unknown Attribute \(known ?? sized(name)).")
     }
 
-    package static func invalidAttribute(_ name: String, _ reason: String) -> SQSError {
+    public static func invalidAttribute(_ name: String, _ reason: String) -> SQSError {
         SQSError(.invalidAttributeValue, "Invalid value for the parameter \(name). Reason: \(reason)")
     }
 
-    package static let tooManyTags = SQSError(.invalidParameterValue, "Too many tags added for the queue.")
+    public static let tooManyTags = SQSError(.invalidParameterValue, "Too many tags added for the queue.")
 
-    package static func unknownOperation(_ name: String) -> SQSError {
+    public static func unknownOperation(_ name: String) -> SQSError {
         SQSError(.unknownOperation, "The operation \(sized(name)) is not known to this endpoint.")
     }
 
     // MARK: Receipt handles
 
-    package static func invalidHandle(_ handle: String) -> SQSError {
+    public static func invalidHandle(_ handle: String) -> SQSError {
         SQSError(
             .receiptHandleIsInvalid, "The input receipt handle \(sized(handle)) is not a valid receipt handle.")
     }
 
-    package static func expiredHandle(_ handle: String) -> SQSError {
+    public static func expiredHandle(_ handle: String) -> SQSError {
         invalid("ReceiptHandle", handle, "The receipt handle has expired.")
     }
 
-    package static func unavailableHandle(_ handle: String) -> SQSError {
+    public static func unavailableHandle(_ handle: String) -> SQSError {
         invalid(
             "ReceiptHandle", handle, "Message does not exist or is not available for visibility timeout change.")
     }
 
-    package static func visibilityBeyondLimit(_ seconds: Int) -> SQSError {
+    public static func visibilityBeyondLimit(_ seconds: Int) -> SQSError {
         invalid(
             "VisibilityTimeout", seconds,
             "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]")

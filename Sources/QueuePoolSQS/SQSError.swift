@@ -2,7 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
+public import QueuePoolCore
 import QueuePoolJSON
 
 // One table of what can go wrong, as SQS names it: the legacy code that SDKs show to programs (header
@@ -10,8 +10,8 @@ import QueuePoolJSON
 // sqs/2012-11-05 and the protocol trait `awsQueryCompatible`. Two shapes end in `Exception` in JSON only.
 
 /// An error answer of the SQS protocol.
-package struct SQSError: Error, Hashable, Sendable {
-    package enum Kind: String, CaseIterable, Hashable, Sendable {
+public struct SQSError: Error, Hashable, Sendable {
+    public enum Kind: String, CaseIterable, Hashable, Sendable {
         case queueDoesNotExist
         case queueNameExists
         case queueDeletedRecently
@@ -51,35 +51,35 @@ package struct SQSError: Error, Hashable, Sendable {
         case internalFailure
     }
 
-    package let kind: Kind
-    package let message: String
+    public let kind: Kind
+    public let message: String
     /// Of a shard's quota that is spent: whose it is, and the milliseconds until a request may come.
-    package private(set) var throttling: Throttling?
+    public private(set) var throttling: Throttling?
 
     /// What is told of a quota that is spent.
-    package struct Throttling: Hashable, Sendable {
-        package let quota: ShardQuota
-        package let retryAfterMilliseconds: Int
+    public struct Throttling: Hashable, Sendable {
+        public let quota: ShardQuota
+        public let retryAfterMilliseconds: Int
     }
 
-    package init(_ kind: Kind, _ message: String) {
+    public init(_ kind: Kind, _ message: String) {
         self.kind = kind
         self.message = message
     }
 
     /// What programs compare: the code of the Query protocol.
-    package var code: String { kind.row.code }
+    public var code: String { kind.row.code }
     /// The shape's name in the service model.
-    package var shape: String { kind.row.shape ?? kind.row.code }
-    package var status: Int { kind.row.status }
+    public var shape: String { kind.row.shape ?? kind.row.code }
+    public var status: Int { kind.row.status }
     /// Whether the request is at fault, not the server.
-    package var isSenderFault: Bool { kind.row.status < 500 }
+    public var isSenderFault: Bool { kind.row.status < 500 }
 
     /// Value of the header `x-amzn-query-error`.
-    package var queryErrorHeader: String { code + (isSenderFault ? ";Sender" : ";Receiver") }
+    public var queryErrorHeader: String { code + (isSenderFault ? ";Sender" : ";Receiver") }
 
     /// The answer's body.
-    package func body() -> [UInt8] {
+    public func body() -> [UInt8] {
         var json = JSONWriter(capacity: 96 + message.utf8.count)
         json.beginObject()
         json.key("__type")
@@ -93,7 +93,7 @@ package struct SQSError: Error, Hashable, Sendable {
 
 extension SQSError {
     /// What a shard's refusal is called over SQS.
-    package init(_ error: ShardError) {
+    public init(_ error: ShardError) {
         switch error {
         case .quotaExceeded(let milliseconds, let quota):
             guard let quota else {
@@ -130,7 +130,7 @@ extension SQSError {
     }
 
     /// The error of a later entry of the same message group in the same request: same code, and a text that says why.
-    package var ofEarlierEntry: SQSError {
+    public var ofEarlierEntry: SQSError {
         SQSError(
             kind,
             "An earlier entry of this message group in the request failed, so this one was not sent. Its reason: "

@@ -6,29 +6,29 @@
 // secret is kept because a signature can be recomputed only from it; of the token only a hash is.
 
 /// The texts of a new secret, for whoever asked for it.
-package struct AccessCredentials: Hashable, Sendable {
+public struct AccessCredentials: Hashable, Sendable {
     /// Of `init(random:)`.
-    package static let randomBytes = 30 + 32
+    public static let randomBytes = 30 + 32
     /// Of a token, its prefix among them.
-    package static let tokenBytes = tokenPrefix.utf8.count + 43
-    package static let tokenPrefix = "qp_"
-    package static let secretBytes = 40
+    public static let tokenBytes = tokenPrefix.utf8.count + 43
+    public static let tokenPrefix = "qp_"
+    public static let secretBytes = 40
 
     /// The secret access key of SigV4: 40 characters of base64url.
-    package let secret: String
+    public let secret: String
     /// The bearer token: `qp_` and 32 random bytes in base64url.
-    package let token: String
+    public let token: String
 
     /// - Parameter random: `randomBytes` bytes that nobody can guess.
     /// - Returns: `nil` if there are more or fewer.
-    package init?(random: [UInt8]) {
+    public init?(random: [UInt8]) {
         guard random.count == AccessCredentials.randomBytes else { return nil }
         secret = AccessCredentials.base64URL(random[..<30])
         token = AccessCredentials.tokenPrefix + AccessCredentials.base64URL(random[30...])
     }
 
     /// Whether a text looks like a token, so that nothing else is hashed and looked up.
-    package static func isToken(_ text: some StringProtocol) -> Bool {
+    public static func isToken(_ text: some StringProtocol) -> Bool {
         text.utf8.count == tokenBytes && text.hasPrefix(tokenPrefix)
             && text.utf8.dropFirst(tokenPrefix.utf8.count).allSatisfy(PoolName.isAllowed)
     }
@@ -53,7 +53,7 @@ package struct AccessCredentials: Hashable, Sendable {
 
 // Never a text of a secret, whoever prints it (see AccessKey.swift).
 extension AccessCredentials: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    package var description: String { "AccessCredentials" }
-    package var debugDescription: String { description }
-    package var customMirror: Mirror { Mirror(self, children: [:]) }
+    public var description: String { "AccessCredentials" }
+    public var debugDescription: String { description }
+    public var customMirror: Mirror { Mirror(self, children: [:]) }
 }

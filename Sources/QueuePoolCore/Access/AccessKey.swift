@@ -9,18 +9,18 @@
 // Nothing here shows a secret or a hash in its description, its mirror or a dump: keys are logged by mistake.
 
 /// One secret of a key, in its two forms.
-package struct AccessSecret: Hashable, Sendable {
+public struct AccessSecret: Hashable, Sendable {
     /// Counts from 1 for each key.
-    package let version: Int
+    public let version: Int
     /// The secret access key of SigV4, which is needed to recompute a signature.
-    package let secret: String
+    public let secret: String
     /// The SHA-256 of the bearer token.
-    package let tokenHash: [UInt8]
-    package let createdAt: Timestamp
+    public let tokenHash: [UInt8]
+    public let createdAt: Timestamp
     /// From here on it is refused; `nil` is never.
-    package var expiresAt: Timestamp?
+    public var expiresAt: Timestamp?
 
-    package init(
+    public init(
         version: Int, secret: String, tokenHash: [UInt8], createdAt: Timestamp, expiresAt: Timestamp? = nil
     ) {
         self.version = version
@@ -31,46 +31,46 @@ package struct AccessSecret: Hashable, Sendable {
     }
 
     /// Whether its time is not over.
-    package func isLive(at now: Timestamp) -> Bool { expiresAt.map { now < $0 } ?? true }
+    public func isLive(at now: Timestamp) -> Bool { expiresAt.map { now < $0 } ?? true }
 }
 
 extension AccessSecret: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    package var description: String { "secret \(version)" }
-    package var debugDescription: String { description }
-    package var customMirror: Mirror { Mirror(self, children: ["version": version]) }
+    public var description: String { "secret \(version)" }
+    public var debugDescription: String { description }
+    public var customMirror: Mirror { Mirror(self, children: ["version": version]) }
 }
 
 /// Why a key was not changed.
-package enum AccessKeyRefusal: Error, Hashable, Sendable {
+public enum AccessKeyRefusal: Error, Hashable, Sendable {
     /// It was revoked, and stays so.
     case revoked
 }
 
 /// A caller that the server knows.
-package struct AccessKey: Hashable, Sendable {
+public struct AccessKey: Hashable, Sendable {
     /// The hash of a token.
-    package static let tokenHashBytes = 32
+    public static let tokenHashBytes = 32
     /// Secrets that are accepted at one time.
-    package static let liveSecretsMax = 2
+    public static let liveSecretsMax = 2
     /// How long the secret before a rotation is accepted unless somebody says otherwise: a day.
-    package static let graceMilliseconds: Int64 = 86_400_000
+    public static let graceMilliseconds: Int64 = 86_400_000
 
     /// An access key id: `QP` and 18 of `A`-`Z`, `2`-`7`.
-    package let id: String
-    package let name: String
-    package var rights: AccessRights
-    package var limits: CallerLimits
+    public let id: String
+    public let name: String
+    public var rights: AccessRights
+    public var limits: CallerLimits
     /// The newest first.
-    package private(set) var secrets: [AccessSecret]
-    package let createdAt: Timestamp
-    package private(set) var revokedAt: Timestamp?
+    public private(set) var secrets: [AccessSecret]
+    public let createdAt: Timestamp
+    public private(set) var revokedAt: Timestamp?
     /// About when a request with it was last accepted; a store writes it at most once a minute.
-    package var lastUsedAt: Timestamp?
+    public var lastUsedAt: Timestamp?
     /// Writes of this key so far, as of the read that gave this value; 0 if it was never stored.
-    package var revision: Int
+    public var revision: Int
 
     /// A key as it is stored.
-    package init(
+    public init(
         id: String, name: String, rights: AccessRights, limits: CallerLimits = .none, secrets: [AccessSecret],
         createdAt: Timestamp, revokedAt: Timestamp? = nil, lastUsedAt: Timestamp? = nil, revision: Int = 0
     ) {
@@ -89,7 +89,7 @@ package struct AccessKey: Hashable, Sendable {
     /// - Parameters:
     ///   - tokenHash: the SHA-256 of the credentials' token.
     ///   - lifetime: of its secret, in milliseconds; `nil` is for ever.
-    package init(
+    public init(
         new id: String, name: String, rights: AccessRights, limits: CallerLimits = .none,
         credentials: AccessCredentials, tokenHash: [UInt8], lifetime: Int64?, now: Timestamp
     ) {
@@ -102,28 +102,28 @@ package struct AccessKey: Hashable, Sendable {
     // MARK: - Names
 
     /// Random bytes of an id.
-    package static let idRandomBytes = 18
+    public static let idRandomBytes = 18
     private static let idPrefix = "QP"
     private static let idDigits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".utf8)
 
     /// - Parameter random: `idRandomBytes` bytes.
     /// - Returns: `nil` if there are more or fewer.
-    package static func makeID(random: [UInt8]) -> String? {
+    public static func makeID(random: [UInt8]) -> String? {
         guard random.count == idRandomBytes else { return nil }
         return idPrefix + String(decoding: random.map { idDigits[Int($0 & 31)] }, as: UTF8.self)
     }
 
     /// Whether a text looks like an id.
-    package static func isID(_ text: some StringProtocol) -> Bool {
+    public static func isID(_ text: some StringProtocol) -> Bool {
         text.utf8.count == idPrefix.utf8.count + idRandomBytes && text.hasPrefix(idPrefix)
             && text.utf8.dropFirst(idPrefix.utf8.count).allSatisfy(idDigits.contains)
     }
 
     /// What a name may be, for messages.
-    package static let allowedName = "1...128 of A-Z a-z 0-9 - _ . @ : / +, and nothing that looks like a key's id"
+    public static let allowedName = "1...128 of A-Z a-z 0-9 - _ . @ : / +, and nothing that looks like a key's id"
 
     /// Whether a key may be called so.
-    package static func isName(_ text: String) -> Bool {
+    public static func isName(_ text: String) -> Bool {
         (1...128).contains(text.utf8.count) && !isID(text)
             && text.utf8.allSatisfy { PoolName.isAllowed($0) || ".@:/+".utf8.contains($0) }
     }
@@ -131,12 +131,12 @@ package struct AccessKey: Hashable, Sendable {
     // MARK: - Secrets
 
     /// Secrets that are accepted at a time, the newest first; none of a key that was revoked.
-    package func liveSecrets(at now: Timestamp) -> [AccessSecret] {
+    public func liveSecrets(at now: Timestamp) -> [AccessSecret] {
         revokedAt == nil ? Array(secrets.filter { $0.isLive(at: now) }.prefix(AccessKey.liveSecretsMax)) : []
     }
 
     /// How long its newest secret is accepted in all, in milliseconds; `nil` is for ever.
-    package var lifetime: Int64? {
+    public var lifetime: Int64? {
         secrets.first.flatMap { secret in secret.expiresAt.map { $0 - secret.createdAt } }
     }
 
@@ -147,7 +147,7 @@ package struct AccessKey: Hashable, Sendable {
     ///   - grace: in milliseconds; 0 ends the secret before at once.
     ///   - lifetime: of the new secret, in milliseconds; `nil` is for ever.
     /// - Throws: `AccessKeyRefusal.revoked`.
-    package mutating func rotate(
+    public mutating func rotate(
         to credentials: AccessCredentials, tokenHash: [UInt8], grace: Int64 = AccessKey.graceMilliseconds,
         lifetime: Int64?, now: Timestamp
     ) throws(AccessKeyRefusal) {
@@ -164,36 +164,36 @@ package struct AccessKey: Hashable, Sendable {
     }
 
     /// Ends it for good. Its secrets go; that it was there stays. A second time changes nothing.
-    package mutating func revoke(now: Timestamp) {
+    public mutating func revoke(now: Timestamp) {
         guard revokedAt == nil else { return }
         revokedAt = now
         secrets = []
     }
 
     /// What is said of a key.
-    package enum Standing: String, Hashable, Sendable {
+    public enum Standing: String, Hashable, Sendable {
         case live
         case expired
         case revoked
     }
 
     /// Whether it is accepted, and why not.
-    package func standing(at now: Timestamp) -> Standing {
+    public func standing(at now: Timestamp) -> Standing {
         if revokedAt != nil { return .revoked }
         return liveSecrets(at: now).isEmpty ? .expired : .live
     }
 
     /// When a use must be written down: not more than once in this time.
-    package static let touchMilliseconds: Int64 = 60_000
+    public static let touchMilliseconds: Int64 = 60_000
 
     /// Whether a use at this time is worth a write.
-    package func isWorthTouching(at now: Timestamp) -> Bool {
+    public func isWorthTouching(at now: Timestamp) -> Bool {
         lastUsedAt.map { now - $0 >= AccessKey.touchMilliseconds } ?? true
     }
 }
 
 extension AccessKey: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    package var description: String { "key \(id)" }
-    package var debugDescription: String { description }
-    package var customMirror: Mirror { Mirror(self, children: ["id": id, "revision": revision]) }
+    public var description: String { "key \(id)" }
+    public var debugDescription: String { description }
+    public var customMirror: Mirror { Mirror(self, children: ["id": id, "revision": revision]) }
 }

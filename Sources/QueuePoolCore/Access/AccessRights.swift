@@ -7,43 +7,43 @@
 // is decided by who asks.
 
 /// What somebody does to a pool.
-package struct AccessActions: OptionSet, Hashable, Sendable {
-    package let rawValue: UInt8
+public struct AccessActions: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt8
 
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// Put messages in.
-    package static let send = AccessActions(rawValue: 1)
+    public static let send = AccessActions(rawValue: 1)
     /// Take messages out, extend and delete them.
-    package static let receive = AccessActions(rawValue: 2)
+    public static let receive = AccessActions(rawValue: 2)
     /// Make, change, look into, purge and delete.
-    package static let admin = AccessActions(rawValue: 4)
+    public static let admin = AccessActions(rawValue: 4)
     /// Read figures.
-    package static let metrics = AccessActions(rawValue: 8)
+    public static let metrics = AccessActions(rawValue: 8)
 
     /// The words of the command line, in the order in which they are written.
-    package static let words: [(word: String, action: AccessActions)] = [
+    public static let words: [(word: String, action: AccessActions)] = [
         ("send", .send), ("receive", .receive), ("admin", .admin), ("metrics", .metrics),
     ]
 
     /// `send,receive`
-    package var text: String {
+    public var text: String {
         AccessActions.words.filter { contains($0.action) }.map(\.word).joined(separator: ",")
     }
 }
 
 extension AccessActions: CustomStringConvertible {
-    package var description: String { text }
+    public var description: String { text }
 }
 
 /// Which pools a rule is for.
-package enum PoolPattern: Hashable, Sendable, CustomStringConvertible {
+public enum PoolPattern: Hashable, Sendable, CustomStringConvertible {
     /// Every pool, those that are made later among them, and what belongs to no pool.
     case every
     case pool(PoolName)
 
     /// - Returns: `nil` unless `text` is `*` or a pool's name.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         if text == "*" {
             self = .every
         } else if let name = PoolName(text) {
@@ -54,14 +54,14 @@ package enum PoolPattern: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Whether it is for this pool.
-    package func covers(_ pool: PoolName) -> Bool {
+    public func covers(_ pool: PoolName) -> Bool {
         switch self {
         case .every: true
         case .pool(let name): name == pool
         }
     }
 
-    package var description: String {
+    public var description: String {
         switch self {
         case .every: "*"
         case .pool(let name): name.text
@@ -70,28 +70,28 @@ package enum PoolPattern: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// Why a text is no rule. Says what is wrong with it and what is allowed.
-package struct AccessRuleError: Error, Hashable, Sendable, CustomStringConvertible {
-    package let description: String
+public struct AccessRuleError: Error, Hashable, Sendable, CustomStringConvertible {
+    public let description: String
 }
 
 /// One thing that is allowed: `emails.fifo:send,receive`.
-package struct AccessRule: Hashable, Sendable, CustomStringConvertible {
-    package var pool: PoolPattern
-    package var actions: AccessActions
+public struct AccessRule: Hashable, Sendable, CustomStringConvertible {
+    public var pool: PoolPattern
+    public var actions: AccessActions
 
-    package init(pool: PoolPattern, actions: AccessActions) {
+    public init(pool: PoolPattern, actions: AccessActions) {
         self.pool = pool
         self.actions = actions
     }
 
     /// What a rule looks like, for messages.
-    package static let allowed =
+    public static let allowed =
         "POOL:ACTIONS, POOL a pool's name such as emails.fifo or *, ACTIONS one or more of "
         + AccessActions.words.map(\.word).joined(separator: ", ") + " with commas between them"
 
     /// Reads `emails.fifo:send,receive`.
     /// - Throws: `AccessRuleError` that says what is wrong.
-    package init(parsing text: String) throws(AccessRuleError) {
+    public init(parsing text: String) throws(AccessRuleError) {
         func refuse(_ why: String) -> AccessRuleError {
             AccessRuleError(description: "'\(text)' \(why); allowed: \(AccessRule.allowed)")
         }
@@ -113,30 +113,30 @@ package struct AccessRule: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// As `init(parsing:)` reads it.
-    package var text: String { "\(pool):\(actions.text)" }
-    package var description: String { text }
+    public var text: String { "\(pool):\(actions.text)" }
+    public var description: String { text }
 }
 
 /// Everything that a key may do.
-package struct AccessRights: Hashable, Sendable, CustomStringConvertible {
-    package var rules: [AccessRule]
+public struct AccessRights: Hashable, Sendable, CustomStringConvertible {
+    public var rules: [AccessRule]
 
-    package init(rules: [AccessRule] = []) { self.rules = rules }
+    public init(rules: [AccessRule] = []) { self.rules = rules }
 
     /// Whether all of the actions are allowed on a pool, its shards and its dead-letter queue. No action is not allowed.
-    package func allows(_ action: AccessActions, pool: PoolName) -> Bool {
+    public func allows(_ action: AccessActions, pool: PoolName) -> Bool {
         covers(action, granted { $0.covers(pool) })
     }
 
     /// Whether there is, or may be, a pool on which all of the actions are allowed.
-    package func allowsAnywhere(_ action: AccessActions) -> Bool {
+    public func allowsAnywhere(_ action: AccessActions) -> Bool {
         rules.contains { rule in
             covers(action, granted { $0 == .every || $0 == rule.pool })
         }
     }
 
     /// Whether all of the actions are allowed on every pool, and so on what belongs to no pool.
-    package func allowsEverywhere(_ action: AccessActions) -> Bool {
+    public func allowsEverywhere(_ action: AccessActions) -> Bool {
         covers(action, granted { $0 == .every })
     }
 
@@ -149,12 +149,12 @@ package struct AccessRights: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Rules with blanks between them, for a store.
-    package var text: String { rules.map(\.text).joined(separator: " ") }
-    package var description: String { text }
+    public var text: String { rules.map(\.text).joined(separator: " ") }
+    public var description: String { text }
 
     /// Reads `text`.
     /// - Returns: `nil` if any rule cannot be read: to leave one out would be to give other rights than were written.
-    package init?(text: String) {
+    public init?(text: String) {
         var rules: [AccessRule] = []
         for part in text.split(separator: " ") {
             guard let rule = try? AccessRule(parsing: String(part)) else { return nil }

@@ -6,12 +6,12 @@
 // hold no body, no mail address and no subject, whatever a caller sends, and needs no escapes.
 
 /// A text that is safe in a line: 1...64 of `A`-`Z`, `a`-`z`, `0`-`9`, `-`, `_`, `.` and `:`.
-package struct AuditWord: Hashable, Sendable, CustomStringConvertible {
-    package let text: String
-    package var description: String { text }
+public struct AuditWord: Hashable, Sendable, CustomStringConvertible {
+    public let text: String
+    public var description: String { text }
 
     /// - Returns: `nil` for a text of other letters, or of none or too many.
-    package init?(_ text: some StringProtocol) {
+    public init?(_ text: some StringProtocol) {
         guard (1...64).contains(text.utf8.count),
             text.utf8.allSatisfy({
                 PoolName.isAllowed($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: ":")
@@ -23,13 +23,13 @@ package struct AuditWord: Hashable, Sendable, CustomStringConvertible {
     private init(known text: String) { self.text = text }
 
     /// Of what has no name that may be written.
-    package static let unknown = AuditWord(known: "unknown")
+    public static let unknown = AuditWord(known: "unknown")
     /// Why somebody who is known was kept from something.
-    package static let accessDenied = AuditWord(known: "access-denied")
+    public static let accessDenied = AuditWord(known: "access-denied")
 }
 
 /// What came of an action.
-package enum AuditOutcome: Hashable, Sendable {
+public enum AuditOutcome: Hashable, Sendable {
     /// It is about to be taken. Written before it is, so that none can be taken that is not written down.
     case begun
     /// It was taken.
@@ -42,7 +42,7 @@ package enum AuditOutcome: Hashable, Sendable {
     case overLimit(CallerLimit)
 
     /// As it is written.
-    package var text: String {
+    public var text: String {
         switch self {
         case .begun: "begun"
         case .done: "done"
@@ -62,7 +62,7 @@ package enum AuditOutcome: Hashable, Sendable {
 }
 
 /// How a request came.
-package enum AuditProtocol: String, Hashable, Sendable {
+public enum AuditProtocol: String, Hashable, Sendable {
     /// AWS JSON.
     case sqs
     /// The SQS protocol as forms.
@@ -73,7 +73,7 @@ package enum AuditProtocol: String, Hashable, Sendable {
 }
 
 /// When an entry has to be on stable storage.
-package enum AuditUrgency: Hashable, Sendable {
+public enum AuditUrgency: Hashable, Sendable {
     /// It is not kept.
     case never
     /// Within a second.
@@ -83,32 +83,32 @@ package enum AuditUrgency: Hashable, Sendable {
 }
 
 /// One thing that somebody did, or was kept from.
-package struct AuditEntry: Hashable, Sendable {
-    package let time: Timestamp
+public struct AuditEntry: Hashable, Sendable {
+    public let time: Timestamp
     /// The id of a key; `nil` for somebody who is not known.
-    package let caller: String?
+    public let caller: String?
     /// The network address it came from, as far as it is known.
-    package let address: AuditWord?
+    public let address: AuditWord?
     /// `nil`: not known.
-    package let via: AuditProtocol?
-    package let action: AccessActions
+    public let via: AuditProtocol?
+    public let action: AccessActions
     /// Which one of the action's operations, such as `DeleteQueue`.
-    package let operation: AuditWord
-    package let pool: PoolName?
+    public let operation: AuditWord
+    public let pool: PoolName?
     /// The one message that it was done to, or that was read; `nil` for what is about none or many.
-    package let message: MessageID?
+    public let message: MessageID?
     /// The id of the key that it was done to; `nil` for what is not done to a key.
-    package let key: String?
-    package let outcome: AuditOutcome
+    public let key: String?
+    public let outcome: AuditOutcome
     /// The request's id, as its answer has it.
-    package let request: AuditWord?
+    public let request: AuditWord?
     /// Those that it stands for, with those of the same kind that came after it.
-    package fileprivate(set) var count = 1
+    public fileprivate(set) var count = 1
 
     /// - Parameters:
     ///   - caller: left out if it is no key's id.
     ///   - key: left out if it is no key's id.
-    package init(
+    public init(
         time: Timestamp, caller: String?, address: AuditWord? = nil, via: AuditProtocol? = nil, action: AccessActions,
         operation: AuditWord, pool: PoolName?, message: MessageID? = nil, key: String? = nil, outcome: AuditOutcome,
         request: AuditWord?
@@ -137,13 +137,13 @@ package struct AuditEntry: Hashable, Sendable {
     /// Every admin action is kept before it is taken and before it is answered, a body that an admin reads before it is
     /// shown, every refusal soon. What is sent and received is not kept: the pool itself is the record of that, and a line
     /// for each would cost more than a message.
-    package var urgency: AuditUrgency {
+    public var urgency: AuditUrgency {
         if outcome.reason != nil { return .soon }
         return action.contains(.admin) ? .before : .never
     }
 
     /// The members of its line that follow the time, without braces: `"caller":"QP...","action":"admin",...`.
-    package var members: String {
+    public var members: String {
         var members: [(String, String)] = []
         if let caller { members.append(("caller", caller)) }
         if let address { members.append(("address", address.text)) }

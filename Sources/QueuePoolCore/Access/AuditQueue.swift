@@ -12,13 +12,13 @@
 // - Entries are written in the order of their arrival, but for refusals whose write failed, which come again later.
 
 /// What waits to be written.
-package struct AuditQueue<Waiter: Sendable>: Sendable {
+public struct AuditQueue<Waiter: Sendable>: Sendable {
     /// A refusal waits no longer.
-    package static var delayMilliseconds: Int64 { 1_000 }
+    public static var delayMilliseconds: Int64 { 1_000 }
     /// Refusals that are held.
-    package static var refusalsMax: Int { 1_000 }
+    public static var refusalsMax: Int { 1_000 }
     /// Entries that somebody waits for, while a write does not end.
-    package static var waitersMax: Int { 1_000 }
+    public static var waitersMax: Int { 1_000 }
 
     fileprivate struct Waiting {
         var entry: AuditEntry
@@ -26,20 +26,20 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
     }
 
     /// What one write holds.
-    package struct Batch: Sendable {
+    public struct Batch: Sendable {
         fileprivate let waiting: [Waiting]
         /// Refusals that were left out since the last write that succeeded.
-        package let leftOut: Int
-        package let time: Timestamp
+        public let leftOut: Int
+        public let time: Timestamp
 
         /// In their order.
-        package var entries: [AuditEntry] { waiting.map(\.entry) }
+        public var entries: [AuditEntry] { waiting.map(\.entry) }
         /// Who is told how the write ended.
-        package var waiters: [Waiter] { waiting.compactMap(\.waiter) }
+        public var waiters: [Waiter] { waiting.compactMap(\.waiter) }
     }
 
     /// What to do next.
-    package enum Step: Sendable {
+    public enum Step: Sendable {
         case write(Batch)
         /// Nothing before this much time has passed, unless something arrives; `nil` is for ever.
         case wait(milliseconds: Int64?)
@@ -62,18 +62,18 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
     private var waiters = 0
     private var leftOut = 0
     /// Refusals that were left out so far.
-    package private(set) var leftOutTotal = 0
+    public private(set) var leftOutTotal = 0
     /// When the oldest refusal has to be written.
     private var due: Timestamp?
 
-    package init() {}
+    public init() {}
 
     /// Refusals that are held.
-    package var refusals: Int { waiting.count - waiters }
+    public var refusals: Int { waiting.count - waiters }
 
     /// Takes an entry that somebody waits for.
     /// - Returns: whether there is room; else nobody will be told anything.
-    package mutating func add(_ entry: AuditEntry, waiter: Waiter) -> Bool {
+    public mutating func add(_ entry: AuditEntry, waiter: Waiter) -> Bool {
         guard waiters < AuditQueue.waitersMax else { return false }
         waiters += 1
         waiting.append(Waiting(entry: entry, waiter: waiter))
@@ -81,7 +81,7 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
     }
 
     /// Takes a refusal, or counts it as left out.
-    package mutating func add(_ entry: AuditEntry, now: Timestamp) {
+    public mutating func add(_ entry: AuditEntry, now: Timestamp) {
         if due == nil { due = now + AuditQueue.delayMilliseconds }
         let excess = Excess(entry)
         if let place = excess.flatMap({ excesses[$0] }), waiting[place].entry.takeIn(entry) { return }
@@ -95,7 +95,7 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
     }
 
     /// - Parameter isEnding: everything is written now, because there is no later.
-    package mutating func next(now: Timestamp, isEnding: Bool = false) -> Step {
+    public mutating func next(now: Timestamp, isEnding: Bool = false) -> Step {
         guard !waiting.isEmpty || leftOut > 0 else { return .wait(milliseconds: nil) }
         let wait = due.map { max(0, $0 - now) }
         // A flood whose refusals went out with an admin action's entry waits for its own turn again.
@@ -110,7 +110,7 @@ package struct AuditQueue<Waiter: Sendable>: Sendable {
     }
 
     /// Takes a batch back whose write failed. Its waiters are told by the caller; its refusals are tried again later.
-    package mutating func returnRefusals(of batch: Batch, now: Timestamp) {
+    public mutating func returnRefusals(of batch: Batch, now: Timestamp) {
         let back = batch.waiting.filter { $0.waiter == nil }
         let kept = back.prefix(max(0, AuditQueue.refusalsMax - refusals))
         let dropped = back[kept.endIndex...].reduce(0) { $0 + $1.entry.count }

@@ -6,29 +6,29 @@
 // request. A key without limits is held by the server's own only.
 
 /// What can be limited for a key.
-package enum CallerLimit: String, Hashable, Sendable, CaseIterable {
+public enum CallerLimit: String, Hashable, Sendable, CaseIterable {
     case requests
     case bytes
     case connections
 }
 
 /// The limits of one key; `nil` is none.
-package struct CallerLimits: Hashable, Sendable {
+public struct CallerLimits: Hashable, Sendable {
     /// What a limit may be.
-    package static let allowed = 1...1_000_000_000
+    public static let allowed = 1...1_000_000_000
 
     /// Requests in a second; a batch is one.
-    package private(set) var requestsPerSecond: Int?
+    public private(set) var requestsPerSecond: Int?
     /// Bytes of bodies in a second, those of requests and of answers together.
-    package private(set) var bytesPerSecond: Int?
+    public private(set) var bytesPerSecond: Int?
     /// Connections at one time.
-    package private(set) var connections: Int?
+    public private(set) var connections: Int?
 
     /// No limits.
-    package static let none = CallerLimits(requestsPerSecond: nil, bytesPerSecond: nil, connections: nil)
+    public static let none = CallerLimits(requestsPerSecond: nil, bytesPerSecond: nil, connections: nil)
 
     /// Limits that are not allowed are held within what is.
-    package init(requestsPerSecond: Int? = nil, bytesPerSecond: Int? = nil, connections: Int? = nil) {
+    public init(requestsPerSecond: Int? = nil, bytesPerSecond: Int? = nil, connections: Int? = nil) {
         self.requestsPerSecond = requestsPerSecond.map(CallerLimits.held)
         self.bytesPerSecond = bytesPerSecond.map(CallerLimits.held)
         self.connections = connections.map(CallerLimits.held)
@@ -37,7 +37,7 @@ package struct CallerLimits: Hashable, Sendable {
     private static func held(_ limit: Int) -> Int { min(max(allowed.lowerBound, limit), allowed.upperBound) }
 
     /// What one of them is.
-    package subscript(_ limit: CallerLimit) -> Int? {
+    public subscript(_ limit: CallerLimit) -> Int? {
         switch limit {
         case .requests: requestsPerSecond
         case .bytes: bytesPerSecond
@@ -48,14 +48,14 @@ package struct CallerLimits: Hashable, Sendable {
     // MARK: - Texts
 
     /// `requests=100 bytes=1000000 connections=10`, for a store; empty if there are none.
-    package var text: String {
+    public var text: String {
         CallerLimit.allCases.compactMap { limit in self[limit].map { "\(limit.rawValue)=\($0)" } }
             .joined(separator: " ")
     }
 
     /// Reads `text`.
     /// - Returns: `nil` if any part cannot be read: to leave one out would be to lift a limit.
-    package init?(text: String) {
+    public init?(text: String) {
         var limits: [CallerLimit: Int] = [:]
         for part in text.split(separator: " ") {
             let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -70,12 +70,12 @@ package struct CallerLimits: Hashable, Sendable {
 }
 
 /// A count on the command line: `250000`, `500kB`, `1MB`, `2GB`, in powers of a thousand.
-package enum ByteCount {
+public enum ByteCount {
     /// What it may look like, for messages.
-    package static let allowed = "1...1GB, such as 250000, 500kB or 1MB"
+    public static let allowed = "1...1GB, such as 250000, 500kB or 1MB"
 
     /// - Returns: `nil` unless it is digits, with or without a unit, and within `CallerLimits.allowed`.
-    package static func parse(_ text: String) -> Int? {
+    public static func parse(_ text: String) -> Int? {
         let units: [(String, Int)] = [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)]
         let (unit, factor) = units.first { text.hasSuffix($0.0) } ?? ("", 1)
         let digits = text.dropLast(unit.count)

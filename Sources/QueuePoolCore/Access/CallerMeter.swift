@@ -7,32 +7,32 @@
 // or not at all. What is refused takes nothing, so a caller that is over one limit loses nothing of another.
 
 /// Whether a request or a connection of a key is let in.
-package enum CallerAdmission: Hashable, Sendable {
+public enum CallerAdmission: Hashable, Sendable {
     case admitted
     /// - Parameter limit: the one that keeps it out longest.
     case refused(retryAfterMilliseconds: Int64, CallerLimit)
 }
 
 /// The state of one key's limits.
-package struct CallerMeter: Hashable, Sendable {
+public struct CallerMeter: Hashable, Sendable {
     /// What a caller with too many connections is told to wait: when one of them ends, nobody knows.
-    package static let connectionRetryMilliseconds: Int64 = 1_000
+    public static let connectionRetryMilliseconds: Int64 = 1_000
 
-    package private(set) var limits: CallerLimits
+    public private(set) var limits: CallerLimits
     /// Those that were let in and have not ended.
-    package private(set) var connections = 0
+    public private(set) var connections = 0
     private var requests: TokenBucket?
     private var bytes: TokenBucket?
 
     /// A meter of a caller that rested: a second's worth may be used at once.
-    package init(_ limits: CallerLimits, now: Timestamp) {
+    public init(_ limits: CallerLimits, now: Timestamp) {
         self.limits = limits
         requests = limits.requestsPerSecond.map { TokenBucket(rate: $0, now: now) }
         bytes = limits.bytesPerSecond.map { TokenBucket(rate: $0, now: now) }
     }
 
     /// Takes other limits. What was used counts on, and no connection ends because it is one too many now.
-    package mutating func change(to limits: CallerLimits, now: Timestamp) {
+    public mutating func change(to limits: CallerLimits, now: Timestamp) {
         self.limits = limits
         CallerMeter.change(&requests, to: limits.requestsPerSecond, now: now)
         CallerMeter.change(&bytes, to: limits.bytesPerSecond, now: now)
@@ -51,7 +51,7 @@ package struct CallerMeter: Hashable, Sendable {
 
     /// Lets a request in, or says when to come again.
     /// - Parameter size: bytes of its body, as far as they are known; `charge` counts the others.
-    package mutating func admit(bytes size: Int = 0, now: Timestamp) -> CallerAdmission {
+    public mutating func admit(bytes size: Int = 0, now: Timestamp) -> CallerAdmission {
         let size = CallerMeter.held(size)
         let requestWait = requests?.wait(for: 1, now: now) ?? 0
         // One byte at least: who is in debt brings no request without a body either, which may ask for a large answer.
@@ -69,15 +69,15 @@ package struct CallerMeter: Hashable, Sendable {
 
     /// Counts bytes that nobody knew of when the request was admitted: of a body that came in chunks, and of an answer.
     /// They are on their way already, so they make later requests wait.
-    package mutating func charge(bytes size: Int, now: Timestamp) {
+    public mutating func charge(bytes size: Int, now: Timestamp) {
         bytes?.spend(CallerMeter.held(size), now: now)
     }
 
     /// Milliseconds until the bytes that were counted are paid for; 0 if nothing is owed.
-    package mutating func byteDebtMilliseconds(now: Timestamp) -> Int64 { bytes?.wait(for: 0, now: now) ?? 0 }
+    public mutating func byteDebtMilliseconds(now: Timestamp) -> Int64 { bytes?.wait(for: 0, now: now) ?? 0 }
 
     /// What is left of a limit; 0 if there is no such limit.
-    package mutating func left(of limit: CallerLimit, now: Timestamp) -> Int {
+    public mutating func left(of limit: CallerLimit, now: Timestamp) -> Int {
         switch limit {
         case .requests: requests?.tokens(now: now) ?? 0
         case .bytes: bytes?.tokens(now: now) ?? 0
@@ -91,7 +91,7 @@ package struct CallerMeter: Hashable, Sendable {
     // MARK: - Connections
 
     /// Lets a connection in, on the first request by which it is known to be this key's.
-    package mutating func connect() -> CallerAdmission {
+    public mutating func connect() -> CallerAdmission {
         if let most = limits.connections, connections >= most {
             return .refused(retryAfterMilliseconds: CallerMeter.connectionRetryMilliseconds, .connections)
         }
@@ -100,5 +100,5 @@ package struct CallerMeter: Hashable, Sendable {
     }
 
     /// Ends one that was let in.
-    package mutating func disconnect() { connections = max(0, connections - 1) }
+    public mutating func disconnect() { connections = max(0, connections - 1) }
 }

@@ -5,20 +5,20 @@
 /// What a queue holds in place of a body that lies in a body store. Its text is the one of Amazon's extended client
 /// libraries, so that they read what we send and we read what they send:
 /// `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"B","s3Key":"K"}]`.
-package struct BodyPointer: Hashable, Sendable {
-    package let bucket: String
-    package let key: String
+public struct BodyPointer: Hashable, Sendable {
+    public let bucket: String
+    public let key: String
 
-    package init(bucket: String, key: String) {
+    public init(bucket: String, key: String) {
         self.bucket = bucket
         self.key = key
     }
 
     /// The bucket of bodies that lie in the data directory of a server of ours. No bucket of S3 can have this name: they
     /// are at least three characters long.
-    package static let embeddedBucket = "."
+    public static let embeddedBucket = "."
     /// The attribute, of type `Number`, by which a message says that its body is a pointer: the body's size in bytes.
-    package static let sizeAttribute = "ExtendedPayloadSize"
+    public static let sizeAttribute = "ExtendedPayloadSize"
     /// What older libraries call it.
-    package static let olderSizeAttribute = "SQSLargePayloadSize"
+    public static let olderSizeAttribute = "SQSLargePayloadSize"
 }

@@ -3,24 +3,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Where the bodies of a pool lie that are too large for its queues.
-package enum PoolBodies: Hashable, Sendable {
+public enum PoolBodies: Hashable, Sendable {
     /// In the data directory of the server that has the pool's shards.
     case embedded
     case s3(BodyBucket)
 }
 
 /// A part of a bucket that holds bodies.
-package struct BodyBucket: Hashable, Sendable {
-    package var bucket: String
+public struct BodyBucket: Hashable, Sendable {
+    public var bucket: String
     /// Without a slash at either end; never empty.
-    package var prefix: String
-    package var region: String
+    public var prefix: String
+    public var region: String
     /// Base URL without a slash at its end; `nil` is the region's own endpoint.
-    package var endpoint: String?
+    public var endpoint: String?
     /// `AES256`, `aws:kms`, or `aws:kms:` and a key; `nil` is what the bucket itself says.
-    package var encryption: String?
+    public var encryption: String?
 
-    package init(
+    public init(
         bucket: String, prefix: String, region: String, endpoint: String? = nil, encryption: String? = nil
     ) {
         self.bucket = bucket
@@ -36,7 +36,7 @@ package struct BodyBucket: Hashable, Sendable {
 
 extension PoolBodies {
     /// As a control store keeps it: `embedded`, or `s3`, followed by `NAME=VALUE` for each member, all apart by line feeds.
-    package var text: String {
+    public var text: String {
         switch self {
         case .embedded: return "embedded"
         case .s3(let place):
@@ -50,7 +50,7 @@ extension PoolBodies {
     }
 
     /// Reads what `text` wrote; `nil` for anything else.
-    package init?(text: String) {
+    public init?(text: String) {
         var lines = text.split(separator: "\n", omittingEmptySubsequences: false)[...]
         switch lines.popFirst() {
         case "embedded" where lines.isEmpty: self = .embedded

@@ -11,7 +11,7 @@
 
 extension GroupScheduler {
     /// The shard is ours: receive and deliver. Works after `drain`, before or after it has ended, and after `drop`.
-    package mutating func begin(shard: Int, now: Timestamp) -> [Effect] {
+    public mutating func begin(shard: Int, now: Timestamp) -> [Effect] {
         guard shards.indices.contains(shard), !shards[shard].isOurs, stopAt == nil else { return [] }
         shards[shard].tenure = .ours
         shards[shard].isReleasing = false
@@ -31,7 +31,7 @@ extension GroupScheduler {
 
     /// The shard will be somebody else's: receive nothing more of it, give back what was not begun, and what is not
     /// finished by `deadline`, delete what was delivered. Then it is `drained`, unless `begin` or `drop` comes before.
-    package mutating func drain(shard: Int, deadline: Timestamp, now: Timestamp) -> [Effect] {
+    public mutating func drain(shard: Int, deadline: Timestamp, now: Timestamp) -> [Effect] {
         guard shards.indices.contains(shard) else { return [] }
         guard shards[shard].isStillOurs else { return [.drained(shard: shard)] }
         leave(shard, by: deadline)
@@ -39,7 +39,7 @@ extension GroupScheduler {
     }
 
     /// The shard may be somebody else's: receive and deliver nothing more of it, and forget what was not begun.
-    package mutating func drop(shard: Int, now: Timestamp) -> [Effect] {
+    public mutating func drop(shard: Int, now: Timestamp) -> [Effect] {
         guard shards.indices.contains(shard), shards[shard].tenure != .lost else { return [] }
         shards[shard].tenure = .lost
         for key in lines.keys where key.shard == shard { drop(key) }
@@ -47,13 +47,13 @@ extension GroupScheduler {
     }
 
     /// The pool has this many shards now. Those that are new are ours when they are begun.
-    package mutating func grow(shardCount: Int) {
+    public mutating func grow(shardCount: Int) {
         let added = max(0, shardCount - shards.count)
         shards.append(contentsOf: repeatElement(ShardState(tenure: .lost), count: added))
     }
 
     /// Stop: receive nothing more, give back what was not begun, and what is not finished by `deadline`.
-    package mutating func stop(deadline: Timestamp, now: Timestamp) -> [Effect] {
+    public mutating func stop(deadline: Timestamp, now: Timestamp) -> [Effect] {
         guard stopAt == nil else { return [] }
         stopAt = deadline
         for shard in shards.indices where shards[shard].isStillOurs { leave(shard, by: deadline) }

@@ -31,7 +31,7 @@ extension GroupScheduler {
     /// - Parameters:
     ///   - number: of the receive; `nil`: the one that left first of those that are out.
     ///   - visibleAt: when the messages become visible to others unless they are extended.
-    package mutating func received(
+    public mutating func received(
         _ messages: [WorkMessage], from shard: Int, number: Int? = nil, visibleAt: Timestamp, now: Timestamp
     ) -> [Effect] {
         noteRunning(now)
@@ -65,7 +65,7 @@ extension GroupScheduler {
 
     /// A receive came to nothing.
     /// - Parameter number: of the receive; `nil`: the one that left first of those that are out.
-    package mutating func receiveFailed(from shard: Int, number: Int? = nil, now: Timestamp) -> [Effect] {
+    public mutating func receiveFailed(from shard: Int, number: Int? = nil, now: Timestamp) -> [Effect] {
         endReceive(number, of: shard)
         shards[shard].arrivals.forget(before: shards[shard].oldestReceive)
         shards[shard].receivesAllowed = 1

@@ -17,8 +17,8 @@ import DequeModule
 // Back-off is exponential with full jitter: a random time up to min(cap, base * 2^(attempt-1)); 0.5 s, 1 s, 2 s, 4 s,
 // 8 s, ... up to 30 s. Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog (2015).
 
-package struct GroupScheduler: Sendable {
-    package enum Effect: Sendable {
+public struct GroupScheduler: Sendable {
+    public enum Effect: Sendable {
         /// Ends with its event, which names its number. It waits at the queue for messages to come, or does not.
         case receive(shard: Int, number: Int = 0, waits: Bool = true)
         case deliver(WorkMessage, attempt: Int, target: Int)
@@ -77,23 +77,23 @@ package struct GroupScheduler: Sendable {
     /// When it was last known to run.
     var runningAt = Timestamp.distantPast
 
-    package private(set) var deliveredCount = 0
+    public private(set) var deliveredCount = 0
     /// Messages that were held, or came, and are given out again without having been given back: their visibility timeout
     /// ran out, or their shard was taken away.
-    package internal(set) var lapsedCount = 0
-    package private(set) var deadLetterCount = 0
+    public internal(set) var lapsedCount = 0
+    public private(set) var deadLetterCount = 0
     /// Attempts to delete a message that failed.
-    package private(set) var failedDeleteCount = 0
+    public private(set) var failedDeleteCount = 0
 
     /// Messages that were delivered, or are in the dead-letter queue, and are not deleted yet.
-    package var undeletedCount: Int { shards.reduce(0) { $0 + $1.undeletedCount } }
+    public var undeletedCount: Int { shards.reduce(0) { $0 + $1.undeletedCount } }
 
     /// - Parameters:
     ///   - ownsAll: whether every shard is ours from the start, or each is when it is begun.
     ///   - targetCount: at least 1; they are tried in their order.
     ///   - targetLimits: of the first targets; the others have none.
     ///   - seed: of the jitter.
-    package init(
+    public init(
         shardCount: Int, ownsAll: Bool = true, targetCount: Int = 1, targetLimits: [TargetLimits] = [],
         limits: SchedulerLimits, seed: UInt64
     ) {
@@ -109,7 +109,7 @@ package struct GroupScheduler: Sendable {
     // MARK: - Events -
 
     /// Time has passed: retries that are due, timeouts to be extended, shards to be asked.
-    package mutating func tick(now: Timestamp) -> [Effect] {
+    public mutating func tick(now: Timestamp) -> [Effect] {
         noteRunning(now)
         var effects: [Effect] = []
         for key in lines.keys {
@@ -124,7 +124,7 @@ package struct GroupScheduler: Sendable {
     }
 
     /// A delivery that was begun has ended.
-    package mutating func attempted(
+    public mutating func attempted(
         _ message: WorkMessage, target: Int, _ outcome: DeliveryOutcome, now: Timestamp
     ) -> [Effect] {
         // What we broke off ourselves is as if it had not begun.
@@ -187,7 +187,7 @@ package struct GroupScheduler: Sendable {
     /// A delivery that was to begin did not, or was broken off by ourselves: the shard may be somebody else's, say. It spends
     /// nothing and says nothing of the target.
     /// - Parameter incomplete: why the message could not be made whole, if that was it.
-    package mutating func notBegun(
+    public mutating func notBegun(
         _ message: WorkMessage, target: Int, incomplete: (errorClass: String, isLasting: Bool)? = nil, now: Timestamp
     ) -> [Effect] {
         delivering -= 1
@@ -214,7 +214,7 @@ package struct GroupScheduler: Sendable {
     }
 
     /// The dead-letter queue took the message, or did not.
-    package mutating func moved(_ message: WorkMessage, isStored: Bool, now: Timestamp) -> [Effect] {
+    public mutating func moved(_ message: WorkMessage, isStored: Bool, now: Timestamp) -> [Effect] {
         let key = GroupKey(shard: message.shard, group: message.group)
         guard lines[key]?.phase == .moving else { return go(now) }
         var effects: [Effect] = []
@@ -239,7 +239,7 @@ package struct GroupScheduler: Sendable {
     ///   - lost: their visibility had run out; they will be delivered again.
     ///   - failed: to be tried again.
     ///   - isRequestLost: the whole request failed, which says nothing of its messages.
-    package mutating func deleted(
+    public mutating func deleted(
         shard: Int, of messages: [WorkMessage]? = nil, lost: [WorkMessage], failed: [WorkMessage],
         isRequestLost: Bool = false, now: Timestamp
     ) -> [Effect] {
@@ -264,7 +264,7 @@ package struct GroupScheduler: Sendable {
     }
 
     /// Visibility timeouts began anew, but not those of `lost`.
-    package mutating func extended(
+    public mutating func extended(
         shard: Int, _ messages: [WorkMessage], lost: [WorkMessage], visibleAt: Timestamp, now: Timestamp
     ) -> [Effect] {
         for group in Set(messages.map(\.group)) {
@@ -286,7 +286,7 @@ package struct GroupScheduler: Sendable {
 
     /// An extension came to nothing; it is tried again after a moment, many times before the timeout: an attempt at every
     /// tick would spend what is left of a quota.
-    package mutating func extensionFailed(shard: Int, _ messages: [WorkMessage], now: Timestamp) -> [Effect] {
+    public mutating func extensionFailed(shard: Int, _ messages: [WorkMessage], now: Timestamp) -> [Effect] {
         let pause = min(1_000, limits.visibilityMilliseconds / 20)
         for group in Set(messages.map(\.group)) {
             let key = GroupKey(shard: shard, group: group)

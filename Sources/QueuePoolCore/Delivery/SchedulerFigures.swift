@@ -3,39 +3,39 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What the scheduler knows at one moment, for metrics.
-package struct SchedulerFigures: Hashable, Sendable {
+public struct SchedulerFigures: Hashable, Sendable {
     /// Messages by shard.
-    package var heldMessages: [Int]
-    package var heldBytes: Int
+    public var heldMessages: [Int]
+    public var heldBytes: Int
     /// Groups that wait for the next attempt at their first message.
-    package var retryingGroups: Int
-    package var lapsed: Int
-    package var undeleted: Int
-    package var targets: [TargetFigures]
+    public var retryingGroups: Int
+    public var lapsed: Int
+    public var undeleted: Int
+    public var targets: [TargetFigures]
 }
 
 /// What the scheduler knows of one target.
-package struct TargetFigures: Hashable, Sendable {
+public struct TargetFigures: Hashable, Sendable {
     /// The breaker's state.
-    package enum State: CaseIterable, Hashable, Sendable {
+    public enum State: CaseIterable, Hashable, Sendable {
         case closed, open
         /// A probe is out.
         case halfOpen
     }
 
-    package var state: State
+    public var state: State
     /// How often it was closed and opened.
-    package var opened: Int
+    public var opened: Int
     /// Messages that had to wait because as many deliveries were under way as may be.
-    package var limitedByConcurrency: Int
+    public var limitedByConcurrency: Int
     /// Messages that had to wait because as many deliveries had begun as may in their time.
-    package var limitedByRate: Int
+    public var limitedByRate: Int
     /// Groups that wait for either now.
-    package var waitingGroups: Int
+    public var waitingGroups: Int
 }
 
 extension GroupScheduler {
-    package var figures: SchedulerFigures {
+    public var figures: SchedulerFigures {
         var retrying = 0
         var waiting = [Int](repeating: 0, count: gates.count)
         for line in lines.values {

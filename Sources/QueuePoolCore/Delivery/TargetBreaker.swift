@@ -15,8 +15,8 @@ import DequeModule
 // is forgotten.
 
 /// The state of one target of a worker.
-package struct TargetBreaker: Sendable {
-    package enum State: Hashable, Sendable {
+public struct TargetBreaker: Sendable {
+    public enum State: Hashable, Sendable {
         /// Deliveries begin.
         case closed
         /// Nothing begins until then; what begins next is a probe.
@@ -26,18 +26,18 @@ package struct TargetBreaker: Sendable {
     }
 
     /// Failures in a row that open it: one lost connection among many deliveries is no news.
-    package static let failuresMax = 3
+    public static let failuresMax = 3
     /// The latest outcomes, and those within this time, whose failures may open it.
-    package static let windowOutcomes = 20
-    package static let windowMilliseconds: Int64 = 30_000
+    public static let windowOutcomes = 20
+    public static let windowMilliseconds: Int64 = 30_000
     /// Fewer say nothing of a share.
-    package static let windowOutcomesMin = 10
+    public static let windowOutcomesMin = 10
     private static let pauseMilliseconds: Int64 = 500
     private static let pauseCapMilliseconds: Int64 = 30_000
 
-    package private(set) var state = State.closed
+    public private(set) var state = State.closed
     /// How often it was closed and opened.
-    package private(set) var openedCount = 0
+    public private(set) var openedCount = 0
     /// In a row.
     private var failures = 0
     /// Oldest first.
@@ -47,10 +47,10 @@ package struct TargetBreaker: Sendable {
     /// The message that is the probe.
     private var probe: String?
 
-    package init() {}
+    public init() {}
 
     /// Whether a delivery may begin.
-    package func mayBegin(now: Timestamp) -> Bool {
+    public func mayBegin(now: Timestamp) -> Bool {
         switch state {
         case .closed: true
         case .open(let until): until <= now && !Mutation.breakerNeverProbes.isOn
@@ -60,7 +60,7 @@ package struct TargetBreaker: Sendable {
 
     /// A delivery begins; ask `mayBegin` first.
     /// - Parameter id: of the message.
-    package mutating func began(_ id: String) {
+    public mutating func began(_ id: String) {
         guard case .open = state else { return }
         state = .probing
         probe = id
@@ -68,14 +68,14 @@ package struct TargetBreaker: Sendable {
 
     /// A delivery that was to begin did not. If it was the probe, another may take its place: one that was to begin before
     /// the target failed must not let a second probe out beside the first.
-    package mutating func notBegun(_ id: String, now: Timestamp) {
+    public mutating func notBegun(_ id: String, now: Timestamp) {
         if probe == id { cancelled(now: now) }
     }
 
     /// The target answered, whatever it said of the message.
     /// - Parameter id: of the message.
     /// - Returns: whether it was not closed before and is now.
-    package mutating func answered(_ id: String, now: Timestamp) -> Bool {
+    public mutating func answered(_ id: String, now: Timestamp) -> Bool {
         if state != .closed, isIll, probe != id { return false }
         failures = 0
         note(isFailure: false, now)
@@ -90,7 +90,7 @@ package struct TargetBreaker: Sendable {
     /// The target could not be reached, or did not answer.
     /// - Parameter jitter: 0..<1, of the pause before the next probe: 0.5 s, 1 s, 2 s, ... up to 30 s, its upper half random.
     /// - Returns: whether it was closed before and is not any more.
-    package mutating func failed(now: Timestamp, jitter: Double) -> Bool {
+    public mutating func failed(now: Timestamp, jitter: Double) -> Bool {
         // Deliveries that began before it opened say nothing new, and must not put the next probe off.
         if Mutation.breakerNeverOpens.isOn { return false }
         if case .open = state { return false }
@@ -119,7 +119,7 @@ package struct TargetBreaker: Sendable {
     }
 
     /// A delivery ended without saying anything of the target: a probe gives its place to the next.
-    package mutating func cancelled(now: Timestamp) {
+    public mutating func cancelled(now: Timestamp) {
         if state == .probing { state = .open(until: now) }
     }
 }

@@ -8,14 +8,14 @@ import DequeModule
 // go to the next target; deliveries at other targets go on beside it.
 
 /// What a worker asks of one target at most.
-package struct TargetLimits: Hashable, Sendable {
+public struct TargetLimits: Hashable, Sendable {
     /// Deliveries under way at the target at one time; `nil`: as many as the worker has.
-    package var concurrency: Int?
+    public var concurrency: Int?
     /// Deliveries that begin in a second, at least a thousandth and at most a million; `nil`: as many as come.
-    package var ratePerSecond: Double?
+    public var ratePerSecond: Double?
 
     /// None unless given.
-    package init(concurrency: Int? = nil, ratePerSecond: Double? = nil) {
+    public init(concurrency: Int? = nil, ratePerSecond: Double? = nil) {
         self.concurrency = concurrency
         self.ratePerSecond = ratePerSecond
     }

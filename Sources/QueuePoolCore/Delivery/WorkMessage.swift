@@ -3,30 +3,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A message that a worker holds.
-package struct WorkMessage: Sendable {
-    package var id: String
-    package var handle: String
-    package var group: String
-    package var body: [UInt8]
-    package var attributes: [MessageAttribute]
+public struct WorkMessage: Sendable {
+    public var id: String
+    public var handle: String
+    public var group: String
+    public var body: [UInt8]
+    public var attributes: [MessageAttribute]
     /// Place in the worker's list of shards.
-    package var shard: Int
+    public var shard: Int
     /// The shard's queue, e.g. `emails-0003.fifo`.
-    package var shardName = ""
+    public var shardName = ""
     /// Deliveries by the queue so far, this one included.
-    package var receiveCount: Int
+    public var receiveCount: Int
     /// How long before this receive the queue delivered it for the first time, by the clocks of both; `nil`: not known.
-    package var millisecondsSinceFirstReceive: Int64?
+    public var millisecondsSinceFirstReceive: Int64?
     /// When the queue delivered it for the first time, in the worker's clock; `nil`: now.
-    package var firstReceivedAt: Timestamp?
+    public var firstReceivedAt: Timestamp?
     /// Recipients that are still to get it, by their places in the email's list; `nil`: all.
-    package var recipients: [Int]?
+    public var recipients: [Int]?
     /// Where the body lies; `nil`: in the queue.
-    package var storedBody: StoredBody?
+    public var storedBody: StoredBody?
     /// What the queue says of how it was sent, where a target wants to know.
-    package var sending: SendingFacts?
+    public var sending: SendingFacts?
 
-    package init(
+    public init(
         id: String, handle: String, group: String, body: [UInt8] = [], attributes: [MessageAttribute] = [],
         shard: Int = 0, receiveCount: Int = 1
     ) {
@@ -41,20 +41,20 @@ package struct WorkMessage: Sendable {
 
     /// Of body and attributes; what holding it costs, roughly. A stored body counts as a whole: it is read while the
     /// message is delivered.
-    package var byteCount: Int {
+    public var byteCount: Int {
         attributes.reduce(max(body.count, storedBody?.byteCount ?? 0)) { $0 + $1.byteCount }
     }
 }
 
 /// How a message was sent. An object, because a message is copied often and few targets want it.
-package final class SendingFacts: Sendable {
+public final class SendingFacts: Sendable {
     /// By the queue's clock.
-    package let sentAt: Timestamp
+    public let sentAt: Timestamp
     /// Decimal digits.
-    package let sequence: String
-    package let deduplicationID: String
+    public let sequence: String
+    public let deduplicationID: String
 
-    package init(sentAt: Timestamp, sequence: String, deduplicationID: String) {
+    public init(sentAt: Timestamp, sequence: String, deduplicationID: String) {
         self.sentAt = sentAt
         self.sequence = sequence
         self.deduplicationID = deduplicationID
@@ -62,16 +62,16 @@ package final class SendingFacts: Sendable {
 }
 
 /// A body that lies in a body store. An object, because a message is copied often and few have one.
-package final class StoredBody: Sendable {
-    package let pointer: BodyPointer
+public final class StoredBody: Sendable {
+    public let pointer: BodyPointer
     /// As its sender said.
-    package let byteCount: Int
+    public let byteCount: Int
     /// Where it lies.
-    package let store: any BodyStore
+    public let store: any BodyStore
     /// Whether the message has it too; else the message has its pointer.
-    package let isHere: Bool
+    public let isHere: Bool
 
-    package init(_ pointer: BodyPointer, byteCount: Int, in store: any BodyStore, isHere: Bool = false) {
+    public init(_ pointer: BodyPointer, byteCount: Int, in store: any BodyStore, isHere: Bool = false) {
         self.isHere = isHere
         self.pointer = pointer
         self.byteCount = byteCount
@@ -81,7 +81,7 @@ package final class StoredBody: Sendable {
 
 /// What became of one attempt to deliver a message to one target. An `errorClass` names the kind of failure in a few
 /// ASCII characters without spaces, e.g. `timeout`, `http-503`, `smtp-550`; it goes to logs and to the dead-letter queue.
-package enum DeliveryOutcome: Hashable, Sendable {
+public enum DeliveryOutcome: Hashable, Sendable {
     case delivered
     /// The target answered that it will not take the message now: another try may succeed, and spends an attempt.
     case failed(errorClass: String, retryAfterMilliseconds: Int64? = nil)
@@ -107,15 +107,15 @@ package enum DeliveryOutcome: Hashable, Sendable {
 
 /// What became of a mail's recipients when it is not the same for all. Numbers are places in the email's list of recipients
 /// (`EmailMessage.recipients`), from 0; those in neither list got the mail.
-package struct PartialDelivery: Hashable, Sendable {
+public struct PartialDelivery: Hashable, Sendable {
     /// Refused for good.
-    package var refused: [Int]
+    public var refused: [Int]
     /// Refused for now, to be tried again.
-    package var deferred: [Int]
+    public var deferred: [Int]
     /// Of the first refused recipient, or else of the first deferred one.
-    package var errorClass: String
+    public var errorClass: String
 
-    package init(refused: [Int], deferred: [Int], errorClass: String) {
+    public init(refused: [Int], deferred: [Int], errorClass: String) {
         self.refused = refused
         self.deferred = deferred
         self.errorClass = errorClass
@@ -123,13 +123,13 @@ package struct PartialDelivery: Hashable, Sendable {
 }
 
 /// Why a message goes to the dead-letter queue.
-package struct DeadLetterReason: Hashable, Sendable {
+public struct DeadLetterReason: Hashable, Sendable {
     /// `attempts-exhausted`, `body-missing`, `permanent-failure` or `recipients-refused`
-    package var reason: String
-    package var errorClass: String
-    package var attempts: Int
+    public var reason: String
+    public var errorClass: String
+    public var attempts: Int
 
-    package init(reason: String, errorClass: String, attempts: Int) {
+    public init(reason: String, errorClass: String, attempts: Int) {
         self.reason = reason
         self.errorClass = errorClass
         self.attempts = attempts
@@ -138,5 +138,5 @@ package struct DeadLetterReason: Hashable, Sendable {
 
 extension MessageAttribute {
     /// What it counts in a message's size, in bytes: name, type and value.
-    package var byteCount: Int { name.utf8.count + dataType.utf8.count + value.count }
+    public var byteCount: Int { name.utf8.count + dataType.utf8.count + value.count }
 }

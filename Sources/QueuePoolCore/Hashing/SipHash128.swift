@@ -8,31 +8,31 @@
 // each shard draws a secret of its own.
 
 /// A 128-bit digest.
-package struct Hash128: Hashable, Sendable {
-    package let high: UInt64
-    package let low: UInt64
+public struct Hash128: Hashable, Sendable {
+    public let high: UInt64
+    public let low: UInt64
 
-    package init(high: UInt64, low: UInt64) {
+    public init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low
     }
 
     // The digest is uniform already: half of it is as good a table hash as any.
-    package func hash(into hasher: inout Hasher) { hasher.combine(low) }
+    public func hash(into hasher: inout Hasher) { hasher.combine(low) }
 }
 
 /// SipHash-2-4-128 under a secret key.
-package struct SipHash128: Sendable {
-    package let key0: UInt64
-    package let key1: UInt64
+public struct SipHash128: Sendable {
+    public let key0: UInt64
+    public let key1: UInt64
 
-    package init(key0: UInt64, key1: UInt64) {
+    public init(key0: UInt64, key1: UInt64) {
         self.key0 = key0
         self.key1 = key1
     }
 
     /// The digest of `first`, a length byte of it, and `second`: ("ab", "c") and ("a", "bc") differ.
-    package func hash(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> Hash128 {
+    public func hash(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> Hash128 {
         withUnsafeTemporaryAllocation(byteCount: first.count + second.count + 1, alignment: 8) { scratch in
             scratch[0] = UInt8(truncatingIfNeeded: first.count)
             UnsafeMutableRawBufferPointer(rebasing: scratch[1...]).copyMemory(from: first)
@@ -41,7 +41,7 @@ package struct SipHash128: Sendable {
         }
     }
 
-    package func hash(_ bytes: UnsafeRawBufferPointer) -> Hash128 {
+    public func hash(_ bytes: UnsafeRawBufferPointer) -> Hash128 {
         var state = State(
             v0: key0 ^ 0x736f_6d65_7073_6575, v1: key1 ^ 0x646f_7261_6e64_6f6d ^ 0xee,
             v2: key0 ^ 0x6c79_6765_6e65_7261, v3: key1 ^ 0x7465_6462_7974_6573)
@@ -66,7 +66,7 @@ package struct SipHash128: Sendable {
     }
 
     /// SipHash-2-4 of four words with 64 bits of output: the code of a message that is no longer and no shorter.
-    package func code(_ a: UInt64, _ b: UInt64, _ c: UInt64, _ d: UInt64) -> UInt64 {
+    public func code(_ a: UInt64, _ b: UInt64, _ c: UInt64, _ d: UInt64) -> UInt64 {
         var state = State(
             v0: key0 ^ 0x736f_6d65_7073_6575, v1: key1 ^ 0x646f_7261_6e64_6f6d,
             v2: key0 ^ 0x6c79_6765_6e65_7261, v3: key1 ^ 0x7465_6462_7974_6573)

@@ -12,8 +12,8 @@
 // after another in a second lane, so that a read shows all writes that were answered before.
 
 /// Which shards a worker works on. Pure: times and answers in, calls to the lease store and orders to the worker out.
-package struct LeaseMachine: Sendable {
-    package enum Effect: Hashable, Sendable {
+public struct LeaseMachine: Sendable {
+    public enum Effect: Hashable, Sendable {
         /// To be answered by `tableRead`.
         case read
         /// To be answered by `renewed`.
@@ -97,7 +97,7 @@ package struct LeaseMachine: Sendable {
     ///   - shards: all of which messages may have to be delivered.
     ///   - seed: of the pauses between tries; best another one for each worker.
     /// - Returns: `nil` if the name is not one.
-    package init?(name: String, shards: [ShardIndex], limits: LeaseLimits = LeaseLimits(), seed: UInt64) {
+    public init?(name: String, shards: [ShardIndex], limits: LeaseLimits = LeaseLimits(), seed: UInt64) {
         guard let name = WorkerID(name), name.text.utf8.count <= WorkerLife.nameBytesMax else { return nil }
         self.name = name
         self.limits = limits
@@ -112,22 +112,22 @@ package struct LeaseMachine: Sendable {
 
     /// Whether a message of this hold may be delivered now. Cheap, and to be asked before each delivery: a process that
     /// stood still learns by it that its time is over, before any event could tell.
-    package func mayDeliver(_ hold: ShardHold, now: Timestamp) -> Bool {
+    public func mayDeliver(_ hold: ShardHold, now: Timestamp) -> Bool {
         life.isValid(now) && holds[hold.shard]?.hold == hold
     }
 
     /// Shards that this worker works on; those that it drains included.
-    package var owned: [ShardHold] { holds.values.map(\.hold).sorted { $0.shard < $1.shard } }
+    public var owned: [ShardHold] { holds.values.map(\.hold).sorted { $0.shard < $1.shard } }
 
     /// This life of the worker.
-    package var worker: WorkerID { life.id }
+    public var worker: WorkerID { life.id }
 
     /// Whether the worker is well and there is no shard for it.
-    package var isStandBy: Bool {
+    public var isStandBy: Bool {
         leaving == .no && life.beat > 0 && !isViewStale && holds.isEmpty && !wishes.values.contains(life.id)
     }
 
-    package var figures: LeaseFigures {
+    public var figures: LeaseFigures {
         var figures = counts
         figures.owned = holds.count
         figures.draining = holds.values.count { $0.drainUntil != nil }
@@ -141,13 +141,13 @@ package struct LeaseMachine: Sendable {
     /// - Parameters:
     ///   - now: of a clock that never stands still or jumps.
     ///   - wallTime: stored for people to read.
-    package mutating func tick(now: Timestamp, wallTime: Timestamp) -> [Effect] {
+    public mutating func tick(now: Timestamp, wallTime: Timestamp) -> [Effect] {
         wallOffset = wallTime - now
         return handle(now, isTick: true) { _, _ in }
     }
 
     /// The pool was resized.
-    package mutating func shardsChanged(_ shards: [ShardIndex], now: Timestamp) -> [Effect] {
+    public mutating func shardsChanged(_ shards: [ShardIndex], now: Timestamp) -> [Effect] {
         handle(now) { machine, _ in
             machine.shards = Set(shards)
             machine.makePlan()
@@ -155,7 +155,7 @@ package struct LeaseMachine: Sendable {
     }
 
     /// A drain is done: nothing of the hold is being delivered, and nothing is kept.
-    package mutating func drained(_ hold: ShardHold, now: Timestamp) -> [Effect] {
+    public mutating func drained(_ hold: ShardHold, now: Timestamp) -> [Effect] {
         handle(now) { machine, _ in
             guard let held = machine.holds[hold.shard], held.hold == hold, held.drainUntil != nil else { return }
             machine.holds[hold.shard] = nil
@@ -165,7 +165,7 @@ package struct LeaseMachine: Sendable {
     /// The process is to end: drains all, gives it away and removes its heartbeat. `left` comes one renewal interval after
     /// the deadline at the latest, whether or not the store answers.
     /// - Parameter deadline: of the drains.
-    package mutating func leave(deadline: Timestamp, now: Timestamp) -> [Effect] {
+    public mutating func leave(deadline: Timestamp, now: Timestamp) -> [Effect] {
         handle(now) { machine, effects in
             guard machine.leaving == .no else { return }
             machine.leaving = .givingUp(deadline: deadline)
@@ -178,7 +178,7 @@ package struct LeaseMachine: Sendable {
         }
     }
 
-    package mutating func renewed(
+    public mutating func renewed(
         _ heartbeat: WorkerHeartbeat, _ result: Result<Void, LeaseStoreError>, now: Timestamp
     ) -> [Effect] {
         handle(now) { machine, effects in
@@ -191,7 +191,7 @@ package struct LeaseMachine: Sendable {
         }
     }
 
-    package mutating func tableRead(_ result: Result<LeaseTable, LeaseStoreError>, now: Timestamp) -> [Effect] {
+    public mutating func tableRead(_ result: Result<LeaseTable, LeaseStoreError>, now: Timestamp) -> [Effect] {
         handle(now) { machine, effects in
             guard case .read(let leftAt) = machine.call else { return }
             machine.call = nil
@@ -202,7 +202,7 @@ package struct LeaseMachine: Sendable {
         }
     }
 
-    package mutating func removed(
+    public mutating func removed(
         _ worker: WorkerID, beat: Int, _ result: Result<Void, LeaseStoreError>, now: Timestamp
     ) -> [Effect] {
         handle(now) { machine, effects in
@@ -224,7 +224,7 @@ package struct LeaseMachine: Sendable {
         }
     }
 
-    package mutating func written(
+    public mutating func written(
         _ lease: ShardLease, _ result: Result<Int, LeaseStoreError>, now: Timestamp
     ) -> [Effect] {
         handle(now) { machine, effects in

@@ -7,14 +7,14 @@
 // part leads to the rest of it: each step that it asks for is one of the fewest moves that bring balance.
 
 /// The wished worker of each shard: even shares, and as few moves as even shares allow.
-package enum LeasePlan {
+public enum LeasePlan {
     /// Shares differ by one at most. Those who hold more keep the larger shares; of equals, the lower worker gets it.
     /// - Parameters:
     ///   - workers: who may hold shards; in any order.
     ///   - shards: what is to be held; in any order.
     ///   - holders: who has a shard now, or is about to get it. Workers that are not in `workers` count as nobody.
     /// - Returns: a worker for each shard; nothing if there are no workers.
-    package static func wishes(
+    public static func wishes(
         workers: [WorkerID], shards: [ShardIndex], holders: [ShardIndex: WorkerID]
     ) -> [ShardIndex: WorkerID] {
         guard !workers.isEmpty else { return [:] }

@@ -3,20 +3,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The times of leases. All workers of a pool have the same.
-package struct LeaseLimits: Hashable, Sendable {
+public struct LeaseLimits: Hashable, Sendable {
     /// How long a beat stands still, as another worker sees it, before the heartbeat is removed.
-    package var termMilliseconds: Int64 = 10_000
+    public var termMilliseconds: Int64 = 10_000
     /// From one renewal to the next, and from one read of the table to the next.
-    package var renewMilliseconds: Int64 = 2_000
+    public var renewMilliseconds: Int64 = 2_000
     /// How much earlier than others may remove its heartbeat a worker stops by itself. It covers clocks that run at
     /// different rates: 15 % of the term are more than quartz clocks and their correction ever differ.
-    package var marginMilliseconds: Int64 = 1_500
+    public var marginMilliseconds: Int64 = 1_500
     /// How long a worker may go on delivering from a shard that it gives away.
-    package var drainMilliseconds: Int64 = 30_000
+    public var drainMilliseconds: Int64 = 30_000
     /// How long after its deadline a drain that nobody reported as done is ended.
-    package var graceMilliseconds: Int64 = 500
+    public var graceMilliseconds: Int64 = 500
 
-    package init() {}
+    public init() {}
 
     /// For how long a renewal counts, from the moment it left.
     var validMilliseconds: Int64 {
@@ -26,34 +26,34 @@ package struct LeaseLimits: Hashable, Sendable {
 
 /// One stretch of one worker on one shard, from its beginning until it is drained or dropped. A worker that gets a shard
 /// a second time has another hold, so that what is still under way from the first cannot pass for the second.
-package struct ShardHold: Hashable, Sendable {
-    package let shard: ShardIndex
+public struct ShardHold: Hashable, Sendable {
+    public let shard: ShardIndex
     /// Counts the holds of this worker, from 1.
-    package let number: Int
+    public let number: Int
 
-    package init(shard: ShardIndex, number: Int) {
+    public init(shard: ShardIndex, number: Int) {
         self.shard = shard
         self.number = number
     }
 }
 
 /// What a worker's metrics say of its leases.
-package struct LeaseFigures: Hashable, Sendable {
+public struct LeaseFigures: Hashable, Sendable {
     /// Shards that it works on, those that it drains included.
-    package var owned = 0
-    package var draining = 0
+    public var owned = 0
+    public var draining = 0
     /// Workers with a heartbeat, itself included, as of the last read.
-    package var workersSeen = 0
+    public var workersSeen = 0
     /// Holds begun so far.
-    package var begun = 0
+    public var begun = 0
     /// Holds ended so far because the worker was not, or not surely, the owner any more.
-    package var lost = 0
+    public var lost = 0
     /// Shards given to another worker, or to nobody, so far.
-    package var given = 0
+    public var given = 0
     /// Heartbeats of other workers removed so far, because they stood still.
-    package var removed = 0
+    public var removed = 0
     /// Heartbeats of its own lost so far, by lapse or removal.
-    package var livesLost = 0
+    public var livesLost = 0
 
-    package init() {}
+    public init() {}
 }

@@ -8,29 +8,29 @@
 // themselves, and a handle that was altered fails its check word.
 
 /// What makes a shard's ids its own: 60 random bits drawn when the shard's file is made.
-package struct ShardTag: Hashable, Sendable {
-    package static let bits: UInt64 = (1 << 60) - 1
-    package let rawValue: UInt64
-    package init(rawValue: UInt64) { self.rawValue = rawValue & ShardTag.bits }
+public struct ShardTag: Hashable, Sendable {
+    public static let bits: UInt64 = (1 << 60) - 1
+    public let rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue & ShardTag.bits }
 }
 
 /// A message's UUID.
-package struct MessageID: Hashable, Sendable, CustomStringConvertible {
-    package let high: UInt64
-    package let low: UInt64
+public struct MessageID: Hashable, Sendable, CustomStringConvertible {
+    public let high: UInt64
+    public let low: UInt64
 
-    package init(high: UInt64, low: UInt64) {
+    public init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low
     }
 
-    package init(shard: ShardTag, sequence: SequenceNumber) {
+    public init(shard: ShardTag, sequence: SequenceNumber) {
         high = (shard.rawValue >> 12) << 16 | 0x8000 | (shard.rawValue & 0xFFF)
         low = 0x8000_0000_0000_0000 | (UInt64(bitPattern: sequence.rawValue) & 0x3FFF_FFFF_FFFF_FFFF)
     }
 
     /// Reads the 36 characters of a UUID; `nil` for anything else.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         let digits = text.utf8.filter { $0 != UInt8(ascii: "-") }
         guard text.utf8.count == 36, digits.count == 32 else { return nil }
         var words: (UInt64, UInt64) = (0, 0)
@@ -42,13 +42,13 @@ package struct MessageID: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The tag of the shard that gave the id; meaningless for ids that were not made here.
-    package var shard: ShardTag { ShardTag(rawValue: (high >> 16) << 12 | (high & 0xFFF)) }
-    package var sequence: SequenceNumber { SequenceNumber(rawValue: Int64(low & 0x3FFF_FFFF_FFFF_FFFF)) }
+    public var shard: ShardTag { ShardTag(rawValue: (high >> 16) << 12 | (high & 0xFFF)) }
+    public var sequence: SequenceNumber { SequenceNumber(rawValue: Int64(low & 0x3FFF_FFFF_FFFF_FFFF)) }
 
-    package var description: String { String(decoding: utf8, as: UTF8.self) }
+    public var description: String { String(decoding: utf8, as: UTF8.self) }
 
     /// The 36 characters of the UUID, lower case.
-    package var utf8: [UInt8] {
+    public var utf8: [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(36)
         for position in 0..<32 {
@@ -61,12 +61,12 @@ package struct MessageID: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// Lower-case hexadecimal digits.
-package enum Hexadecimal {
-    package static func digit(_ value: UInt64) -> UInt8 {
+public enum Hexadecimal {
+    public static func digit(_ value: UInt64) -> UInt8 {
         UInt8(truncatingIfNeeded: value < 10 ? 48 + value : 87 + value)
     }
 
-    package static func value(of digit: UInt8) -> UInt64? {
+    public static func value(of digit: UInt8) -> UInt64? {
         switch digit {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt64(digit - 48)
         case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt64(digit - 87)

@@ -17,34 +17,34 @@
 // Numbers are little-endian. An attribute is: value length u32, name length u16, type length u16, name, type, value.
 
 /// A message attribute: name, DataType (`String`, `Number`, `Binary`, each with an optional `.label`) and raw value.
-package struct MessageAttribute: Hashable, Sendable {
-    package var name: String
-    package var dataType: String
-    package var value: [UInt8]
+public struct MessageAttribute: Hashable, Sendable {
+    public var name: String
+    public var dataType: String
+    public var value: [UInt8]
 
-    package init(name: String, dataType: String, value: [UInt8]) {
+    public init(name: String, dataType: String, value: [UInt8]) {
         self.name = name
         self.dataType = dataType
         self.value = value
     }
 
-    package init(name: String, text: String, dataType: String = "String") {
+    public init(name: String, text: String, dataType: String = "String") {
         self.init(name: name, dataType: dataType, value: Array(text.utf8))
     }
 
-    package var isBinary: Bool { dataType.hasPrefix("Binary") }
+    public var isBinary: Bool { dataType.hasPrefix("Binary") }
 
     /// Bytes that count towards the size of a message: name, DataType and value.
-    package var countedBytes: Int { name.utf8.count + dataType.utf8.count + value.count }
+    public var countedBytes: Int { name.utf8.count + dataType.utf8.count + value.count }
 }
 
 /// Where a message lived before it was moved to a dead-letter queue.
-package struct MessageOrigin: Hashable, Sendable {
-    package var messageID: MessageID
+public struct MessageOrigin: Hashable, Sendable {
+    public var messageID: MessageID
     /// Deliveries before the move; counting goes on from here.
-    package var receiveCount: UInt32
+    public var receiveCount: UInt32
 
-    package init(messageID: MessageID, receiveCount: UInt32) {
+    public init(messageID: MessageID, receiveCount: UInt32) {
         self.messageID = messageID
         self.receiveCount = receiveCount
     }
@@ -59,10 +59,10 @@ enum RecordLayout {
 }
 
 /// A whole message as one array of bytes.
-package struct MessageRecord: Sendable {
-    package let bytes: [UInt8]
+public struct MessageRecord: Sendable {
+    public let bytes: [UInt8]
 
-    package init(bytes: [UInt8]) { self.bytes = bytes }
+    public init(bytes: [UInt8]) { self.bytes = bytes }
 
     /// - Parameters:
     ///   - group: 1...128 bytes.
@@ -70,7 +70,7 @@ package struct MessageRecord: Sendable {
     ///   - bodyMD5: 16 bytes, if the caller had to compute it anyway.
     // Specialized for what the SQS door passes: other modules would call it through type descriptions else.
     @_specialize(where Group == UnsafeRawBufferPointer, ID == UnsafeRawBufferPointer)
-    package init<Group: Collection<UInt8>, ID: Collection<UInt8>>(
+    public init<Group: Collection<UInt8>, ID: Collection<UInt8>>(
         group: Group, deduplicationID: ID, body: UnsafeRawBufferPointer,
         attributes: [MessageAttribute] = [], systemAttributes: [MessageAttribute] = [], bodyMD5: MD5Digest? = nil,
         origin: MessageOrigin? = nil
@@ -104,10 +104,10 @@ package struct MessageRecord: Sendable {
     }
 
     /// The message comes from another queue, where it is deleted once it is stored here.
-    package var isMoved: Bool { bytes.count > 1 && bytes[1] & RecordLayout.flagOrigin != 0 }
+    public var isMoved: Bool { bytes.count > 1 && bytes[1] & RecordLayout.flagOrigin != 0 }
 
     /// Reads the record's fields in place.
-    package func withView<R>(_ read: (RecordView) throws -> R) rethrows -> R {
+    public func withView<R>(_ read: (RecordView) throws -> R) rethrows -> R {
         try bytes.withUnsafeBytes { try read(RecordView($0)) }
     }
 
@@ -150,11 +150,11 @@ private struct RecordWriter {
 }
 
 /// The 16 bytes of an MD5, as two little-endian words.
-package struct MD5Digest: Hashable, Sendable {
-    package var low: UInt64
-    package var high: UInt64
+public struct MD5Digest: Hashable, Sendable {
+    public var low: UInt64
+    public var high: UInt64
 
-    package init(low: UInt64, high: UInt64) {
+    public init(low: UInt64, high: UInt64) {
         self.low = low
         self.high = high
     }

@@ -3,22 +3,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A message on its way into a shard.
-package struct OutgoingMessage: Sendable {
-    package let record: MessageRecord
+public struct OutgoingMessage: Sendable {
+    public let record: MessageRecord
     /// XXH64 of the group id: names the slot, and the group within a shard.
     ///
     /// Two groups with one hash share their place in line; each keeps its order, and neither can tell.
-    package let groupHash: UInt64
+    public let groupHash: UInt64
 
-    package init(record: MessageRecord, groupHash: UInt64) {
+    public init(record: MessageRecord, groupHash: UInt64) {
         self.record = record
         self.groupHash = groupHash
     }
 
-    package var byteCount: Int { record.bytes.count }
+    public var byteCount: Int { record.bytes.count }
 
     /// Whether a queue takes the other for the same message: group and deduplication id are the same.
-    package func hasSameDeduplicationID(as other: OutgoingMessage) -> Bool {
+    public func hasSameDeduplicationID(as other: OutgoingMessage) -> Bool {
         record.withView { mine in
             other.record.withView { theirs in
                 mine.deduplicationID.elementsEqual(theirs.deduplicationID) && mine.group.elementsEqual(theirs.group)
@@ -28,15 +28,15 @@ package struct OutgoingMessage: Sendable {
 }
 
 /// What became of a message that was accepted.
-package struct SendReceipt: Hashable, Sendable {
-    package let messageID: MessageID
-    package let sequence: SequenceNumber
+public struct SendReceipt: Hashable, Sendable {
+    public let messageID: MessageID
+    public let sequence: SequenceNumber
     /// The deduplication id was accepted before, within five minutes: nothing was stored again.
-    package let isDuplicate: Bool
+    public let isDuplicate: Bool
     /// The sequence number as a remote queue gave it; SQS's are larger than ours.
-    package let remoteSequence: RemoteText?
+    public let remoteSequence: RemoteText?
 
-    package init(
+    public init(
         messageID: MessageID, sequence: SequenceNumber, isDuplicate: Bool, remoteSequence: RemoteText? = nil
     ) {
         self.remoteSequence = remoteSequence
@@ -47,19 +47,19 @@ package struct SendReceipt: Hashable, Sendable {
 }
 
 /// A shard and its quota, as senders and receivers are told of it.
-package struct ShardQuota: Hashable, Sendable {
-    package let shard: String
+public struct ShardQuota: Hashable, Sendable {
+    public let shard: String
     /// Of each action; `nil` if nobody here knows: a remote queue keeps to one of its service's.
-    package let requestsPerSecond: Int?
+    public let requestsPerSecond: Int?
 
-    package init(shard: String, requestsPerSecond: Int?) {
+    public init(shard: String, requestsPerSecond: Int?) {
         self.shard = shard
         self.requestsPerSecond = requestsPerSecond
     }
 }
 
 /// Why a shard did not do what it was asked.
-package enum ShardError: Error, Hashable, Sendable {
+public enum ShardError: Error, Hashable, Sendable {
     /// Over the quota; worth another try after so many milliseconds.
     /// - Parameter of: the shard whose quota it is; `nil` until it comes to who knows that.
     case quotaExceeded(retryAfterMilliseconds: Int, of: ShardQuota? = nil)
@@ -85,10 +85,10 @@ package enum ShardError: Error, Hashable, Sendable {
     indirect case earlierEntryFailed(ShardError)
 
     /// The code of `storageFailed` when the file was moved or removed: SQLITE_READONLY_DBMOVED.
-    package static let codeOfMovedFile: Int32 = 1_032
+    public static let codeOfMovedFile: Int32 = 1_032
 
     /// Whether the same request with the same deduplication id may succeed later.
-    package var isRetryable: Bool {
+    public var isRetryable: Bool {
         switch self {
         case .refused, .invalid: false
         default: true
@@ -96,7 +96,7 @@ package enum ShardError: Error, Hashable, Sendable {
     }
 
     /// A word for metrics, the same as the kind of the problem over REST.
-    package var reason: String {
+    public var reason: String {
         switch self {
         case .quotaExceeded: "quota-exceeded"
         case .overloaded: "overloaded"
@@ -114,7 +114,7 @@ package enum ShardError: Error, Hashable, Sendable {
     }
 
     /// The same, and whose quota it is if it tells of one and does not say.
-    package func named(_ quota: ShardQuota) -> ShardError {
+    public func named(_ quota: ShardQuota) -> ShardError {
         switch self {
         case .quotaExceeded(let milliseconds, nil): .quotaExceeded(retryAfterMilliseconds: milliseconds, of: quota)
         case .earlierEntryFailed(let error): .earlierEntryFailed(error.named(quota))
@@ -123,7 +123,7 @@ package enum ShardError: Error, Hashable, Sendable {
     }
 
     /// The failure that began it, for an entry that failed because of an earlier one.
-    package var root: ShardError {
+    public var root: ShardError {
         if case .earlierEntryFailed(let error) = self { error.root } else { self }
     }
 }

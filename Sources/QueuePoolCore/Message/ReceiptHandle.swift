@@ -3,13 +3,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A text that a remote queue gave. A class, so that where there is none it takes a word and not a string's room.
-package final class RemoteText: Hashable, Sendable {
-    package let text: String
+public final class RemoteText: Hashable, Sendable {
+    public let text: String
 
-    package init(_ text: String) { self.text = text }
+    public init(_ text: String) { self.text = text }
 
-    package static func == (a: RemoteText, b: RemoteText) -> Bool { a.text == b.text }
-    package func hash(into hasher: inout Hasher) { hasher.combine(text) }
+    public static func == (a: RemoteText, b: RemoteText) -> Bool { a.text == b.text }
+    public func hash(into hasher: inout Hasher) { hasher.combine(text) }
 }
 
 /// One delivery of one message: what a receiver gives back to delete it or to change its visibility.
@@ -17,23 +17,23 @@ package final class RemoteText: Hashable, Sendable {
 /// All in it but the seal is known to others than its receiver: the sender's answer names shard and number, and the
 /// rest is small or the same in other handles. So whoever reads one from a text knows nothing yet: the shard that the
 /// handle names has the key to the seal, and looks at it before anything else.
-package struct ReceiptHandle: Hashable, Sendable {
-    package let shard: ShardTag
-    package let sequence: SequenceNumber
+public struct ReceiptHandle: Hashable, Sendable {
+    public let shard: ShardTag
+    public let sequence: SequenceNumber
     /// What a remote queue gave as its own handle, up to 1,024 characters; `nil` for shards of our own.
-    package let remote: RemoteText?
+    public let remote: RemoteText?
     /// A code over the other numbers that only their shard can compute. `nil` where it is only to name a message, and in
     /// what was given out before there were seals: nobody gets anything done by such a one.
-    package let seal: UInt64?
+    public let seal: UInt64?
     /// Deliveries of the message up to and including this one.
-    package let receiveCount: UInt32
+    public let receiveCount: UInt32
     /// The opening of the shard in which the delivery was made. A crash forgets receive counts, so that the next
     /// delivery has a number that was given before: this tells the two apart.
-    package let incarnation: UInt32
+    public let incarnation: UInt32
     /// Where the message's entry was in memory; a hint, checked against the sequence number.
-    package let place: UInt32
+    public let place: UInt32
 
-    package init(
+    public init(
         shard: ShardTag, sequence: SequenceNumber, receiveCount: UInt32, incarnation: UInt32 = 0, place: UInt32,
         seal: UInt64? = nil, remote: RemoteText? = nil
     ) {
@@ -47,13 +47,13 @@ package struct ReceiptHandle: Hashable, Sendable {
     }
 
     /// Characters of a handle's text.
-    package static let textBytes = 72
+    public static let textBytes = 72
     /// Characters of a handle's text before there were seals.
     private static let unsealedTextBytes = 64
 
     /// 72 hexadecimal digits: tag, sequence number, count, place, incarnation, seal. Of a remote queue: `r`, 16 digits of
     /// the shard's tag, `.` and the queue's own handle.
-    package func write(to out: inout [UInt8]) {
+    public func write(to out: inout [UInt8]) {
         if let remote {
             out.append(UInt8(ascii: "r"))
             ReceiptHandle.put(shard.rawValue, digits: 16, to: &out)
@@ -69,7 +69,7 @@ package struct ReceiptHandle: Hashable, Sendable {
         ReceiptHandle.put(seal ?? 0, digits: 16, to: &out)
     }
 
-    package var text: String {
+    public var text: String {
         var out: [UInt8] = []
         write(to: &out)
         return String(decoding: out, as: UTF8.self)
@@ -77,7 +77,7 @@ package struct ReceiptHandle: Hashable, Sendable {
 
     /// Reads a handle's text. Whether its shard gave it, only the shard can tell.
     /// - Returns: `nil` if the text has not the form of a handle.
-    package init?(_ text: some RandomAccessCollection<UInt8>) {
+    public init?(_ text: some RandomAccessCollection<UInt8>) {
         // Callers in other modules get no specialised copy of this: all but the one call below is concrete.
         let parsed =
             text.withContiguousStorageIfAvailable { ReceiptHandle(digits: UnsafeRawBufferPointer($0)) }
@@ -87,7 +87,7 @@ package struct ReceiptHandle: Hashable, Sendable {
     }
 
     /// The same of bytes where they lie.
-    package init?(digits: UnsafeRawBufferPointer) {
+    public init?(digits: UnsafeRawBufferPointer) {
         if digits.first == UInt8(ascii: "r") {
             self.init(remote: digits)
             return
@@ -106,7 +106,7 @@ package struct ReceiptHandle: Hashable, Sendable {
     }
 
     /// Reads the handle of a remote queue's message.
-    package init?(remote text: UnsafeRawBufferPointer) {
+    public init?(remote text: UnsafeRawBufferPointer) {
         guard text.count > 18, text.count <= 18 + 1_024, text[0] == UInt8(ascii: "r"), text[17] == UInt8(ascii: "."),
             let tag = ReceiptHandle.word(text, 1..<17), tag & ShardTag.bits == tag
         else { return nil }

@@ -5,35 +5,35 @@
 /// A record's fields, read in place.
 ///
 /// - Important: valid only while the bytes it was made from are; never stored.
-package struct RecordView {
+public struct RecordView {
     private let bytes: UnsafeRawBufferPointer
 
-    package init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+    public init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
     /// Bytes that a record starting at `bytes` takes, or `nil` if there is no whole, sound record.
-    package static func length(of bytes: UnsafeRawBufferPointer) -> Int? {
+    public static func length(of bytes: UnsafeRawBufferPointer) -> Int? {
         guard bytes.count >= RecordLayout.headerBytes, bytes[0] == RecordLayout.version else { return nil }
         let total = RecordView(bytes).end
         return total <= bytes.count ? total : nil
     }
 
-    package var group: UnsafeRawBufferPointer { slice(RecordLayout.headerBytes, groupCount) }
-    package var deduplicationID: UnsafeRawBufferPointer {
+    public var group: UnsafeRawBufferPointer { slice(RecordLayout.headerBytes, groupCount) }
+    public var deduplicationID: UnsafeRawBufferPointer {
         slice(RecordLayout.headerBytes + groupCount, deduplicationCount)
     }
-    package var body: UnsafeRawBufferPointer { slice(bodyStart, bodyCount) }
-    package var systemAttributes: [MessageAttribute] { attributes(from: systemStart, bytes: systemCount) }
-    package var attributes: [MessageAttribute] { attributes(from: systemStart + systemCount, bytes: attributesCount) }
-    package var hasAttributes: Bool { attributesCount > 0 }
-    package var hasSystemAttributes: Bool { systemCount > 0 }
+    public var body: UnsafeRawBufferPointer { slice(bodyStart, bodyCount) }
+    public var systemAttributes: [MessageAttribute] { attributes(from: systemStart, bytes: systemCount) }
+    public var attributes: [MessageAttribute] { attributes(from: systemStart + systemCount, bytes: attributesCount) }
+    public var hasAttributes: Bool { attributesCount > 0 }
+    public var hasSystemAttributes: Bool { systemCount > 0 }
 
     /// The body's MD5, if the sender's door had computed it.
-    package var bodyMD5: MD5Digest? {
+    public var bodyMD5: MD5Digest? {
         guard bytes[1] & RecordLayout.flagMD5 != 0 else { return nil }
         return MD5Digest(low: load(16), high: load(24))
     }
 
-    package var origin: MessageOrigin? {
+    public var origin: MessageOrigin? {
         guard bytes[1] & RecordLayout.flagOrigin != 0 else { return nil }
         let id = MessageID(high: load(32), low: load(40))
         return MessageOrigin(messageID: id, receiveCount: load(48))

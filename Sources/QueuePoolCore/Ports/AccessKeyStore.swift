@@ -7,7 +7,7 @@
 // The use of a key changes no revision: otherwise every server would read all keys again whenever one is used.
 
 /// Why the store of keys did not do what it was asked.
-package enum AccessKeyStoreError: Error, Hashable, Sendable {
+public enum AccessKeyStoreError: Error, Hashable, Sendable {
     /// What is stored is not what the write was made from; nothing was written.
     case conflict
     /// Another key has the name, or the id; nothing was written.
@@ -20,13 +20,13 @@ package enum AccessKeyStoreError: Error, Hashable, Sendable {
 }
 
 /// Everything that is stored, as far as it can be read.
-package struct StoredAccessKeys: Hashable, Sendable {
+public struct StoredAccessKeys: Hashable, Sendable {
     /// Sorted by name.
-    package var keys: [AccessKey]
+    public var keys: [AccessKey]
     /// Ids under which something is stored that does not parse. Nobody comes in by them.
-    package var unreadable: [String]
+    public var unreadable: [String]
 
-    package init(keys: [AccessKey] = [], unreadable: [String] = []) {
+    public init(keys: [AccessKey] = [], unreadable: [String] = []) {
         self.keys = keys
         self.unreadable = unreadable
     }
@@ -34,7 +34,7 @@ package struct StoredAccessKeys: Hashable, Sendable {
 
 /// Where keys are kept. Calls may block, for some seconds at most; they are never made from an event loop. Reads see every
 /// write that was answered before they began.
-package protocol AccessKeyStore: Sendable {
+public protocol AccessKeyStore: Sendable {
     /// A number that `create`, `replace` and `remove` change and `touch` does not; never goes back. Cheap.
     func revision() throws(AccessKeyStoreError) -> Int
     /// One key that cannot be read hides no other.
@@ -56,5 +56,5 @@ package protocol AccessKeyStore: Sendable {
 
 extension AccessKeyStore {
     /// Keys that can be read, sorted by name. Nobody comes in by one that cannot.
-    package func keys() throws(AccessKeyStoreError) -> [AccessKey] { try contents().keys }
+    public func keys() throws(AccessKeyStoreError) -> [AccessKey] { try contents().keys }
 }

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Why an entry is not kept.
-package enum AuditError: Error, Hashable, Sendable {
+public enum AuditError: Error, Hashable, Sendable {
     /// The write failed, with a code of the system's.
     case failed(code: Int32)
     /// Too many wait for a write that does not end.
@@ -14,7 +14,7 @@ package enum AuditError: Error, Hashable, Sendable {
 
 /// Where it is kept who did what. An admin action is recorded twice: as begun before it is taken, and not taken if that
 /// fails (503); and with its outcome before it is answered. A body that somebody reads is recorded once, before it is shown.
-package protocol AuditTrail: Sendable {
+public protocol AuditTrail: Sendable {
     /// Keeps an entry as its urgency says. Never blocks.
     /// - Parameter completion: called once, on a thread of the trail's or before this call ends: with success after the
     ///   entry is on stable storage, if its urgency is `before`; at once if it is not.
@@ -28,7 +28,7 @@ package protocol AuditTrail: Sendable {
 
 extension AuditTrail {
     /// Keeps an entry, and comes back when it is kept as its urgency says.
-    package func record(_ entry: AuditEntry) async throws(AuditError) {
+    public func record(_ entry: AuditEntry) async throws(AuditError) {
         let result = await withCheckedContinuation { (done: CheckedContinuation<Result<Void, AuditError>, Never>) in
             record(entry) { done.resume(returning: $0) }
         }

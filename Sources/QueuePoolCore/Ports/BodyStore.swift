@@ -7,7 +7,7 @@
 // Completions are called later, on a thread of the store's, exactly once.
 
 /// Why a body store did not do what it was asked. Holds no key and nothing of the body.
-package enum BodyStoreError: Error, Hashable, Sendable {
+public enum BodyStoreError: Error, Hashable, Sendable {
     /// There is no such body: it was removed, or never stored.
     case missing
     /// Over the store's or the caller's limit.
@@ -21,7 +21,7 @@ package enum BodyStoreError: Error, Hashable, Sendable {
 }
 
 /// Keeps bodies by key.
-package protocol BodyStore: AnyObject, Sendable {
+public protocol BodyStore: AnyObject, Sendable {
     /// What pointers call this store: a bucket's name, or `BodyPointer.embeddedBucket`.
     var bucket: String { get }
 

@@ -5,49 +5,49 @@
 // What people need of a shard, and receivers do not. A queue of Amazon's cannot do it: there, looking is receiving.
 
 /// A message that nobody received by its being read.
-package struct BrowsedMessage: Sendable {
+public struct BrowsedMessage: Sendable {
     /// Its handle was given to nobody, and deletes nothing.
-    package let message: ReceivedMessage
+    public let message: ReceivedMessage
     /// A receiver has it now.
-    package let isInFlight: Bool
+    public let isInFlight: Bool
 
-    package init(message: ReceivedMessage, isInFlight: Bool) {
+    public init(message: ReceivedMessage, isInFlight: Bool) {
         self.message = message
         self.isInFlight = isInFlight
     }
 }
 
 /// A part of a walk over a shard.
-package struct BrowsedPage: Sendable {
-    package var messages: [BrowsedMessage] = []
+public struct BrowsedPage: Sendable {
+    public var messages: [BrowsedMessage] = []
     /// Messages between these whose bytes are damaged.
-    package var unreadable = 0
+    public var unreadable = 0
     /// The number of the last one that was met, readable or not: the walk goes on behind it. `nil` if none was met.
-    package var through: SequenceNumber?
+    public var through: SequenceNumber?
     /// Nothing comes behind these.
-    package var isLast = true
+    public var isLast = true
 
-    package init() {}
+    public init() {}
 }
 
 /// What became of messages that were asked for by their numbers.
-package struct Claims: Sendable {
+public struct Claims: Sendable {
     /// In the order of their numbers.
-    package var messages: [ReceivedMessage] = []
+    public var messages: [ReceivedMessage] = []
     /// Asked for, and not there any more.
-    package var gone = 0
+    public var gone = 0
     /// Asked for, and a receiver has it, or one of its group that was asked for before it.
-    package var held = 0
+    public var held = 0
     /// Asked for, and its bytes are damaged: it stays, and those of its group that were asked for after it are held.
-    package var unreadable = 0
+    public var unreadable = 0
     /// Hashes of groups of which one was held or could not be read, for the next call.
-    package var heldGroups: Set<UInt64> = []
+    public var heldGroups: Set<UInt64> = []
 
-    package init() {}
+    public init() {}
 }
 
 /// A shard that can be read without receiving. Calls are answered once, on any thread, never within the call.
-package protocol BrowsableShard: Shard {
+public protocol BrowsableShard: Shard {
     /// Undeleted messages in the order of their numbers; this counts as no receive, and hides nothing. One that cannot be
     /// read is counted, and no reason to read no others.
     /// - Parameters:
@@ -68,14 +68,14 @@ package protocol BrowsableShard: Shard {
 
 extension BrowsableShard {
     /// For who waits for the answer.
-    package func browse(after start: SequenceNumber?, limit: Int) async -> Result<BrowsedPage, ShardError> {
+    public func browse(after start: SequenceNumber?, limit: Int) async -> Result<BrowsedPage, ShardError> {
         await withCheckedContinuation { continuation in
             browse(after: start, limit: limit) { continuation.resume(returning: $0) }
         }
     }
 
     /// For who waits for the answer.
-    package func claim(
+    public func claim(
         _ sequences: [SequenceNumber], seconds: Int, heldGroups: Set<UInt64> = []
     ) async -> Result<Claims, ShardError> {
         await withCheckedContinuation { continuation in

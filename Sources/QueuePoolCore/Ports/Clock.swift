@@ -8,7 +8,7 @@ import Synchronization
 // protocol of the standard library that has the same name: nothing here needs that one.
 
 /// The time, and a way to be called later.
-package protocol Clock: Sendable {
+public protocol Clock: Sendable {
     /// Milliseconds since 1970 that never step back, and that count the time a machine is suspended.
     func now() -> Timestamp
     /// What the machine's wall clock shows, which may step: only for what a protocol shows or compares.
@@ -19,19 +19,19 @@ package protocol Clock: Sendable {
 
 extension Clock {
     /// Calls `body` once, after `milliseconds` or soon after; a delay that is not positive is over at once.
-    package func schedule(afterMilliseconds milliseconds: Int64, _ body: @escaping @Sendable () -> Void) {
+    public func schedule(afterMilliseconds milliseconds: Int64, _ body: @escaping @Sendable () -> Void) {
         schedule(at: now() + milliseconds, body)
     }
 
     /// Waits, and does not end earlier when the task is cancelled: what it is for must happen in any case.
-    package func pause(milliseconds: Int64) async {
+    public func pause(milliseconds: Int64) async {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             schedule(afterMilliseconds: milliseconds) { continuation.resume() }
         }
     }
 
     /// Waits, or ends early when the task is cancelled.
-    package func sleep(milliseconds: Int64) async {
+    public func sleep(milliseconds: Int64) async {
         let waiter = ClockWaiter()
         await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in

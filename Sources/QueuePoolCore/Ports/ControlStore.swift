@@ -7,7 +7,7 @@
 // also counts its writes, so that a server that asks every few seconds pays one small read when nothing happened.
 
 /// What a pool's shards are.
-package enum PoolBackend: String, Hashable, Sendable, CaseIterable {
+public enum PoolBackend: String, Hashable, Sendable, CaseIterable {
     /// Files of the server's own.
     case embedded
     /// FIFO queues of Amazon SQS, or of a service that speaks its protocol.
@@ -15,18 +15,18 @@ package enum PoolBackend: String, Hashable, Sendable, CaseIterable {
 }
 
 /// Where a shard is that is not a file of the server's own.
-package struct ShardAddress: Hashable, Sendable {
+public struct ShardAddress: Hashable, Sendable {
     /// Base URL to which requests go, without a slash at its end; `nil` is the region's own endpoint.
-    package var endpoint: String?
-    package var region: String
+    public var endpoint: String?
+    public var region: String
     /// As the service gave it; sent as `QueueUrl`, and not an address to connect to.
-    package var queueURL: String
+    public var queueURL: String
     /// A role to take before the queue is used, for queues of another account.
-    package var roleARN: String?
+    public var roleARN: String?
     /// The twelve digits of the account that owns the queue; `nil` where they do not matter.
-    package var account: String?
+    public var account: String?
 
-    package init(
+    public init(
         endpoint: String? = nil, region: String, queueURL: String, roleARN: String? = nil, account: String? = nil
     ) {
         self.endpoint = endpoint
@@ -37,33 +37,33 @@ package struct ShardAddress: Hashable, Sendable {
     }
 
     /// The physical queue's name, which is the last part of its URL.
-    package var queueName: String { queueURL.split(separator: "/").last.map(String.init) ?? queueURL }
+    public var queueName: String { queueURL.split(separator: "/").last.map(String.init) ?? queueURL }
 }
 
 /// A pool as the control store keeps it.
-package struct PoolDefinition: Hashable, Sendable {
-    package let name: PoolName
-    package var topology: Topology
-    package var backend: PoolBackend
+public struct PoolDefinition: Hashable, Sendable {
+    public let name: PoolName
+    public var topology: Topology
+    public var backend: PoolBackend
     /// Where the shards are; empty for embedded ones.
-    package var addresses: [ShardIndex: ShardAddress]
+    public var addresses: [ShardIndex: ShardAddress]
     /// The settable queue attributes as the SQS door wrote them down; opaque here.
-    package var attributes: String
-    package var tags: [String: String]
+    public var attributes: String
+    public var tags: [String: String]
     /// Requests a second for each action and shard; `nil` is no limit.
-    package var quota: Int?
-    package var createdAt: Timestamp
-    package var modifiedAt: Timestamp
+    public var quota: Int?
+    public var createdAt: Timestamp
+    public var modifiedAt: Timestamp
     /// Its deletion was accepted and is not finished: nobody is served from it, and its name is not free yet.
-    package var isDeleting = false
+    public var isDeleting = false
     /// The id of the data directory that holds an embedded pool's shards; `nil` if nobody wrote it down, and for others.
-    package var owner: String?
+    public var owner: String?
     /// Where bodies lie that are too large for the queues; `nil`: nobody said.
-    package var bodies: PoolBodies?
+    public var bodies: PoolBodies?
     /// Writes of this pool so far, as of the read that gave this value; 0 if it was never stored.
-    package var version: Int
+    public var version: Int
 
-    package init(
+    public init(
         name: PoolName, topology: Topology, backend: PoolBackend = .embedded,
         addresses: [ShardIndex: ShardAddress] = [:], attributes: String, tags: [String: String] = [:],
         quota: Int? = nil, createdAt: Timestamp, version: Int = 0
@@ -82,7 +82,7 @@ package struct PoolDefinition: Hashable, Sendable {
 }
 
 /// Why the control store did not do what it was asked.
-package enum ControlStoreError: Error, Hashable, Sendable {
+public enum ControlStoreError: Error, Hashable, Sendable {
     /// The store failed; `code` is its own result code.
     case failed(code: Int32)
     /// What is stored under this name does not parse.
@@ -100,20 +100,20 @@ package enum ControlStoreError: Error, Hashable, Sendable {
 }
 
 /// Everything that is stored, as far as it can be read.
-package struct StoredPools: Sendable {
+public struct StoredPools: Sendable {
     /// Sorted by name.
-    package var pools: [PoolDefinition]
+    public var pools: [PoolDefinition]
     /// Names under which something is stored that does not parse.
-    package var unreadable: [String]
+    public var unreadable: [String]
 
-    package init(pools: [PoolDefinition] = [], unreadable: [String] = []) {
+    public init(pools: [PoolDefinition] = [], unreadable: [String] = []) {
         self.pools = pools
         self.unreadable = unreadable
     }
 }
 
 /// Where topologies live. Calls may block; they are made from the registry's own queue, never from an event loop.
-package protocol ControlStore: Sendable {
+public protocol ControlStore: Sendable {
     /// A number that every write changes; never goes back.
     func revision() throws(ControlStoreError) -> Int
     /// One pool that cannot be read hides no other.
@@ -136,7 +136,7 @@ package protocol ControlStore: Sendable {
 }
 
 extension ControlStore {
-    package func pools() throws(ControlStoreError) -> [PoolDefinition] {
+    public func pools() throws(ControlStoreError) -> [PoolDefinition] {
         let contents = try contents()
         if let name = contents.unreadable.first { throw .damaged(pool: name) }
         return contents.pools
@@ -144,7 +144,7 @@ extension ControlStore {
 }
 
 /// Makes, opens and removes physical shards. Calls may block.
-package protocol ShardFactory: Sendable {
+public protocol ShardFactory: Sendable {
     /// - Parameter address: where the shard is; `nil` for files of the server's own.
     func open(name: String, attributes: QueueAttributes, address: ShardAddress?) throws -> any Shard
     /// Removes a closed shard and everything in it. Nothing happens if it is not there.
@@ -157,5 +157,5 @@ package protocol ShardFactory: Sendable {
 
 extension ShardFactory {
     /// Shards that belong to somebody else stay.
-    package func removeShards(except names: Set<String>) throws -> [String] { [] }
+    public func removeShards(except names: Set<String>) throws -> [String] { [] }
 }

@@ -3,19 +3,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What is remembered of one idempotency key.
-package struct IdempotencyRecord: Hashable, Sendable {
+public struct IdempotencyRecord: Hashable, Sendable {
     /// Its place in the order of remembering; never given twice.
-    package var number: Int64
+    public var number: Int64
     /// A digest of the pool and the key.
-    package var key: Hash128
+    public var key: Hash128
     /// A digest of the request that the key came with.
-    package var fingerprint: Hash128
+    public var fingerprint: Hash128
     /// When it was remembered.
-    package var at: Timestamp
+    public var at: Timestamp
     /// The answer's body; `nil`: the request failed, and its message may be stored all the same.
-    package var answer: [UInt8]?
+    public var answer: [UInt8]?
 
-    package init(number: Int64, key: Hash128, fingerprint: Hash128, at: Timestamp, answer: [UInt8]?) {
+    public init(number: Int64, key: Hash128, fingerprint: Hash128, at: Timestamp, answer: [UInt8]?) {
         self.number = number
         self.key = key
         self.fingerprint = fingerprint
@@ -25,7 +25,7 @@ package struct IdempotencyRecord: Hashable, Sendable {
 }
 
 /// Where idempotency keys outlive the process.
-package protocol IdempotencyStore: Sendable {
+public protocol IdempotencyStore: Sendable {
     /// What was there when the store was opened, in the order of numbers; given once.
     func takeRecords() -> [IdempotencyRecord]
 

@@ -12,13 +12,13 @@
 // are taken. No two clocks are compared; they only have to run at about the same rate.
 
 /// One life of a worker: never used again after its heartbeat was removed. 1 to 80 bytes of letters, digits, `.`, `_`, `-`.
-package struct WorkerID: Hashable, Sendable, Comparable, CustomStringConvertible {
-    package static let bytesMax = 80
+public struct WorkerID: Hashable, Sendable, Comparable, CustomStringConvertible {
+    public static let bytesMax = 80
 
-    package let text: String
+    public let text: String
 
     /// - Returns: `nil` if `text` has other characters, none, or too many.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         let isAllowed = text.utf8.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -31,21 +31,21 @@ package struct WorkerID: Hashable, Sendable, Comparable, CustomStringConvertible
         self.text = text
     }
 
-    package var description: String { text }
-    package static func < (a: WorkerID, b: WorkerID) -> Bool { a.text < b.text }
+    public var description: String { text }
+    public static func < (a: WorkerID, b: WorkerID) -> Bool { a.text < b.text }
 }
 
 /// The sign of life of a worker.
-package struct WorkerHeartbeat: Hashable, Sendable {
-    package let worker: WorkerID
+public struct WorkerHeartbeat: Hashable, Sendable {
+    public let worker: WorkerID
     /// Counts from 1; each renewal is one more.
-    package var beat: Int
+    public var beat: Int
     /// The worker's wall clock at the renewal: shown to people, compared with nothing.
-    package var renewedAt: Timestamp
+    public var renewedAt: Timestamp
     /// The worker gives up what it owns and takes nothing more: nobody hands it a shard, and none is kept for it.
-    package var isLeaving: Bool
+    public var isLeaving: Bool
 
-    package init(worker: WorkerID, beat: Int, renewedAt: Timestamp, isLeaving: Bool = false) {
+    public init(worker: WorkerID, beat: Int, renewedAt: Timestamp, isLeaving: Bool = false) {
         self.worker = worker
         self.beat = beat
         self.renewedAt = renewedAt
@@ -54,18 +54,18 @@ package struct WorkerHeartbeat: Hashable, Sendable {
 }
 
 /// A worker's time-bounded ownership of a shard. It holds while the owner's heartbeat is stored.
-package struct ShardLease: Hashable, Sendable {
-    package let shard: ShardIndex
+public struct ShardLease: Hashable, Sendable {
+    public let shard: ShardIndex
     /// `nil`: given up, anybody may take it.
-    package var owner: WorkerID?
+    public var owner: WorkerID?
     /// To whom the owner gives the shard as soon as it has finished or released what it holds.
-    package var next: WorkerID?
+    public var next: WorkerID?
     /// The owner's wall clock when it got the shard: shown to people, compared with nothing.
-    package var acquiredAt: Timestamp
+    public var acquiredAt: Timestamp
     /// Writes of this lease so far, as of the read that gave this value; 0 if it was never stored.
-    package var version: Int
+    public var version: Int
 
-    package init(
+    public init(
         shard: ShardIndex, owner: WorkerID? = nil, next: WorkerID? = nil, acquiredAt: Timestamp, version: Int = 0
     ) {
         self.shard = shard
@@ -77,20 +77,20 @@ package struct ShardLease: Hashable, Sendable {
 }
 
 /// Everything that is stored of a pool's workers and leases.
-package struct LeaseTable: Hashable, Sendable {
+public struct LeaseTable: Hashable, Sendable {
     /// Sorted by worker.
-    package var heartbeats: [WorkerHeartbeat]
+    public var heartbeats: [WorkerHeartbeat]
     /// Sorted by shard. Shards that nobody ever owned are missing.
-    package var leases: [ShardLease]
+    public var leases: [ShardLease]
 
-    package init(heartbeats: [WorkerHeartbeat] = [], leases: [ShardLease] = []) {
+    public init(heartbeats: [WorkerHeartbeat] = [], leases: [ShardLease] = []) {
         self.heartbeats = heartbeats
         self.leases = leases
     }
 }
 
 /// Why the lease store did not do what it was asked.
-package enum LeaseStoreError: Error, Hashable, Sendable {
+public enum LeaseStoreError: Error, Hashable, Sendable {
     /// What is stored is not what the write was made from; nothing was written.
     case conflict
     /// The store knows no such pool: its leases went with it.
@@ -102,7 +102,7 @@ package enum LeaseStoreError: Error, Hashable, Sendable {
 
 /// Where leases live. Calls may block, for some seconds at most; they are never made from an event loop. Reads see every
 /// write that was answered before they began.
-package protocol LeaseStore: Sendable {
+public protocol LeaseStore: Sendable {
     func table(ofPool pool: PoolName) throws(LeaseStoreError) -> LeaseTable
     /// Stores a heartbeat, if the one that is stored is the beat before it (none, for beat 1) or this very one, whose
     /// answer was lost.

@@ -3,14 +3,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The actions that a quota of SQS counts apart; a batch request is one of its kind.
-package enum QueueAction: Int, CaseIterable, Hashable, Sendable {
+public enum QueueAction: Int, CaseIterable, Hashable, Sendable {
     case send
     case receive
     case delete
     case visibility
 
     /// The value of the label `action`.
-    package var text: String {
+    public var text: String {
         switch self {
         case .send: "send"
         case .receive: "receive"
@@ -21,7 +21,7 @@ package enum QueueAction: Int, CaseIterable, Hashable, Sendable {
 }
 
 /// How a request to a remote queue ended.
-package enum QueueRequestOutcome: Int, CaseIterable, Hashable, Sendable {
+public enum QueueRequestOutcome: Int, CaseIterable, Hashable, Sendable {
     /// It was answered; single entries may have failed.
     case done
     /// The service refused it for its rate.
@@ -32,7 +32,7 @@ package enum QueueRequestOutcome: Int, CaseIterable, Hashable, Sendable {
     case failed
 
     /// The value of the label `outcome`.
-    package var text: String {
+    public var text: String {
         switch self {
         case .done: "done"
         case .throttled: "throttled"
@@ -43,27 +43,27 @@ package enum QueueRequestOutcome: Int, CaseIterable, Hashable, Sendable {
 }
 
 /// Requests to one remote queue since it was opened, and what they carried: what a quota counts, and what is paid for.
-package struct QueueRequestCounts: Hashable, Sendable {
+public struct QueueRequestCounts: Hashable, Sendable {
     private var requests = [Int](
         repeating: 0, count: QueueAction.allCases.count * QueueRequestOutcome.allCases.count)
     private var entries = [Int](repeating: 0, count: QueueAction.allCases.count)
 
-    package init() {}
+    public init() {}
 
     /// Counts a request that is over.
     /// - Parameter carried: messages or receipt handles in it.
-    package mutating func count(_ action: QueueAction, _ outcome: QueueRequestOutcome, carried: Int) {
+    public mutating func count(_ action: QueueAction, _ outcome: QueueRequestOutcome, carried: Int) {
         requests[action.rawValue * QueueRequestOutcome.allCases.count + outcome.rawValue] += 1
         entries[action.rawValue] += carried
     }
 
     /// Counts what an answer carried.
-    package mutating func carried(_ action: QueueAction, _ count: Int) { entries[action.rawValue] += count }
+    public mutating func carried(_ action: QueueAction, _ count: Int) { entries[action.rawValue] += count }
 
-    package func requests(_ action: QueueAction, _ outcome: QueueRequestOutcome) -> Int {
+    public func requests(_ action: QueueAction, _ outcome: QueueRequestOutcome) -> Int {
         requests[action.rawValue * QueueRequestOutcome.allCases.count + outcome.rawValue]
     }
 
     /// Messages or receipt handles that requests of this kind, or their answers, carried, whatever became of them.
-    package func entries(_ action: QueueAction) -> Int { entries[action.rawValue] }
+    public func entries(_ action: QueueAction) -> Int { entries[action.rawValue] }
 }

@@ -3,14 +3,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Where a row of a store's log is. A sealed row opens there and nowhere else.
-package struct RowPlace: Hashable, Sendable {
+public struct RowPlace: Hashable, Sendable {
     /// The shard's number in its store.
-    package let shard: Int64
-    package let row: Int64
+    public let shard: Int64
+    public let row: Int64
     /// What the row holds; 0...255.
-    package let kind: UInt8
+    public let kind: UInt8
 
-    package init(shard: Int64, row: Int64, kind: UInt8) {
+    public init(shard: Int64, row: Int64, kind: UInt8) {
         self.shard = shard
         self.row = row
         self.kind = kind
@@ -18,24 +18,24 @@ package struct RowPlace: Hashable, Sendable {
 }
 
 /// A row as it is stored.
-package struct SealedRow: Hashable, Sendable {
-    package let head: [UInt8]
-    package let body: [UInt8]?
+public struct SealedRow: Hashable, Sendable {
+    public let head: [UInt8]
+    public let body: [UInt8]?
 
-    package init(head: [UInt8], body: [UInt8]?) {
+    public init(head: [UInt8], body: [UInt8]?) {
         self.head = head
         self.body = body
     }
 }
 
 /// A sealed row does not open: it was changed, lies where it was not written, or was sealed with another key.
-package struct RowFault: Error, Hashable, Sendable {
-    package init() {}
+public struct RowFault: Error, Hashable, Sendable {
+    public init() {}
 }
 
 /// Authenticated encryption of one store's rows, for as long as the store is open. Head and body open one by one, and a
 /// body beside the head only that it was sealed with.
-package protocol RowSealing: Sendable {
+public protocol RowSealing: Sendable {
     /// Bytes by which a sealed head is longer.
     var headOverheadBytes: Int { get }
     /// Bytes by which a sealed body is longer.
@@ -55,19 +55,19 @@ package protocol RowSealing: Sendable {
 }
 
 /// What seals a store.
-package struct StoreSealing: Sendable {
-    package let rows: any RowSealing
+public struct StoreSealing: Sendable {
+    public let rows: any RowSealing
     /// The store was made before it was sealed, and may have rows that are not.
-    package let mayHavePlainRows: Bool
+    public let mayHavePlainRows: Bool
 
-    package init(rows: any RowSealing, mayHavePlainRows: Bool) {
+    public init(rows: any RowSealing, mayHavePlainRows: Bool) {
         self.rows = rows
         self.mayHavePlainRows = mayHavePlainRows
     }
 }
 
 /// Gives each store what seals it. A store that gets its first key has it on stable storage before a row is sealed with it.
-package protocol StoreKeys: Sendable {
+public protocol StoreKeys: Sendable {
     /// - Parameters:
     ///   - file: the name of the store's file.
     ///   - exists: whether the file is there already.
@@ -76,6 +76,6 @@ package protocol StoreKeys: Sendable {
 }
 
 /// A new data key cannot be stored.
-package struct StoreKeysFault: Error, Hashable, Sendable {
-    package init() {}
+public struct StoreKeysFault: Error, Hashable, Sendable {
+    public init() {}
 }

@@ -9,22 +9,22 @@
 // goes on in the loop that made the call, and no answer runs under it.
 
 /// One message as a receiver gets it.
-package struct ReceivedMessage: Sendable {
-    package let handle: ReceiptHandle
-    package let messageID: MessageID
+public struct ReceivedMessage: Sendable {
+    public let handle: ReceiptHandle
+    public let messageID: MessageID
     /// Deliveries so far, this one included; goes on counting in a dead-letter queue.
-    package let receiveCount: Int
-    package let firstReceivedAt: Timestamp
+    public let receiveCount: Int
+    public let firstReceivedAt: Timestamp
     /// The bytes that hold the record, shared with other messages of the same commit.
-    package let storage: [UInt8]
-    package let offset: Int
-    package let length: Int
+    public let storage: [UInt8]
+    public let offset: Int
+    public let length: Int
     /// What only a remote queue knows of the message; `nil` for shards of our own.
-    package let remote: RemoteFacts?
+    public let remote: RemoteFacts?
     /// Where the body lies that stands here in place of its pointer; whoever deletes the message removes it there too.
-    package let pointer: BodyPointer?
+    public let pointer: BodyPointer?
 
-    package init(
+    public init(
         handle: ReceiptHandle, messageID: MessageID, receiveCount: Int, firstReceivedAt: Timestamp,
         storage: [UInt8], offset: Int, length: Int, remote: RemoteFacts? = nil, pointer: BodyPointer? = nil
     ) {
@@ -40,7 +40,7 @@ package struct ReceivedMessage: Sendable {
     }
 
     /// Whether the record is whole, with every field of it inside; what was read from a disk may not be.
-    package var isSound: Bool {
+    public var isSound: Bool {
         guard offset >= 0, length >= 0, length <= storage.count - offset else { return false }
         return storage.withUnsafeBytes {
             RecordView.length(of: UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + length)])) != nil
@@ -49,7 +49,7 @@ package struct ReceivedMessage: Sendable {
 
     /// Reads the record's fields in place.
     /// - Important: of a record that is sound.
-    package func withView<R>(_ read: (RecordView) throws -> R) rethrows -> R {
+    public func withView<R>(_ read: (RecordView) throws -> R) rethrows -> R {
         try storage.withUnsafeBytes {
             try read(RecordView(UnsafeRawBufferPointer(rebasing: $0[offset..<(offset + length)])))
         }
@@ -57,16 +57,16 @@ package struct ReceivedMessage: Sendable {
 }
 
 /// What a remote queue says of a message, and a shard of our own computes.
-package final class RemoteFacts: Sendable {
-    package let sentAt: Timestamp
+public final class RemoteFacts: Sendable {
+    public let sentAt: Timestamp
     /// Up to 128 bits, in decimal digits.
-    package let sequence: String
-    package let senderID: String
+    public let sequence: String
+    public let senderID: String
     /// The ARN of the queue whose redrive policy moved the message to this dead-letter queue; `nil` if the service does
     /// not say.
-    package let sourceARN: String?
+    public let sourceARN: String?
 
-    package init(sentAt: Timestamp, sequence: String, senderID: String, sourceARN: String? = nil) {
+    public init(sentAt: Timestamp, sequence: String, senderID: String, sourceARN: String? = nil) {
         self.sourceARN = sourceARN
         self.sentAt = sentAt
         self.sequence = sequence
@@ -75,19 +75,19 @@ package final class RemoteFacts: Sendable {
 }
 
 /// What a receive gets.
-package typealias ReceiveAnswer = Result<[ReceivedMessage], ShardError>
+public typealias ReceiveAnswer = Result<[ReceivedMessage], ShardError>
 
 /// A receive from one shard, which never waits.
-package struct ReceiveCommand: Sendable {
+public struct ReceiveCommand: Sendable {
     /// 1...10
-    package var limit: Int
+    public var limit: Int
     /// `nil`: the queue's own.
-    package var visibilitySeconds: Int?
-    package var attemptID: String?
-    package var patience = Patience.look
+    public var visibilitySeconds: Int?
+    public var attemptID: String?
+    public var patience = Patience.look
 
     /// What a shard far away may do for a receive; shards of our own look, and nothing else.
-    package enum Patience: Hashable, Sendable {
+    public enum Patience: Hashable, Sendable {
         /// One look.
         case look
         /// The caller waits so many seconds to be woken by `onReady` if nothing is at hand.
@@ -96,7 +96,7 @@ package struct ReceiveCommand: Sendable {
         case atHand
     }
 
-    package init(limit: Int, visibilitySeconds: Int? = nil, attemptID: String? = nil) {
+    public init(limit: Int, visibilitySeconds: Int? = nil, attemptID: String? = nil) {
         self.limit = limit
         self.visibilitySeconds = visibilitySeconds
         self.attemptID = attemptID
@@ -104,7 +104,7 @@ package struct ReceiveCommand: Sendable {
 }
 
 /// The answer to a delete of one receipt handle.
-package enum DeleteOutcome: Sendable {
+public enum DeleteOutcome: Sendable {
     case deleted
     case expired
     case notOurs
@@ -112,33 +112,33 @@ package enum DeleteOutcome: Sendable {
 }
 
 /// What a shard holds, for people and metrics. `nil` is what the shard does not know; it is never shown as 0.
-package struct ShardCounts: Hashable, Sendable {
+public struct ShardCounts: Hashable, Sendable {
     /// Undeleted messages that are neither in flight nor delayed.
-    package var backlog = 0
-    package var inFlight = 0
-    package var delayed = 0
+    public var backlog = 0
+    public var inFlight = 0
+    public var delayed = 0
     /// Age of the oldest undeleted message; 0 if there is none.
-    package var oldestAgeMilliseconds: Int64? = 0
+    public var oldestAgeMilliseconds: Int64? = 0
     /// Deduplication ids in memory.
-    package var deduplicationEntries = 0
+    public var deduplicationEntries = 0
     // Since the shard was opened.
-    package var sent = 0
-    package var received = 0
-    package var deleted = 0
-    package var duplicates: Int? = 0
-    package var expired: Int? = 0
-    package var movedToDeadLetter: Int? = 0
+    public var sent = 0
+    public var received = 0
+    public var deleted = 0
+    public var duplicates: Int? = 0
+    public var expired: Int? = 0
+    public var movedToDeadLetter: Int? = 0
     /// Deliveries whose digest was wrong; `nil` for shards between which and us nothing can change a message.
-    package var damaged: Int?
-    package var commits = 0
+    public var damaged: Int?
+    public var commits = 0
     /// Requests to the service; `nil` for shards of our own.
-    package var requests: QueueRequestCounts?
+    public var requests: QueueRequestCounts?
 
-    package init() {}
+    public init() {}
 }
 
 /// One physical FIFO queue.
-package protocol Shard: AnyObject, Sendable {
+public protocol Shard: AnyObject, Sendable {
     var name: String { get }
     var tag: ShardTag { get }
     /// What kind of shard it is; constant.
@@ -188,7 +188,7 @@ package protocol Shard: AnyObject, Sendable {
 }
 
 /// What happened to a shard that is worth a line in the log. Ids and counts only.
-package enum ShardEvent: Hashable, Sendable {
+public enum ShardEvent: Hashable, Sendable {
     /// Commits fail, and failed not before; nothing of them was acknowledged.
     case commitsFail(ShardError)
     case commitsSucceedAgain
@@ -203,7 +203,7 @@ package enum ShardEvent: Hashable, Sendable {
 
 extension Shard {
     /// A receive for who waits for its answer.
-    package func receive(_ command: ReceiveCommand) async -> ReceiveAnswer {
+    public func receive(_ command: ReceiveCommand) async -> ReceiveAnswer {
         await withCheckedContinuation { continuation in
             let known = receive(command) { continuation.resume(returning: $0) }
             if let known { continuation.resume(returning: known) }
@@ -211,21 +211,21 @@ extension Shard {
     }
 
     /// A change of visibility for who waits for its answer.
-    package func changeVisibility(_ changes: [(handle: ReceiptHandle, seconds: Int)]) async -> [VisibilityDecision] {
+    public func changeVisibility(_ changes: [(handle: ReceiptHandle, seconds: Int)]) async -> [VisibilityDecision] {
         await withCheckedContinuation { continuation in
             let known = changeVisibility(changes) { continuation.resume(returning: $0) }
             if let known { continuation.resume(returning: known) }
         }
     }
 
-    package func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {}
+    public func onEvent(_ report: @escaping @Sendable (ShardEvent) -> Void) {}
 
-    package func setQuota(_ requestsPerSecond: Int?) {}
+    public func setQuota(_ requestsPerSecond: Int?) {}
 }
 
 /// Where a shard sends messages that were received too often; it may be called on any thread, and answers for each
 /// message, in order.
-package typealias DeadLetterSink =
+public typealias DeadLetterSink =
     @Sendable (
         _ messages: [OutgoingMessage], _ completion: @escaping @Sendable ([Result<SendReceipt, ShardError>]) -> Void
     ) -> Void

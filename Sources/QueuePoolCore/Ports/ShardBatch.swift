@@ -5,16 +5,16 @@
 // What goes over the border of a shard when something is to be stored, and what comes back.
 
 /// What those who stand before a shard must know of its kind.
-package struct ShardTraits: Hashable, Sendable {
+public struct ShardTraits: Hashable, Sendable {
     /// A batch is stored whole or not at all; if not, each entry is answered for itself, and at most one message of a
     /// group goes into a batch.
-    package var storesWholeBatches: Bool
+    public var storesWholeBatches: Bool
     /// The batch is formed when the shard is about to store it: the later, the larger.
-    package var pullsLate: Bool
+    public var pullsLate: Bool
     /// Waiting for messages is done at the shard, by long polls, and a look costs a request.
-    package var pollsRemotely: Bool
+    public var pollsRemotely: Bool
 
-    package init(storesWholeBatches: Bool = true, pullsLate: Bool = false, pollsRemotely: Bool = false) {
+    public init(storesWholeBatches: Bool = true, pullsLate: Bool = false, pollsRemotely: Bool = false) {
         self.storesWholeBatches = storesWholeBatches
         self.pullsLate = pullsLate
         self.pollsRemotely = pollsRemotely
@@ -22,19 +22,19 @@ package struct ShardTraits: Hashable, Sendable {
 }
 
 /// What is to be stored: asked for once, when the shard is about to store it.
-package struct ShardBatch: Sendable {
+public struct ShardBatch: Sendable {
     /// The messages, in order; none if there is nothing to store any more.
-    package let pull: @Sendable () -> [OutgoingMessage]
+    public let pull: @Sendable () -> [OutgoingMessage]
 
     /// A batch that is formed late.
-    package init(pull: @escaping @Sendable () -> [OutgoingMessage]) { self.pull = pull }
+    public init(pull: @escaping @Sendable () -> [OutgoingMessage]) { self.pull = pull }
 
     /// A batch that is formed already.
-    package init(_ messages: [OutgoingMessage]) { pull = { messages } }
+    public init(_ messages: [OutgoingMessage]) { pull = { messages } }
 }
 
 /// What became of one message of a batch that was answered.
-package enum EntryOutcome: Hashable, Sendable {
+public enum EntryOutcome: Hashable, Sendable {
     case stored(SendReceipt)
     /// Over a quota; not stored.
     case throttled
@@ -46,7 +46,7 @@ package enum EntryOutcome: Hashable, Sendable {
     case permanent(ShardError)
 
     /// What its sender is told if it is not tried again.
-    package var result: Result<SendReceipt, ShardError> {
+    public var result: Result<SendReceipt, ShardError> {
         switch self {
         case .stored(let receipt): .success(receipt)
         case .throttled: .failure(RequestFailure.throttled.error)
@@ -58,7 +58,7 @@ package enum EntryOutcome: Hashable, Sendable {
 }
 
 /// Why a batch failed as a whole.
-package enum RequestFailure: Hashable, Sendable {
+public enum RequestFailure: Hashable, Sendable {
     /// Over a quota; nothing was stored.
     case throttled
     /// Nothing was stored, and it is worth another try.
@@ -69,7 +69,7 @@ package enum RequestFailure: Hashable, Sendable {
     case permanent(ShardError)
 
     /// What its senders are told if it is not tried again.
-    package var error: ShardError {
+    public var error: ShardError {
         switch self {
         case .throttled: .quotaExceeded(retryAfterMilliseconds: 1_000)
         case .retryable: .unavailable(retryAfterMilliseconds: 1_000)
@@ -80,13 +80,13 @@ package enum RequestFailure: Hashable, Sendable {
 }
 
 /// The answer to a batch.
-package enum EntryAnswers: Hashable, Sendable {
+public enum EntryAnswers: Hashable, Sendable {
     /// One outcome for each message, in order. A shard that stores whole batches stored them all.
     case entries([EntryOutcome])
     case failed(RequestFailure)
 
     /// What became of the message at a place of the batch; what an answer does not mention is unknown.
-    package func result(at position: Int) -> Result<SendReceipt, ShardError> {
+    public func result(at position: Int) -> Result<SendReceipt, ShardError> {
         switch self {
         case .entries(let outcomes): position < outcomes.count ? outcomes[position].result : EntryOutcome.unknown.result
         case .failed(let failure): .failure(failure.error)

@@ -3,17 +3,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Why tracking records could not be written or read.
-package struct TrackingStoreError: Error, Hashable, Sendable, CustomStringConvertible {
+public struct TrackingStoreError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The store's own code, e.g. `SQLITE_FULL` or `ThrottlingException`; never an id or a text of a record.
-    package let code: String
-    package var description: String { "the tracking store failed: \(code)" }
+    public let code: String
+    public var description: String { "the tracking store failed: \(code)" }
 
-    package init(code: String) { self.code = code }
+    public init(code: String) { self.code = code }
 }
 
 /// Where records of what became of messages are kept for a set time. A loss of the latest seconds by a crash is allowed;
 /// what can be read was written.
-package protocol TrackingStore: Sendable {
+public protocol TrackingStore: Sendable {
     /// Writes records, in their order. For a message that has a record, `TrackingRecord.replacing` decides.
     /// - Parameter expiresAt: from then on the records are not found any more.
     func save(_ records: [TrackingRecord], ofPool pool: PoolName, expiresAt: Timestamp) async throws(TrackingStoreError)

@@ -4,7 +4,7 @@
 
 /// The deduplication keys of the messages that one commit judges, and which of them it has taken in already. What a commit
 /// took in is in the queue's window only once it is on stable storage.
-package struct CommitKeys: Sendable {
+public struct CommitKeys: Sendable {
     /// So few are looked through one by one.
     private static let scannedMax = 12
 

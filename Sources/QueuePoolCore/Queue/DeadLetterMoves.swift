@@ -11,30 +11,30 @@
 // these moves up first after an opening, while the dead-letter queue still knows the message's id (I3).
 
 /// Decides what becomes of messages that were received too often.
-package struct DeadLetterMoves: Sendable {
+public struct DeadLetterMoves: Sendable {
     /// What to do with messages that were found spent; each is in one of the lists.
-    package struct Plan: Hashable, Sendable {
+    public struct Plan: Hashable, Sendable {
         /// To be noted durably, then stored in the dead-letter queue.
-        package var store: [ReceiptHandle] = []
+        public var store: [ReceiptHandle] = []
         /// Stored there already: to be deleted here.
-        package var delete: [ReceiptHandle] = []
+        public var delete: [ReceiptHandle] = []
         /// To be put back until then.
-        package var wait: [ReceiptHandle] = []
-        package var until = Timestamp.distantPast
+        public var wait: [ReceiptHandle] = []
+        public var until = Timestamp.distantPast
     }
 
     /// What the dead-letter queue's answer leads to.
-    package struct Outcome: Hashable, Sendable {
-        package var delete: [ReceiptHandle] = []
-        package var wait: [ReceiptHandle] = []
-        package var until = Timestamp.distantPast
+    public struct Outcome: Hashable, Sendable {
+        public var delete: [ReceiptHandle] = []
+        public var wait: [ReceiptHandle] = []
+        public var until = Timestamp.distantPast
         /// The first failure since moves succeeded.
-        package var beginsToFail = false
+        public var beginsToFail = false
     }
 
     /// Milliseconds from the first failure to the next try, doubled with each further one.
-    package static let firstPause: Int64 = 1_000
-    package static let longestPause: Int64 = 60_000
+    public static let firstPause: Int64 = 1_000
+    public static let longestPause: Int64 = 60_000
 
     /// Stored in the dead-letter queue, and not deleted here yet.
     private var stored: Set<SequenceNumber> = []
@@ -45,15 +45,15 @@ package struct DeadLetterMoves: Sendable {
     private var pausedUntil = Timestamp.distantPast
     private var mustLook = true
 
-    package init() {}
+    public init() {}
 
     /// Whether to look for messages to move without being asked by a receive: after an opening, and while some wait.
-    package func mustLook(now: Timestamp) -> Bool { (mustLook || !waiting.isEmpty) && now >= pausedUntil }
+    public func mustLook(now: Timestamp) -> Bool { (mustLook || !waiting.isEmpty) && now >= pausedUntil }
 
     /// A look found nothing.
-    package mutating func foundNothing() { mustLook = false }
+    public mutating func foundNothing() { mustLook = false }
 
-    package mutating func plan(_ handles: [ReceiptHandle], now: Timestamp) -> Plan {
+    public mutating func plan(_ handles: [ReceiptHandle], now: Timestamp) -> Plan {
         var plan = Plan()
         for handle in handles {
             waiting.remove(handle.sequence)
@@ -73,7 +73,7 @@ package struct DeadLetterMoves: Sendable {
     }
 
     /// - Parameter results: whether the dead-letter queue said that it stored the message.
-    package mutating func answered(_ results: [(handle: ReceiptHandle, isStored: Bool)], now: Timestamp) -> Outcome {
+    public mutating func answered(_ results: [(handle: ReceiptHandle, isStored: Bool)], now: Timestamp) -> Outcome {
         var outcome = Outcome()
         for (handle, isStored) in results {
             underWay.remove(handle.sequence)
@@ -99,7 +99,7 @@ package struct DeadLetterMoves: Sendable {
     }
 
     /// The deletions of moved messages are durable, or were not written and are tried again.
-    package mutating func deleted(_ handles: [ReceiptHandle], isDurable: Bool) {
+    public mutating func deleted(_ handles: [ReceiptHandle], isDurable: Bool) {
         for handle in handles {
             if isDurable { stored.remove(handle.sequence) } else { waiting.insert(handle.sequence) }
         }

@@ -13,14 +13,14 @@ import DequeModule
 // that fills up is rebuilt from its live ones, a 256th of all at a time.
 
 /// Which deduplication keys count at a moment.
-package struct DeduplicationBound: Sendable {
+public struct DeduplicationBound: Sendable {
     /// The newest message that was there when the queue was opened.
     let lastRestored: SequenceNumber
     /// The lowest sequence number that counts: of those that were there, and of later ones.
     let oldestRestored: SequenceNumber
     let oldest: SequenceNumber
 
-    package func counts(_ sequence: SequenceNumber) -> Bool {
+    public func counts(_ sequence: SequenceNumber) -> Bool {
         sequence >= (sequence <= lastRestored ? oldestRestored : oldest)
     }
 }

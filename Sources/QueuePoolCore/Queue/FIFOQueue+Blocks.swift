@@ -9,12 +9,12 @@ import DequeModule
 // row can go when every block that had a message in it is gone or was rewritten since.
 
 /// A row of the log none of whose messages is left.
-package struct FinishedBlock: Hashable, Sendable {
-    package let row: Int64
+public struct FinishedBlock: Hashable, Sendable {
+    public let row: Int64
     /// The first deletion row that names a message of it. As long as the block is in the log, none from there on may go.
-    package let firstDeletionRow: Int64
+    public let firstDeletionRow: Int64
     /// Bytes of its body.
-    package let byteCount: UInt32
+    public let byteCount: UInt32
 }
 
 /// Bodies of recent rows, oldest out first.
@@ -47,13 +47,13 @@ extension FIFOQueue {
     }
 
     /// Keeps bodies of at most so many bytes from now on; the oldest go first.
-    package mutating func limitCache(toBytes bytesMax: Int) {
+    public mutating func limitCache(toBytes bytesMax: Int) {
         cache.bytesMax = bytesMax
         trimCache()
     }
 
     /// Bytes of bodies in memory.
-    package var cachedBytes: Int { cache.bytes }
+    public var cachedBytes: Int { cache.bytes }
 
     private mutating func trimCache() {
         while cache.bytes > cache.bytesMax, let oldest = cache.order.popFirst() {
@@ -62,7 +62,7 @@ extension FIFOQueue {
     }
 
     /// Puts a row's body, read from disk, into the cache if the row is still there.
-    package mutating func keep(_ body: [UInt8], row: Int64, for handle: ReceiptHandle) {
+    public mutating func keep(_ body: [UInt8], row: Int64, for handle: ReceiptHandle) {
         guard let place = place(of: handle), blocks[entries[place].block].row == row else { return }
         keep(body, of: entries[place].block)
     }
@@ -113,26 +113,26 @@ extension FIFOQueue {
     }
 
     /// Blocks none of whose messages is left, since the last call.
-    package mutating func takeFinishedBlocks() -> [FinishedBlock] {
+    public mutating func takeFinishedBlocks() -> [FinishedBlock] {
         defer { finishedBlocks = [] }
         return finishedBlocks
     }
 
     /// Blocks that hold messages.
-    package var blockCount: Int { blockOrder.count - emptyBlocks }
+    public var blockCount: Int { blockOrder.count - emptyBlocks }
 
     /// Rows that hold messages.
-    package func blockRows() -> [Int64] { blockOrder.lazy.filter { blocks[$0].live > 0 }.map { blocks[$0].row } }
+    public func blockRows() -> [Int64] { blockOrder.lazy.filter { blocks[$0].live > 0 }.map { blocks[$0].row } }
 
     /// Milliseconds since the send of the oldest undeleted message; `nil` if there is none.
-    package func oldestAge(_ now: Timestamp) -> Int64? {
+    public func oldestAge(_ now: Timestamp) -> Int64? {
         guard let front = blockOrder.first(where: { blocks[$0].live > 0 }), let oldest = livePlaces(front).first
         else { return nil }
         return max(0, now - entries[oldest].sequence.sentAt)
     }
 
     /// Messages in flight.
-    package var inFlightCount: Int { timeouts.count + heldCount }
+    public var inFlightCount: Int { timeouts.count + heldCount }
 
     /// Places of a block's undeleted messages, oldest first.
     func livePlaces(_ block: UInt32) -> LazyFilterSequence<[UInt32]> {
@@ -140,7 +140,7 @@ extension FIFOQueue {
     }
 
     /// Messages whose delay has not passed and which are not in flight; they are the newest ones.
-    package func delayedCount(_ now: Timestamp) -> Int {
+    public func delayedCount(_ now: Timestamp) -> Int {
         guard attributes.delaySeconds > 0 else { return 0 }
         var count = 0
         for block in blockOrder.reversed() {
@@ -153,7 +153,7 @@ extension FIFOQueue {
 
     /// Messages older than the retention period, oldest first; those in flight are left until they are visible again.
     /// - Returns: handles by which `finishDelete` can take them out once their deletion is written; they are held.
-    package mutating func takeExpired(now: Timestamp, limit: Int = 1_000) -> [ReceiptHandle] {
+    public mutating func takeExpired(now: Timestamp, limit: Int = 1_000) -> [ReceiptHandle] {
         let oldest = oldestKept(now)
         var handles: [ReceiptHandle] = []
         for block in blockOrder {

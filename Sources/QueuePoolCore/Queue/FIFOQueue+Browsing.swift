@@ -8,15 +8,15 @@ import DequeModule
 // message of somebody's choice, wherever in its group it stands.
 
 /// An undeleted message as a walk over a shard meets it.
-package struct BrowsedEntry: Sendable {
+public struct BrowsedEntry: Sendable {
     /// Names the message; it was not given to anybody, and deletes nothing.
-    package let entry: ReceivedEntry
+    public let entry: ReceivedEntry
     /// A receiver has it, or it is about to leave.
-    package let isInFlight: Bool
+    public let isInFlight: Bool
 }
 
 /// What became of a message that was asked for by its number.
-package enum Claim: Sendable {
+public enum Claim: Sendable {
     case handedOut(ReceivedEntry)
     /// There is no such message any more.
     case gone
@@ -28,7 +28,7 @@ extension FIFOQueue {
     /// Undeleted messages in the order of their numbers.
     /// - Parameter start: those behind this number; `nil`: all.
     /// - Complexity: O(log blocks + messages of one commit + limit + empty blocks met).
-    package func browse(after start: SequenceNumber?, limit: Int) -> [BrowsedEntry] {
+    public func browse(after start: SequenceNumber?, limit: Int) -> [BrowsedEntry] {
         var found: [BrowsedEntry] = []
         for position in firstBlock(after: start)..<blockOrder.count {
             for place in livePlaces(blockOrder[position]) {
@@ -68,7 +68,7 @@ extension FIFOQueue {
     /// of its group that come after it are held too, so that what is handed out of a group keeps its order.
     /// - Parameter heldGroups: hashes of groups of which one was held, from call to call.
     /// - Important: call `advance(to:)` first.
-    package mutating func claim(
+    public mutating func claim(
         _ sequences: [SequenceNumber], visibilityMilliseconds: Int64, heldGroups: inout Set<UInt64>, now: Timestamp
     ) -> [Claim] {
         var claims: [Claim] = []
@@ -95,7 +95,7 @@ extension FIFOQueue {
     /// is taken back too, and what is asked for later is held.
     /// - Parameter rest: handles of what was handed out after it, in their order.
     /// - Returns: the numbers of those of the rest that were taken back.
-    package mutating func takeBack(
+    public mutating func takeBack(
         _ handle: ReceiptHandle, rest: [ReceiptHandle], heldGroups: inout Set<UInt64>, now: Timestamp
     ) -> Set<SequenceNumber> {
         guard let place = place(of: handle) else { return [] }

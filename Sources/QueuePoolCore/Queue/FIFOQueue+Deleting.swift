@@ -5,7 +5,7 @@
 import DequeModule
 
 /// What a receipt handle comes to when its message is to be deleted.
-package enum DeleteDecision: Hashable, Sendable {
+public enum DeleteDecision: Hashable, Sendable {
     /// The message is held now; write its deletion, then call `finishDelete`.
     case write(SequenceNumber)
     /// There is nothing to do: it was deleted before.
@@ -19,7 +19,7 @@ package enum DeleteDecision: Hashable, Sendable {
 }
 
 /// What became of a change of visibility.
-package enum VisibilityDecision: Hashable, Sendable {
+public enum VisibilityDecision: Hashable, Sendable {
     case changed
     /// The handle is of another queue, or nobody gave it.
     case notOurs
@@ -33,7 +33,7 @@ package enum VisibilityDecision: Hashable, Sendable {
 
 extension FIFOQueue {
     /// - Important: call `advance(to:)` first.
-    package mutating func beginDelete(_ handle: ReceiptHandle) -> DeleteDecision {
+    public mutating func beginDelete(_ handle: ReceiptHandle) -> DeleteDecision {
         switch origin(of: handle) {
         case .ours: break
         case .notOurs: return .notOurs
@@ -55,7 +55,7 @@ extension FIFOQueue {
     /// - Parameters:
     ///   - isDurable: whether the deletion was written; if not, the message is as before.
     ///   - until: when a message that was not deleted may be looked at again; `nil`: when its timeout ends.
-    package mutating func finishDelete(
+    public mutating func finishDelete(
         _ handle: ReceiptHandle, isDurable: Bool, isExpiry: Bool = false, deletionRow: Int64, now: Timestamp,
         until: Timestamp? = nil
     ) {
@@ -90,7 +90,7 @@ extension FIFOQueue {
     /// Sets when a message in flight becomes visible, counted from now.
     /// - Parameter milliseconds: 0...43,200,000; less counts as 0.
     /// - Important: call `advance(to:)` first.
-    package mutating func changeVisibility(
+    public mutating func changeVisibility(
         _ handle: ReceiptHandle, milliseconds: Int64, now: Timestamp
     ) -> VisibilityDecision {
         switch origin(of: handle) {
@@ -125,7 +125,7 @@ extension FIFOQueue {
 
     /// The place of an undeleted message, found through its block: the way for handles from before a restart.
     /// - Complexity: O(log blocks + messages of one commit).
-    package func place(of sequence: SequenceNumber) -> UInt32? {
+    public func place(of sequence: SequenceNumber) -> UInt32? {
         var low = 0
         var high = blockOrder.count
         while low < high {

@@ -3,31 +3,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A message that a receive hands out.
-package struct ReceivedEntry: Sendable {
-    package let handle: ReceiptHandle
-    package let firstReceivedAt: Timestamp
+public struct ReceivedEntry: Sendable {
+    public let handle: ReceiptHandle
+    public let firstReceivedAt: Timestamp
     /// Where the record lies: the log's row, and the part of its body.
-    package let row: Int64
-    package let offset: Int
-    package let length: Int
+    public let row: Int64
+    public let offset: Int
+    public let length: Int
     /// The row's body if it is in the cache.
-    package let body: [UInt8]?
+    public let body: [UInt8]?
 
-    package var sequence: SequenceNumber { handle.sequence }
-    package var receiveCount: UInt32 { handle.receiveCount }
+    public var sequence: SequenceNumber { handle.sequence }
+    public var receiveCount: UInt32 { handle.receiveCount }
 }
 
 /// What one receive came to.
-package struct ReceiveDecision: Sendable {
-    package var received: [ReceivedEntry] = []
+public struct ReceiveDecision: Sendable {
+    public var received: [ReceivedEntry] = []
     /// Messages whose next delivery would exceed the redrive policy's count: held until they are moved.
-    package var toDeadLetter: [ReceivedEntry] = []
+    public var toDeadLetter: [ReceivedEntry] = []
     /// Messages older than the retention period that the receive met: held until their deletion is written.
-    package var expired: [ReceiptHandle] = []
+    public var expired: [ReceiptHandle] = []
 
     /// At most so many leave in one receive: it holds the index's lock, and whoever asked for one message waits for it.
-    package static let deadLettersMax = 10
-    package static let expiredMax = 100
+    public static let deadLettersMax = 10
+    public static let expiredMax = 100
 
     var hasRoomForDeadLetter: Bool { toDeadLetter.count < ReceiveDecision.deadLettersMax }
     var hasRoomForExpired: Bool { expired.count < ReceiveDecision.expiredMax }
@@ -39,7 +39,7 @@ extension FIFOQueue {
     ///   - visibilityMilliseconds: 0...43,200,000; with 0 the messages stay visible.
     ///   - attemptID: a repeat with the same id within five minutes gets the same messages and handles.
     /// - Important: call `advance(to:)` first.
-    package mutating func receive(
+    public mutating func receive(
         limit: Int, visibilityMilliseconds: Int64, attemptID: String?, now: Timestamp
     ) -> ReceiveDecision {
         var decision = ReceiveDecision()
@@ -67,7 +67,7 @@ extension FIFOQueue {
 
     /// What must leave, without a receive: a slice of it, held like a receive holds it.
     /// - Important: call `advance(to:)` first.
-    package mutating func takeLeaving(now: Timestamp) -> ReceiveDecision {
+    public mutating func takeLeaving(now: Timestamp) -> ReceiveDecision {
         var decision = ReceiveDecision()
         letGo(now, &decision)
         return decision
@@ -155,7 +155,7 @@ extension FIFOQueue {
     }
 
     /// Where a message lies now, if it is still there: rows may have been rewritten since a receive.
-    package func locate(_ handle: ReceiptHandle) -> ReceivedEntry? {
+    public func locate(_ handle: ReceiptHandle) -> ReceivedEntry? {
         guard let place = place(of: handle), entries[place].delivery != noPlace else { return nil }
         return receivedEntry(place)
     }
@@ -164,7 +164,7 @@ extension FIFOQueue {
     /// What follows it is visible again at once, behind it.
     /// - Parameter rest: handles of what was handed out after it, in their order.
     /// - Returns: the numbers of those that follow it in its group.
-    package mutating func putAside(
+    public mutating func putAside(
         _ handle: ReceiptHandle, rest: [ReceiptHandle], milliseconds: Int64, now: Timestamp
     ) -> Set<SequenceNumber> {
         guard let group = place(of: handle).map({ entries[$0].group }) else { return [] }

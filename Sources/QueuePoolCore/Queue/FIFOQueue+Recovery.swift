@@ -5,17 +5,17 @@
 import DequeModule
 
 /// A delivery as it is kept over a clean restart.
-package struct DeliveryState: Hashable, Sendable {
-    package var sequence: SequenceNumber
-    package var receiveCount: UInt32
+public struct DeliveryState: Hashable, Sendable {
+    public var sequence: SequenceNumber
+    public var receiveCount: UInt32
     /// In the past if the message is not in flight.
-    package var visibleAt: Timestamp
-    package var receivedAt: Timestamp
-    package var firstReceivedAt: Timestamp
+    public var visibleAt: Timestamp
+    public var receivedAt: Timestamp
+    public var firstReceivedAt: Timestamp
     /// The opening of the shard in which it was received last: handles from before the stop stay valid.
-    package var incarnation: UInt32
+    public var incarnation: UInt32
 
-    package init(
+    public init(
         sequence: SequenceNumber, receiveCount: UInt32, visibleAt: Timestamp, receivedAt: Timestamp,
         firstReceivedAt: Timestamp, incarnation: UInt32
     ) {
@@ -30,20 +30,20 @@ package struct DeliveryState: Hashable, Sendable {
 
 extension FIFOQueue {
     /// The highest sequence number given so far.
-    package var highestSequence: SequenceNumber { lastSequence }
+    public var highestSequence: SequenceNumber { lastSequence }
 
     /// Keeps sequence numbers growing although the messages that had the highest are gone.
-    package mutating func raise(lastSequence: SequenceNumber) {
+    public mutating func raise(lastSequence: SequenceNumber) {
         self.lastSequence = max(self.lastSequence, lastSequence)
     }
 
     /// Every message that was received at least once, to be written at a clean stop.
-    package func deliveryStates() -> [DeliveryState] {
+    public func deliveryStates() -> [DeliveryState] {
         blockOrder.flatMap { livePlaces($0).compactMap(deliveryState) }
     }
 
     /// The same of some messages, to be written before they are moved elsewhere.
-    package func deliveryStates(of handles: [ReceiptHandle]) -> [DeliveryState] {
+    public func deliveryStates(of handles: [ReceiptHandle]) -> [DeliveryState] {
         handles.compactMap { place(of: $0).flatMap(deliveryState) }
     }
 
@@ -57,7 +57,7 @@ extension FIFOQueue {
     }
 
     /// Takes up a delivery from before a clean restart.
-    package mutating func restore(_ state: DeliveryState, now: Timestamp) {
+    public mutating func restore(_ state: DeliveryState, now: Timestamp) {
         guard let place = place(of: state.sequence), entries[place].delivery == noPlace else { return }
         let delivery = deliveries.insert(
             Delivery(
@@ -70,14 +70,14 @@ extension FIFOQueue {
     }
 
     /// Takes out a message whose deletion was found in the log.
-    package mutating func restoreDeletion(of sequence: SequenceNumber, row: Int64, now: Timestamp) {
+    public mutating func restoreDeletion(of sequence: SequenceNumber, row: Int64, now: Timestamp) {
         guard let place = place(of: sequence) else { return }
         remove(place, deletionRow: row, now: now)
     }
 
     /// Forgets everything: messages and deduplication memory, as a purge does.
     /// - Returns: the number of messages that were there.
-    package mutating func removeAll() -> Int {
+    public mutating func removeAll() -> Int {
         let count = messageCount
         var empty = FIFOQueue(
             tag: tag, deduplicationHash: deduplicationHash, attributes: attributes, cacheBytesMax: cache.bytesMax,
@@ -92,7 +92,7 @@ extension FIFOQueue {
     }
 
     /// Rows to rewrite so that deletion rows older than `row` can go: at most `limit` of them, or about `bytesMax`.
-    package func blocksPinning(
+    public func blocksPinning(
         deletionsBefore row: Int64, limit: Int, bytesMax: Int = .max
     ) -> [(row: Int64, live: [DirectoryEntry])] {
         var found: [(row: Int64, live: [DirectoryEntry])] = []
@@ -107,7 +107,7 @@ extension FIFOQueue {
     }
 
     /// The oldest deletion row that some block still needs; `nil` if none is needed.
-    package mutating func oldestNeededDeletionRow() -> Int64? {
+    public mutating func oldestNeededDeletionRow() -> Int64? {
         while let front = pins.first, !isHolding(front) { pins.removeFirst() }
         return pins.first?.deletionRow
     }
@@ -120,17 +120,17 @@ extension FIFOQueue {
     /// Takes note of an opening at `now`, once everything is restored. Ids from before it count as if no time had passed
     /// since the newest message: nobody knows how long the queue was closed, only what the wall clock says, and a clock
     /// that was set forward must not let a repeated send through (I3). So they count for at most five minutes of running.
-    package mutating func reopen(now: Timestamp) {
+    public mutating func reopen(now: Timestamp) {
         window.reopen(newest: lastSequence, now: now)
         scopes = DeduplicationScopes(attributes.deduplicationScope)
         if window.count > 0 { scopes.restored(now: now) }
     }
 
     /// Which deduplication ids count at `now`.
-    package func deduplicationBound(_ now: Timestamp) -> DeduplicationBound { window.bound(now) }
+    public func deduplicationBound(_ now: Timestamp) -> DeduplicationBound { window.bound(now) }
 
     /// Takes note that a row was rewritten to hold only `directory`.
-    package mutating func rewrote(row: Int64, directory: [DirectoryEntry], body: [UInt8]) {
+    public mutating func rewrote(row: Int64, directory: [DirectoryEntry], body: [UInt8]) {
         let places = directory.map { place(of: $0.sequence) }
         guard let known = places.compactMap({ $0 }).first, blocks[entries[known].block].row == row else { return }
         let block = entries[known].block

@@ -3,13 +3,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Where one record lies in a block's body; also the row's directory, from which the index is rebuilt at open.
-package struct DirectoryEntry: Hashable, Sendable {
-    package var sequence: SequenceNumber
-    package var offset: UInt32
-    package var length: UInt32
-    package var groupHash: UInt64
+public struct DirectoryEntry: Hashable, Sendable {
+    public var sequence: SequenceNumber
+    public var offset: UInt32
+    public var length: UInt32
+    public var groupHash: UInt64
 
-    package init(sequence: SequenceNumber, offset: UInt32, length: UInt32, groupHash: UInt64) {
+    public init(sequence: SequenceNumber, offset: UInt32, length: UInt32, groupHash: UInt64) {
         self.sequence = sequence
         self.offset = offset
         self.length = length
@@ -18,27 +18,27 @@ package struct DirectoryEntry: Hashable, Sendable {
 }
 
 /// The messages of one commit as they go to the log: bodies end to end, a directory, and the deduplication keys.
-package struct BlockDraft: Sendable {
-    package var directory: [DirectoryEntry] = []
-    package var body: [UInt8] = []
+public struct BlockDraft: Sendable {
+    public var directory: [DirectoryEntry] = []
+    public var body: [UInt8] = []
     /// One key for each entry of `directory`.
-    package var keys: [Hash128] = []
+    public var keys: [Hash128] = []
 
-    package init() {}
+    public init() {}
 
     /// One with room for so many messages and for so many bytes of records.
-    package init(count: Int, bytes: Int) {
+    public init(count: Int, bytes: Int) {
         directory.reserveCapacity(count)
         keys.reserveCapacity(count)
         body.reserveCapacity(bytes)
     }
 
-    package var isEmpty: Bool { directory.isEmpty }
+    public var isEmpty: Bool { directory.isEmpty }
 }
 
 extension FIFOQueue {
     /// The keys of messages that a commit is about to judge, in their order.
-    package mutating func keys(of sends: some Sequence<[OutgoingMessage]>, count: Int, now: Timestamp) -> CommitKeys {
+    public mutating func keys(of sends: some Sequence<[OutgoingMessage]>, count: Int, now: Timestamp) -> CommitKeys {
         scopes.advance(isEmpty: window.count == 0, now: now)
         var keys: [Hash128] = []
         keys.reserveCapacity(count)
@@ -55,7 +55,7 @@ extension FIFOQueue {
     /// sequence numbers.
     /// - Parameter keys: of the commit's messages, with that of this one next.
     /// - Returns: the receipt, which holds once the draft is durable.
-    package mutating func draft(
+    public mutating func draft(
         _ message: OutgoingMessage, into draft: inout BlockDraft, keys: inout CommitKeys, now: Timestamp
     ) -> SendReceipt {
         defer { keys.advance() }
@@ -81,7 +81,7 @@ extension FIFOQueue {
     }
 
     /// Makes the messages of a durable draft receivable.
-    package mutating func publish(_ draft: BlockDraft, row: Int64, now: Timestamp) {
+    public mutating func publish(_ draft: BlockDraft, row: Int64, now: Timestamp) {
         for (entry, key) in zip(draft.directory, draft.keys) { window.insert(key, entry.sequence) }
         sentCount += draft.directory.count
         let place = append(row: row, directory: draft.directory, byteCount: UInt32(draft.body.count), now: now)
@@ -92,7 +92,7 @@ extension FIFOQueue {
     /// - Parameter directory: ascending by sequence number, later than every block before.
     /// - Returns: the block's place, or `nil` if the directory is empty.
     @discardableResult
-    package mutating func append(
+    public mutating func append(
         row: Int64, directory: [DirectoryEntry], byteCount: UInt32, now: Timestamp
     ) -> UInt32? {
         guard let first = directory.first, let last = directory.last else { return nil }
@@ -128,7 +128,7 @@ extension FIFOQueue {
     }
 
     /// Remembers a deduplication key read back from the log.
-    package mutating func restore(key: Hash128, sequence: SequenceNumber) {
+    public mutating func restore(key: Hash128, sequence: SequenceNumber) {
         lastSequence = max(lastSequence, sequence)
         window.insert(key, sequence)
     }

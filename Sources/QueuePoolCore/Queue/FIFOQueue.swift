@@ -16,9 +16,9 @@ import HeapModule
 // has come to it or not; it and one that was received too often leave a few at a time. Source: SQS developer guide, "FIFO delivery logic", and recorded behaviour.
 
 /// One FIFO queue's messages, groups, timeouts and deduplication window.
-package struct FIFOQueue: Sendable {
-    package internal(set) var attributes: QueueAttributes
-    package let tag: ShardTag
+public struct FIFOQueue: Sendable {
+    public internal(set) var attributes: QueueAttributes
+    public let tag: ShardTag
     let deduplicationHash: SipHash128
     /// What receipt handles are sealed with.
     let sealKey: SipHash128
@@ -53,20 +53,20 @@ package struct FIFOQueue: Sendable {
     var pinCount = 0
 
     /// Ids that may still make a send a duplicate, and those about to be forgotten.
-    package var deduplicationCount: Int { window.count }
+    public var deduplicationCount: Int { window.count }
 
-    package internal(set) var messageCount = 0
-    package internal(set) var heldCount = 0
+    public internal(set) var messageCount = 0
+    public internal(set) var heldCount = 0
     /// Messages dropped by retention since the shard was opened (I7).
-    package internal(set) var expiredCount = 0
+    public internal(set) var expiredCount = 0
     /// Sends answered as duplicates since the shard was opened.
-    package internal(set) var duplicateCount = 0
+    public internal(set) var duplicateCount = 0
     /// Messages accepted, delivered and deleted since the shard was opened.
-    package internal(set) var sentCount = 0
-    package internal(set) var receivedCount = 0
-    package internal(set) var deletedCount = 0
+    public internal(set) var sentCount = 0
+    public internal(set) var receivedCount = 0
+    public internal(set) var deletedCount = 0
 
-    package init(
+    public init(
         tag: ShardTag, deduplicationHash: SipHash128, attributes: QueueAttributes, cacheBytesMax: Int,
         incarnation: UInt32 = 0, lastSequence: SequenceNumber = SequenceNumber(rawValue: 0)
     ) {
@@ -91,7 +91,7 @@ package struct FIFOQueue: Sendable {
     // MARK: - Time
 
     /// Does all that is due: timeouts that ended, delays that passed, ids past their interval.
-    package mutating func advance(to now: Timestamp) {
+    public mutating func advance(to now: Timestamp) {
         while let place = timeouts.first, deliveries[place].visibleAt <= now {
             timeouts.remove(place, &deliveries)
             if Mutation.endedTimeoutIsMissed.isOn { continue }
@@ -110,7 +110,7 @@ package struct FIFOQueue: Sendable {
     }
 
     /// The next moment at which a message may become visible by itself; `nil` if none will.
-    package var nextVisibleAt: Timestamp? {
+    public var nextVisibleAt: Timestamp? {
         let timeout = timeouts.first.map { deliveries[$0].visibleAt }
         let delay = delayed.min?.at
         guard let timeout else { return delay }
@@ -121,11 +121,11 @@ package struct FIFOQueue: Sendable {
     var delayedHeadCount: Int { delayed.count }
 
     /// Whether a receive would find something to do: a message to deliver, or one that must leave first.
-    package var hasReadyGroup: Bool { ready.first != noPlace || leaving.first != noPlace }
+    public var hasReadyGroup: Bool { ready.first != noPlace || leaving.first != noPlace }
 
     // MARK: - Attributes
 
-    package mutating func setAttributes(_ new: QueueAttributes, now: Timestamp) {
+    public mutating func setAttributes(_ new: QueueAttributes, now: Timestamp) {
         // All three act on messages already in the queue.
         let actsOnHeads =
             new.delaySeconds != attributes.delaySeconds || new.retentionSeconds != attributes.retentionSeconds

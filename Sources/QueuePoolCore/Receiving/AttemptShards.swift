@@ -9,18 +9,18 @@ import DequeModule
 // go on to others that have something new by then, or end before it has come to all of them.
 
 /// Which shards answered recent receives with a ReceiveRequestAttemptId, for five minutes and at most 10,000 of them.
-package struct AttemptShards: Sendable {
-    package static let attemptsMax = 10_000
+public struct AttemptShards: Sendable {
+    public static let attemptsMax = 10_000
     private var shardsByID: [String: (shards: [ShardIndex], at: Timestamp)] = [:]
     private var order: Deque<(id: String, at: Timestamp)> = []
 
-    package init() {}
+    public init() {}
 
     /// Attempts that are remembered.
-    package var count: Int { shardsByID.count }
+    public var count: Int { shardsByID.count }
 
     /// - Parameter shards: in the order in which their messages were answered.
-    package mutating func remember(_ id: String, _ shards: [ShardIndex], now: Timestamp) {
+    public mutating func remember(_ id: String, _ shards: [ShardIndex], now: Timestamp) {
         while let front = order.first,
             order.count >= AttemptShards.attemptsMax || AttemptShards.isOver(front.at, now)
         {
@@ -32,7 +32,7 @@ package struct AttemptShards: Sendable {
     }
 
     /// `nil` for an attempt that was not made, found nothing, or was too long ago.
-    package func shards(of id: String, now: Timestamp) -> [ShardIndex]? {
+    public func shards(of id: String, now: Timestamp) -> [ShardIndex]? {
         shardsByID[id].flatMap { AttemptShards.isOver($0.at, now) ? nil : $0.shards }
     }
 

@@ -24,19 +24,19 @@ import DequeModule
 // good.
 
 /// What is asked of one receipt handle.
-package struct HandleChange: Hashable, Sendable {
-    package var handle: ReceiptHandle
+public struct HandleChange: Hashable, Sendable {
+    public var handle: ReceiptHandle
     /// The new visibility timeout; unused by deletes.
-    package var seconds: Int
+    public var seconds: Int
 
-    package init(handle: ReceiptHandle, seconds: Int = 0) {
+    public init(handle: ReceiptHandle, seconds: Int = 0) {
         self.handle = handle
         self.seconds = seconds
     }
 }
 
 /// What became of it.
-package enum HandleOutcome: Hashable, Sendable {
+public enum HandleOutcome: Hashable, Sendable {
     case done
     /// The handle is no longer that of a message in flight.
     case lost
@@ -44,26 +44,26 @@ package enum HandleOutcome: Hashable, Sendable {
 }
 
 /// Deletes, or changes of visibility, on their way to one remote queue. `Ticket` is what the driver completes a call by.
-package struct HandleCollector<Ticket: Sendable>: Sendable {
-    package struct Limits: Hashable, Sendable {
-        package var requestEntriesMax = QueueLimits.batchEntriesMax
+public struct HandleCollector<Ticket: Sendable>: Sendable {
+    public struct Limits: Hashable, Sendable {
+        public var requestEntriesMax = QueueLimits.batchEntriesMax
         /// Requests under way below which one leaves although it has room.
-        package var eagerRequestsMax = 4
+        public var eagerRequestsMax = 4
         /// Requests under way in all. With answers after 20 milliseconds, 64 of ten carry 32,000 handles a second.
-        package var requestsMax = 64
-        package var waitingEntriesMax = Defaults.waitingEntriesMax
+        public var requestsMax = 64
+        public var waitingEntriesMax = Defaults.waitingEntriesMax
         /// Requests under way in all while the oldest of them has waited for longer than `slowMilliseconds`.
-        package var slowRequestsMax = 16
-        package var slowMilliseconds: Int64 = 2_000
+        public var slowRequestsMax = 16
+        public var slowMilliseconds: Int64 = 2_000
         /// How long after it came in a change that is refused for the rate waits for another request.
-        package var throttledMilliseconds: Int64 = 5_000
+        public var throttledMilliseconds: Int64 = 5_000
         /// Calls that are looked at to fill one request.
-        package var searchMax = 64
+        public var searchMax = 64
 
-        package init() {}
+        public init() {}
     }
 
-    package enum Event: Sendable {
+    public enum Event: Sendable {
         /// A call comes in; all of it is taken in, or all refused.
         case enqueue([HandleChange], Ticket)
         /// A request was answered, for each of its changes in order. What is missing was carried out or not.
@@ -74,7 +74,7 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
     }
 
     /// What the driver is to do, in this order and outside of any lock.
-    package enum Effect: Sendable {
+    public enum Effect: Sendable {
         case send(RequestID, [HandleChange])
         /// One outcome for each change of the call, in order.
         case complete(Ticket, [HandleOutcome])
@@ -103,7 +103,7 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
         let sentAt: Timestamp
     }
 
-    package let limits: Limits
+    public let limits: Limits
     private var calls: [Int: Call] = [:]
     private var nextCall = 0
     private var waiting: Deque<Part> = []
@@ -113,22 +113,22 @@ package struct HandleCollector<Ticket: Sendable>: Sendable {
     private var nextRequest: RequestID = 0
     private var handlesUnderWay: Set<ReceiptHandle> = []
     /// Changes that are in no request yet.
-    package private(set) var waitingEntries = 0
+    public private(set) var waitingEntries = 0
 
     /// - Parameter pace: of the requests; `nil` is none.
-    package init(limits: Limits = Limits(), pace: RequestPace? = nil) {
+    public init(limits: Limits = Limits(), pace: RequestPace? = nil) {
         self.limits = limits
         self.pace = pace
     }
 
-    package var requestsUnderWay: Int { requests.count }
+    public var requestsUnderWay: Int { requests.count }
     /// Requests a second that the service was found to allow; `nil` without a pace.
-    package var rate: Double? { pace?.quota.rate }
+    public var rate: Double? { pace?.quota.rate }
 
     /// The quota of these requests, from now on.
-    package mutating func set(quota: AdaptiveQuota) { pace?.set(quota: quota) }
+    public mutating func set(quota: AdaptiveQuota) { pace?.set(quota: quota) }
 
-    package mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
+    public mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
         var effects: [Effect] = []
         switch event {
         case .enqueue(let changes, let ticket): enqueue(changes, ticket, now, &effects)

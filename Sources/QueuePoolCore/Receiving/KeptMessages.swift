@@ -13,7 +13,7 @@
 //   anew. What may be visible again by then is not given to anybody.
 
 /// Messages that came too late for who asked. Pure: messages and the time in, whom to give them out.
-package struct KeptMessages: Sendable {
+public struct KeptMessages: Sendable {
     private struct Batch: Sendable {
         var messages: [ReceivedMessage]
         let visibilitySeconds: Int
@@ -26,28 +26,28 @@ package struct KeptMessages: Sendable {
     static func freshMilliseconds(visibilitySeconds: Int) -> Int64 { min(1_000, Int64(visibilitySeconds) * 125) }
 
     /// What a receiver gets, and what is to be done besides.
-    package struct Given: Sendable {
-        package var messages: [ReceivedMessage]
+    public struct Given: Sendable {
+        public var messages: [ReceivedMessage]
         /// The visibility timeout is to be set anew before they are handed over.
-        package var mustRenew: Bool
+        public var mustRenew: Bool
         /// To be made visible again, in this order.
-        package var released: [ReceivedMessage]
+        public var released: [ReceivedMessage]
     }
 
     private var batches: [ShardIndex: [Batch]] = [:]
 
-    package init() {}
+    public init() {}
 
-    package var isEmpty: Bool { batches.isEmpty }
+    public var isEmpty: Bool { batches.isEmpty }
     /// Messages that are kept.
-    package var count: Int { batches.values.reduce(0) { $0 + $1.reduce(0) { $0 + $1.messages.count } } }
+    public var count: Int { batches.values.reduce(0) { $0 + $1.reduce(0) { $0 + $1.messages.count } } }
 
     /// Keeps messages for the next receiver of their shard.
     /// - Parameters:
     ///   - visibilitySeconds: with which they were asked for.
     ///   - askedAt: when; their visibility timeouts began later.
     /// - Returns: when they will have been kept for too long; `nil` if they are not worth keeping.
-    package mutating func keep(
+    public mutating func keep(
         _ messages: [ReceivedMessage], of shard: ShardIndex, visibilitySeconds: Int, askedAt: Timestamp, now: Timestamp
     ) -> Timestamp? {
         let visibleAt = askedAt + Int64(visibilitySeconds) * 1_000
@@ -59,7 +59,7 @@ package struct KeptMessages: Sendable {
     }
 
     /// What a receiver gets that looks at a shard; `nil` if nothing is kept of it.
-    package mutating func take(
+    public mutating func take(
         of shard: ShardIndex, limit: Int, visibilitySeconds: Int, now: Timestamp
     ) -> Given? {
         guard var line = batches[shard],
@@ -90,7 +90,7 @@ package struct KeptMessages: Sendable {
     private static func group(_ message: ReceivedMessage) -> UInt64 { message.withView { XXHash64.hash($0.group) } }
 
     /// What was kept for too long, to be made visible again in this order.
-    package mutating func expire(now: Timestamp) -> [(shard: ShardIndex, messages: [ReceivedMessage])] {
+    public mutating func expire(now: Timestamp) -> [(shard: ShardIndex, messages: [ReceivedMessage])] {
         var old: [(shard: ShardIndex, messages: [ReceivedMessage])] = []
         for (shard, line) in batches {
             let gone = line.filter { $0.until <= now && !Mutation.keptMessagesNeverAge.isOn }

@@ -14,8 +14,8 @@
 // - Shards far away, and a receiver that does not wait: waves of 1, 2, 4, ...
 
 /// Decides whom a receiver asks next. Pure: answers in, questions out.
-package struct LookRound: Sendable {
-    package enum Kind: Hashable, Sendable {
+public struct LookRound: Sendable {
+    public enum Kind: Hashable, Sendable {
         /// Shards that answer at once unless they must read a disk.
         case near
         /// A woken look at shards near by: unless the first has something, the others are not asked.
@@ -31,23 +31,23 @@ package struct LookRound: Sendable {
     }
 
     /// A question to one shard.
-    package struct Ask: Hashable, Sendable {
+    public struct Ask: Hashable, Sendable {
         /// The place of the shard in this look's order.
-        package let turn: Int
-        package let limit: Int
-        package let patience: ReceiveCommand.Patience
+        public let turn: Int
+        public let limit: Int
+        public let patience: ReceiveCommand.Patience
         fileprivate let wave: Int
         fileprivate let pass: Int
     }
 
-    package enum Outcome: Hashable, Sendable {
+    public enum Outcome: Hashable, Sendable {
         case found
         case nothing
         /// Every shard failed.
         case failed
     }
 
-    package enum Step: Hashable, Sendable {
+    public enum Step: Hashable, Sendable {
         case ask(Ask)
         /// Nothing to do until an answer comes or the patience with this wave is over.
         case wait(wave: Int)
@@ -80,7 +80,7 @@ package struct LookRound: Sendable {
     private var isEnded = false
 
     /// - Parameter count: shards that may be asked.
-    package init(count: Int, limit: Int, kind: Kind, endsUnanswered: Bool) {
+    public init(count: Int, limit: Int, kind: Kind, endsUnanswered: Bool) {
         self.count = count
         self.limit = limit
         self.kind = kind
@@ -92,7 +92,7 @@ package struct LookRound: Sendable {
     }
 
     /// What to do now.
-    package mutating func next() -> Step {
+    public mutating func next() -> Step {
         while !isEnded, !hasLate, found < limit {
             let left = limit - found - outLimit
             if waveLeft > 0, turn < count, left > 0 { return .ask(ask(left)) }
@@ -147,7 +147,7 @@ package struct LookRound: Sendable {
 
     /// A shard answered; one that is overdue may still be in time for a receiver that has not ended.
     /// - Returns: whether the messages are this receiver's; if not, they are for the next one of that shard.
-    package mutating func answered(_ ask: Ask, count: Int, isFailure: Bool) -> Bool {
+    public mutating func answered(_ ask: Ask, count: Int, isFailure: Bool) -> Bool {
         guard !isEnded else { return false }
         if ask.wave == wave, let place = out.firstIndex(of: ask.turn) {
             out.remove(at: place)
@@ -165,7 +165,7 @@ package struct LookRound: Sendable {
     }
 
     /// The shard is passed over; another may take its place in the wave.
-    package mutating func passedOver(_ ask: Ask, isFailure: Bool) {
+    public mutating func passedOver(_ ask: Ask, isFailure: Bool) {
         if let place = out.firstIndex(of: ask.turn) { out.remove(at: place) }
         outLimit -= ask.limit
         // Nobody takes the place of a woken shard: the others have wake-ups of their own.
@@ -175,7 +175,7 @@ package struct LookRound: Sendable {
 
     /// The patience with a wave is over.
     /// - Returns: the turns of those that are overdue.
-    package mutating func patienceIsOver(wave: Int) -> [Int] {
+    public mutating func patienceIsOver(wave: Int) -> [Int] {
         guard wave == self.wave, !isEnded, !out.isEmpty, !isHolding else { return [] }
         let overdue = out
         wasOverdue = true

@@ -15,24 +15,24 @@
 import HeapModule
 
 /// A receiver that waits. Numbers grow in the order in which receivers came.
-package struct WaiterID: Hashable, Comparable, Sendable {
-    package let number: Int
+public struct WaiterID: Hashable, Comparable, Sendable {
+    public let number: Int
 
-    package init(_ number: Int) { self.number = number }
+    public init(_ number: Int) { self.number = number }
 
-    package static func < (a: WaiterID, b: WaiterID) -> Bool { a.number < b.number }
+    public static func < (a: WaiterID, b: WaiterID) -> Bool { a.number < b.number }
 }
 
 /// Decides which waiting receiver looks next. Pure: events and the time in, looks out.
-package struct PollLine: Sendable {
+public struct PollLine: Sendable {
     /// The wake-ups before a look.
-    package struct Ticket: Hashable, Sendable {
+    public struct Ticket: Hashable, Sendable {
         fileprivate let wakes: UInt64
         /// Messages become visible by themselves as time passes, without a wake-up while nobody waits.
         fileprivate let at: Timestamp
     }
 
-    package enum Event: Sendable {
+    public enum Event: Sendable {
         /// A receiver's first look found nothing; the ticket was taken before it.
         case arrive(WaiterID, shard: ShardIndex?, deadline: Timestamp, Ticket)
         /// A message of the shard can be received that could not before.
@@ -49,7 +49,7 @@ package struct PollLine: Sendable {
         case close
     }
 
-    package enum Effect: Hashable, Sendable {
+    public enum Effect: Hashable, Sendable {
         /// The receiver looks, at one shard that was woken or at all of its own; a last look answers.
         case look(WaiterID, at: ShardIndex?, isLast: Bool)
         /// `timer` is wanted at this time.
@@ -88,22 +88,22 @@ package struct PollLine: Sendable {
     private var serving: [ShardIndex: WaiterID] = [:]
     private var visibleAt: [ShardIndex: Timestamp] = [:]
     private var armedAt: Timestamp?
-    package private(set) var isClosed = false
+    public private(set) var isClosed = false
 
-    package init() {}
+    public init() {}
 
     /// Receivers that wait, those out looking included unless it is their last look.
-    package var waiterCount: Int { waitingCount }
+    public var waiterCount: Int { waitingCount }
 
     /// Whether the receiver may be asked to look again, or is out looking.
-    package func knows(_ id: WaiterID) -> Bool { waiters[id] != nil }
+    public func knows(_ id: WaiterID) -> Bool { waiters[id] != nil }
 
     /// Taken before a first look.
-    package func ticket(of shard: ShardIndex?, now: Timestamp) -> Ticket {
+    public func ticket(of shard: ShardIndex?, now: Timestamp) -> Ticket {
         Ticket(wakes: shard.map { shardWakes[$0, default: 0] } ?? wakes, at: now)
     }
 
-    package mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
+    public mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
         var effects: [Effect] = []
         switch event {
         case .arrive(let id, let shard, let deadline, let ticket): arrive(id, shard, deadline, ticket, now, &effects)

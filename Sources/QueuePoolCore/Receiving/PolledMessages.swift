@@ -20,8 +20,8 @@ import DequeModule
 //   is dead or does not wait is not hammered.
 
 /// What polls brought and who may have it. Pure: events and the time in, what to do out.
-package struct PolledMessages: Sendable {
-    package static let pollsMax = 8
+public struct PolledMessages: Sendable {
+    public static let pollsMax = 8
     static let pollSecondsMax = 20
 
     private struct Batch: Sendable {
@@ -33,16 +33,16 @@ package struct PolledMessages: Sendable {
     }
 
     /// How a poll came back.
-    package struct PollEnd: Sendable {
-        package var result: Result<[ReceivedMessage], ShardError>
+    public struct PollEnd: Sendable {
+        public var result: Result<[ReceivedMessage], ShardError>
         /// The group hash of each message.
-        package var groups: [UInt64] = []
-        package var limit = 10
-        package var visibilitySeconds: Int
-        package var startedAt: Timestamp
-        package var waitSeconds: Int
+        public var groups: [UInt64] = []
+        public var limit = 10
+        public var visibilitySeconds: Int
+        public var startedAt: Timestamp
+        public var waitSeconds: Int
 
-        package init(
+        public init(
             _ result: Result<[ReceivedMessage], ShardError>, groups: [UInt64] = [], limit: Int = 10,
             visibilitySeconds: Int = 30, startedAt: Timestamp, waitSeconds: Int = 20
         ) {
@@ -56,20 +56,20 @@ package struct PolledMessages: Sendable {
     }
 
     /// What a receiver gets, and what is to be done besides.
-    package struct Asked: Sendable {
-        package var given: [ReceivedMessage] = []
+    public struct Asked: Sendable {
+        public var given: [ReceivedMessage] = []
         /// The visibility timeout of what is given is to be set anew before it is handed over.
-        package var mustRenew = false
+        public var mustRenew = false
         /// To be made visible again at once, in this order.
-        package var released: [ReceivedMessage] = []
+        public var released: [ReceivedMessage] = []
         /// Starts a poll that waits so many seconds.
-        package var pollSeconds: Int?
+        public var pollSeconds: Int?
         /// Whoever waits is to be woken then: only the rate keeps a poll from starting.
-        package var wakeAt: Timestamp?
+        public var wakeAt: Timestamp?
         /// Why nothing can be had at the moment.
-        package var failure: ShardError?
+        public var failure: ShardError?
 
-        package init(failure: ShardError? = nil) { self.failure = failure }
+        public init(failure: ShardError? = nil) { self.failure = failure }
     }
 
     private var batches: Deque<Batch> = []
@@ -82,23 +82,23 @@ package struct PolledMessages: Sendable {
     private var quota: AdaptiveQuota?
 
     /// - Parameter quota: of receives; `nil` is none.
-    package init(seed: UInt64, quota: AdaptiveQuota? = nil) {
+    public init(seed: UInt64, quota: AdaptiveQuota? = nil) {
         jitter = FullJitter(seed: seed)
         self.quota = quota
     }
 
     /// Requests a second that the service was found to allow; `nil` without a quota.
-    package var rate: Double? { quota?.rate }
+    public var rate: Double? { quota?.rate }
 
     /// The quota of receives, from now on.
-    package mutating func set(quota: AdaptiveQuota) { self.quota = quota }
+    public mutating func set(quota: AdaptiveQuota) { self.quota = quota }
 
     /// Somebody is about to look, without waiting at the service.
     /// - Returns: `nil` if it may, else the milliseconds until it may.
-    package mutating func look(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
+    public mutating func look(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
 
     /// A look came back.
-    package mutating func lookEnded(_ error: ShardError?, startedAt: Timestamp, now: Timestamp) {
+    public mutating func lookEnded(_ error: ShardError?, startedAt: Timestamp, now: Timestamp) {
         switch error {
         case nil: quota?.succeeded(now: now)
         case .quotaExceeded: quota?.throttled(sentAt: startedAt, now: now)
@@ -106,11 +106,11 @@ package struct PolledMessages: Sendable {
         }
     }
 
-    package var keptCount: Int { batches.reduce(0) { $0 + $1.messages.count } }
-    package var pollCount: Int { polls }
+    public var keptCount: Int { batches.reduce(0) { $0 + $1.messages.count } }
+    public var pollCount: Int { polls }
 
     /// Somebody asks, and waits so many seconds to be woken if there is nothing.
-    package mutating func ask(limit: Int, visibilitySeconds: Int, patienceSeconds: Int, now: Timestamp) -> Asked {
+    public mutating func ask(limit: Int, visibilitySeconds: Int, patienceSeconds: Int, now: Timestamp) -> Asked {
         var asked = Asked()
         asked.released = expire(now: now)
         if let batch = batches.popFirst() {
@@ -133,7 +133,7 @@ package struct PolledMessages: Sendable {
     }
 
     /// Somebody asks who does not wait.
-    package mutating func take(limit: Int, visibilitySeconds: Int, now: Timestamp) -> Asked {
+    public mutating func take(limit: Int, visibilitySeconds: Int, now: Timestamp) -> Asked {
         var asked = Asked()
         asked.released = expire(now: now)
         if let batch = batches.popFirst() {
@@ -174,7 +174,7 @@ package struct PolledMessages: Sendable {
 
     /// A poll came back.
     /// - Returns: when those who wait are to be woken, and when what came is too old, if anything came.
-    package mutating func pollEnded(_ end: PollEnd, now: Timestamp) -> (wakeAt: Timestamp, oldAt: Timestamp?) {
+    public mutating func pollEnded(_ end: PollEnd, now: Timestamp) -> (wakeAt: Timestamp, oldAt: Timestamp?) {
         polls -= 1
         if case .failure(let error) = end.result {
             lookEnded(error, startedAt: end.startedAt, now: now)
@@ -213,7 +213,7 @@ package struct PolledMessages: Sendable {
     }
 
     /// What was kept for too long, to be made visible again in this order.
-    package mutating func expire(now: Timestamp) -> [ReceivedMessage] {
+    public mutating func expire(now: Timestamp) -> [ReceivedMessage] {
         var old: [ReceivedMessage] = []
         while let first = batches.first, first.until <= now, !Mutation.polledMessagesNeverAge.isOn {
             batches.removeFirst()
@@ -224,7 +224,7 @@ package struct PolledMessages: Sendable {
     }
 
     /// Everything that is kept, to be made visible again in this order.
-    package mutating func takeAll() -> [ReceivedMessage] {
+    public mutating func takeAll() -> [ReceivedMessage] {
         defer { batches = [] }
         return batches.flatMap { $0.messages.reversed() }
     }

@@ -7,9 +7,9 @@
 // ones included, makes it well. So a shard that is dead costs one receiver 200 ms now and then, and the others nothing.
 
 /// What is known of shards that failed or are overdue. Pure: what happened and the time in, whom to ask out.
-package struct ShardHealth: Sendable {
+public struct ShardHealth: Sendable {
     /// How long a receiver waits for one shard while there are others to ask.
-    package static let patienceMilliseconds: Int64 = 200
+    public static let patienceMilliseconds: Int64 = 200
     static let pauseMilliseconds: Int64 = 200
     static let pauseMillisecondsMax: Int64 = 5_000
 
@@ -21,18 +21,18 @@ package struct ShardHealth: Sendable {
 
     private var ill: [ShardIndex: Illness] = [:]
 
-    package init() {}
+    public init() {}
 
-    package var isEveryoneWell: Bool { ill.isEmpty }
+    public var isEveryoneWell: Bool { ill.isEmpty }
 
     /// Why a shard is passed over; `nil` also for one that is overdue and has not failed.
-    package func failure(of shard: ShardIndex) -> ShardError? { ill[shard]?.failure }
+    public func failure(of shard: ShardIndex) -> ShardError? { ill[shard]?.failure }
 
     /// When a shard is worth another look; `nil` for one that is well.
-    package func retryAt(of shard: ShardIndex) -> Timestamp? { ill[shard]?.retryAt }
+    public func retryAt(of shard: ShardIndex) -> Timestamp? { ill[shard]?.retryAt }
 
     /// Whether a receiver may look at a shard. Of those who ask when the pause is over, the first may.
-    package mutating func mayAsk(_ shard: ShardIndex, now: Timestamp) -> Bool {
+    public mutating func mayAsk(_ shard: ShardIndex, now: Timestamp) -> Bool {
         guard var illness = ill[shard] else { return true }
         guard now >= illness.retryAt else { return false }
         illness.tries += 1
@@ -42,7 +42,7 @@ package struct ShardHealth: Sendable {
     }
 
     /// A look failed. Looks that were under way together count once.
-    package mutating func failed(_ shard: ShardIndex, _ error: ShardError, now: Timestamp) {
+    public mutating func failed(_ shard: ShardIndex, _ error: ShardError, now: Timestamp) {
         var illness: Illness
         if case .quotaExceeded(let wait, _) = error {
             // It answers, and says when to come again.
@@ -56,12 +56,12 @@ package struct ShardHealth: Sendable {
     }
 
     /// A look is not back in time.
-    package mutating func overdue(_ shard: ShardIndex, now: Timestamp) {
+    public mutating func overdue(_ shard: ShardIndex, now: Timestamp) {
         if ill[shard] == nil { ill[shard] = Illness(retryAt: now + ShardHealth.pause(1)) }
     }
 
     /// A look came back, in time or late.
-    package mutating func answered(_ shard: ShardIndex) { ill[shard] = nil }
+    public mutating func answered(_ shard: ShardIndex) { ill[shard] = nil }
 
     private static func pause(_ tries: Int) -> Int64 {
         min(pauseMillisecondsMax, pauseMilliseconds << Int64(min(tries - 1, 10)))

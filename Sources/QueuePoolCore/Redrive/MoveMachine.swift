@@ -18,22 +18,22 @@
 // ignored.
 
 /// The decisions of one redrive. Pure: time and answers come in, effects go out.
-package struct MoveMachine: Sendable {
+public struct MoveMachine: Sendable {
     /// A message of the source.
-    package struct Arrival: Sendable {
+    public struct Arrival: Sendable {
         let message: ReceivedMessage
         let home: PoolName?
 
         /// - Parameter home: the pool that it came from; `nil` if nobody knows, or if it is asked for by nobody because
         ///   all go to one destination.
-        package init(message: ReceivedMessage, home: PoolName?) {
+        public init(message: ReceivedMessage, home: PoolName?) {
             self.message = message
             self.home = home
         }
     }
 
     /// What the machine is told.
-    package enum Event: Sendable {
+    public enum Event: Sendable {
         case start
         case received(Result<[Arrival], ShardError>)
         /// Why each message of a `send` was not stored, in order; `nil` if it was.
@@ -47,7 +47,7 @@ package struct MoveMachine: Sendable {
     }
 
     /// What its driver is to do; shards are places in the list of the source's shards.
-    package enum Effect: Sendable {
+    public enum Effect: Sendable {
         case receive(ReceiveCommand, shard: Int)
         /// Send these as one request, in order.
         case send([ReceivedMessage], to: PoolName)
@@ -86,7 +86,7 @@ package struct MoveMachine: Sendable {
     }
 
     /// Where it stands.
-    package private(set) var report: MoveReport
+    public private(set) var report: MoveReport
     private let source: PoolName
     private let destination: PoolName?
     private let shardCount: Int
@@ -100,7 +100,7 @@ package struct MoveMachine: Sendable {
     private var failure: String?
 
     /// Longer than all tries together.
-    package static let visibilitySeconds = 120
+    public static let visibilitySeconds = 120
     /// So many that reading on would take longer than they stay hidden.
     private static let leftoversMax = 10_000
 
@@ -109,7 +109,7 @@ package struct MoveMachine: Sendable {
     ///   - destination: `nil`: each message's own home.
     ///   - perSecondMax: messages a second, 1...500; `nil` for as fast as it goes.
     ///   - toMove: messages that wait in the source.
-    package init(source: PoolName, shardCount: Int, destination: PoolName?, perSecondMax: Int?, toMove: Int) {
+    public init(source: PoolName, shardCount: Int, destination: PoolName?, perSecondMax: Int?, toMove: Int) {
         self.source = source
         self.shardCount = shardCount
         self.destination = destination
@@ -118,7 +118,7 @@ package struct MoveMachine: Sendable {
     }
 
     /// - Returns: what is to be done; nothing upon `cancel`, and upon what does not answer the last effect.
-    package mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
+    public mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
         switch (stage, event) {
         case (_, .cancel):
             if report.status == .running { report.status = .cancelling }

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Where a redrive stands.
-package enum MoveStatus: String, Sendable {
+public enum MoveStatus: String, Sendable {
     case running = "RUNNING"
     case completed = "COMPLETED"
     case cancelling = "CANCELLING"
@@ -12,15 +12,15 @@ package enum MoveStatus: String, Sendable {
 }
 
 /// What can be told about a redrive.
-package struct MoveReport: Hashable, Sendable {
-    package var status = MoveStatus.running
+public struct MoveReport: Hashable, Sendable {
+    public var status = MoveStatus.running
     /// Messages that are stored where they belong.
-    package var moved = 0
+    public var moved = 0
     /// Messages that waited in the source when it began.
-    package var toMove: Int
+    public var toMove: Int
     /// Ids and counts only.
-    package var failureReason: String?
+    public var failureReason: String?
 
     /// - Parameter toMove: messages that wait in the source.
-    package init(toMove: Int) { self.toMove = toMove }
+    public init(toMove: Int) { self.toMove = toMove }
 }

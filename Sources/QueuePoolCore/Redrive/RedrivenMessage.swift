@@ -7,10 +7,10 @@
 
 extension ReceivedMessage {
     /// The shard in which the message had its first id, if its record says so.
-    package var originShard: ShardTag? { withView { $0.origin?.messageID.shard } }
+    public var originShard: ShardTag? { withView { $0.origin?.messageID.shard } }
 
     /// The pool that a worker noted on the message when it gave it up.
-    package var notedPool: String? {
+    public var notedPool: String? {
         withView { view in
             let named = view.hasAttributes ? view.attributes.first { $0.name == WorkerAttributes.pool } : nil
             return named.map { String(decoding: $0.value, as: UTF8.self) }
@@ -19,7 +19,7 @@ extension ReceivedMessage {
     }
 
     /// The message as a new one: it gets a new id and enqueue time where it goes.
-    package func redriven() -> OutgoingMessage {
+    public func redriven() -> OutgoingMessage {
         withView { view in
             let record = MessageRecord(
                 group: Array(view.group), deduplicationID: Array(view.deduplicationID), body: view.body,

@@ -3,11 +3,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The name of a pool, which is the name of the logical FIFO queue: 1...80 of `[A-Za-z0-9_-]`, ending in `.fifo`.
-package struct PoolName: Hashable, Sendable, CustomStringConvertible {
-    package let text: String
+public struct PoolName: Hashable, Sendable, CustomStringConvertible {
+    public let text: String
 
     /// - Returns: `nil` if the name breaks the rule of SQS queue names, or leaves no room for its shards' suffixes.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         guard text.hasSuffix(".fifo"), text.utf8.count <= QueueLimits.queueNameBytesMax, text.utf8.count > 5 else {
             return nil
         }
@@ -15,29 +15,29 @@ package struct PoolName: Hashable, Sendable, CustomStringConvertible {
         self.text = text
     }
 
-    package var description: String { text }
+    public var description: String { text }
 
     /// `emails.fifo` -> `emails`.
-    package var stem: String { String(text.dropLast(5)) }
+    public var stem: String { String(text.dropLast(5)) }
 
     /// `emails.fifo` -> `emails-0003.fifo`.
-    package func shardName(_ number: Int) -> String {
+    public func shardName(_ number: Int) -> String {
         let digits = String(number)
         return stem + "-" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits + ".fifo"
     }
 
     /// Whether a queue's name is one that a shard of this pool has, whatever its number.
-    package func isShardName(_ queue: String) -> Bool {
+    public func isShardName(_ queue: String) -> Bool {
         let digits = queue.dropFirst(stem.count + 1).dropLast(5)
         return digits.count >= 4 && Int(digits).map { shardName($0) == queue } == true
     }
 
     /// `emails.fifo` -> `emails-dlq.fifo`.
-    package var deadLetterQueueName: String { stem + "-dlq.fifo" }
+    public var deadLetterQueueName: String { stem + "-dlq.fifo" }
 
     /// How long the name of a pool may be so that the queues beside it have names too: the shards of a pool of several, and
     /// the dead-letter queue.
-    package func bytesMax(shards: Int, deadLetterQueue: Bool) -> Int {
+    public func bytesMax(shards: Int, deadLetterQueue: Bool) -> Int {
         var longest = text.utf8.count
         // Pools have at most 256 shards, whose names are equally long.
         if shards > 1 { longest = max(longest, shardName(0).utf8.count) }
@@ -46,7 +46,7 @@ package struct PoolName: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Letters, digits, hyphen, underscore.
-    package static func isAllowed(_ byte: UInt8) -> Bool {
+    public static func isAllowed(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
             UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):

@@ -9,33 +9,33 @@
 // array read, the move count is exact, and a hot slot can be moved by hand.
 
 /// The owner of each of the 16,384 slots.
-package struct SlotTable: Hashable, Sendable {
+public struct SlotTable: Hashable, Sendable {
     /// Owner by slot; always `Slot.count` long.
-    private(set) package var owners: [UInt16]
+    private(set) public var owners: [UInt16]
 
     /// A table in which one shard owns everything.
-    package init(soleOwner: ShardIndex) {
+    public init(soleOwner: ShardIndex) {
         owners = Array(repeating: UInt16(soleOwner.number), count: Slot.count)
     }
 
     /// - Returns: `nil` unless `owners` has one entry for each slot.
-    package init?(owners: [UInt16]) {
+    public init?(owners: [UInt16]) {
         guard owners.count == Slot.count else { return nil }
         self.owners = owners
     }
 
-    package subscript(slot: Slot) -> ShardIndex { ShardIndex(Int(owners[slot.index])) }
+    public subscript(slot: Slot) -> ShardIndex { ShardIndex(Int(owners[slot.index])) }
 
     /// Gives one slot to a shard: the edit by which an operator moves a hot slot.
-    package mutating func move(_ slot: Slot, to shard: ShardIndex) { owners[slot.index] = UInt16(shard.number) }
+    public mutating func move(_ slot: Slot, to shard: ShardIndex) { owners[slot.index] = UInt16(shard.number) }
 
     /// Slots by owner, ascending.
-    package func slots(of shard: ShardIndex) -> [Slot] {
+    public func slots(of shard: ShardIndex) -> [Slot] {
         owners.indices.filter { owners[$0] == UInt16(shard.number) }.map(Slot.init(index:))
     }
 
     /// Slots owned, by shard.
-    package func counts() -> [ShardIndex: Int] {
+    public func counts() -> [ShardIndex: Int] {
         var byNumber = Array(repeating: 0, count: Int(owners.max() ?? 0) + 1)
         for owner in owners { byNumber[Int(owner)] += 1 }
         let held = byNumber.indices.filter { byNumber[$0] > 0 }
@@ -47,7 +47,7 @@ package struct SlotTable: Hashable, Sendable {
     /// A shard's due share is `Slot.count * weight / sum of weights`, rounded so that the shares add up (largest
     /// remainder, the current holder first, then the lower index). Owners above their share give, owners below take.
     /// - Parameter weights: shards of the next epoch with weights above zero; at least one.
-    package func rebalanced(for weights: [ShardIndex: Int]) -> SlotTable {
+    public func rebalanced(for weights: [ShardIndex: Int]) -> SlotTable {
         moved(toward: SlotTable.shares(weights, current: counts()))
     }
 
@@ -56,7 +56,7 @@ package struct SlotTable: Hashable, Sendable {
     ///
     /// Rounding everyone anew would not do: with unequal weights a newcomer can raise an old shard's rounded share.
     /// - Parameter weights: shards of the next epoch, the newcomer among them, with weights above zero.
-    package func growing(by newcomer: ShardIndex, weights: [ShardIndex: Int]) -> SlotTable {
+    public func growing(by newcomer: ShardIndex, weights: [ShardIndex: Int]) -> SlotTable {
         let total = weights.values.reduce(0, +)
         var shares = Shares(weights, total: total, held: counts())
         let newcomerShare = Slot.count * (weights[newcomer] ?? 0) / total
@@ -69,7 +69,7 @@ package struct SlotTable: Hashable, Sendable {
     /// The table without a shard: its slots go one at a time to whoever is furthest below their due share (the lower
     /// index among equals), and nothing else moves.
     /// - Parameter weights: shards of the next epoch with weights above zero; at least one.
-    package func shrinking(by leaver: ShardIndex, weights: [ShardIndex: Int]) -> SlotTable {
+    public func shrinking(by leaver: ShardIndex, weights: [ShardIndex: Int]) -> SlotTable {
         let held = counts()
         var shares = Shares(weights, total: weights.values.reduce(0, +), held: held)
         for _ in 0..<(held[leaver] ?? 0) { shares.giveOne() }

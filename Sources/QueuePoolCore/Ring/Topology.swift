@@ -7,14 +7,14 @@
 // worker can tell from the history from which shard a group's earlier messages may still come.
 
 /// A shard as the topology knows it.
-package struct ShardEntry: Hashable, Sendable {
-    package let index: ShardIndex
+public struct ShardEntry: Hashable, Sendable {
+    public let index: ShardIndex
     /// Queue name of the physical FIFO queue.
-    package let name: String
+    public let name: String
     /// Share of the slots relative to the others, 1...1000; 100 is usual.
-    package var weight: Int
+    public var weight: Int
 
-    package init(index: ShardIndex, name: String, weight: Int = 100) {
+    public init(index: ShardIndex, name: String, weight: Int = 100) {
         self.index = index
         self.name = name
         self.weight = weight
@@ -22,14 +22,14 @@ package struct ShardEntry: Hashable, Sendable {
 }
 
 /// One slot's passage to another shard.
-package struct SlotMove: Hashable, Sendable {
-    package let slot: Slot
-    package let from: ShardIndex
-    package let to: ShardIndex
+public struct SlotMove: Hashable, Sendable {
+    public let slot: Slot
+    public let from: ShardIndex
+    public let to: ShardIndex
     /// The epoch in which `to` began to own the slot.
-    package let epoch: Epoch
+    public let epoch: Epoch
 
-    package init(slot: Slot, from: ShardIndex, to: ShardIndex, epoch: Epoch) {
+    public init(slot: Slot, from: ShardIndex, to: ShardIndex, epoch: Epoch) {
         self.slot = slot
         self.from = from
         self.to = to
@@ -38,14 +38,14 @@ package struct SlotMove: Hashable, Sendable {
 }
 
 /// Slot -> shard, versioned.
-package struct Topology: Hashable, Sendable {
-    package static let shardsMax = 256
-    package static let weightRange = 1...1000
+public struct Topology: Hashable, Sendable {
+    public static let shardsMax = 256
+    public static let weightRange = 1...1000
 
     /// Why a topology cannot be made.
     ///
     /// `shardCount` is also the answer when a pool has used up its 65,536 shard indices.
-    package enum Invalid: Error, Hashable {
+    public enum Invalid: Error, Hashable {
         case shardCount(Int)
         case weight(shard: String, Int)
         case unknownShard(ShardIndex)
@@ -54,17 +54,17 @@ package struct Topology: Hashable, Sendable {
         case orphanSlot(Slot)
     }
 
-    private(set) package var epoch: Epoch
-    private(set) package var shards: [ShardEntry]
-    private(set) package var slots: SlotTable
+    private(set) public var epoch: Epoch
+    private(set) public var shards: [ShardEntry]
+    private(set) public var slots: SlotTable
     /// Moves of earlier epochs that may still have messages in their old shard; oldest first.
-    private(set) package var history: [SlotMove]
+    private(set) public var history: [SlotMove]
     /// The index for the next new shard; indices are never used twice.
-    private(set) package var nextIndex: Int
+    private(set) public var nextIndex: Int
 
     /// Epoch 1 with `count` shards of equal weight, named by the pool's rule.
     /// - Throws: `Invalid.shardCount` unless `count` is in 1...256.
-    package init(pool: PoolName, shardCount count: Int) throws(Invalid) {
+    public init(pool: PoolName, shardCount count: Int) throws(Invalid) {
         guard (1...Topology.shardsMax).contains(count) else { throw .shardCount(count) }
         let entries = (0..<count).map { ShardEntry(index: ShardIndex($0), name: pool.shardName($0)) }
         let weights = Dictionary(uniqueKeysWithValues: entries.map { ($0.index, $0.weight) })
@@ -80,7 +80,7 @@ package struct Topology: Hashable, Sendable {
     /// A topology read back from a control store.
     /// - Throws: `Invalid.orphanSlot` if a slot belongs to a shard that is not in `shards`, `Invalid.shardCount` if there
     ///   are none or too many.
-    package init(
+    public init(
         stored epoch: Epoch, shards: [ShardEntry], slots: SlotTable, history: [SlotMove], nextIndex: Int
     ) throws(Invalid) {
         guard (1...Topology.shardsMax).contains(shards.count) else { throw .shardCount(shards.count) }
@@ -100,10 +100,10 @@ package struct Topology: Hashable, Sendable {
     }
 
     /// The shard of a message group. One hash has been taken; this is one array read.
-    package func shard(ofGroupHash hash: UInt64) -> ShardIndex { slots[Slot(groupHash: hash)] }
+    public func shard(ofGroupHash hash: UInt64) -> ShardIndex { slots[Slot(groupHash: hash)] }
 
     /// The next epoch with one more shard.
-    package func adding(name: String, weight: Int = 100) throws(Invalid) -> Topology {
+    public func adding(name: String, weight: Int = 100) throws(Invalid) -> Topology {
         guard shards.count < Topology.shardsMax else { throw .shardCount(shards.count + 1) }
         guard nextIndex <= Int(UInt16.max) else { throw .shardCount(nextIndex + 1) }
         guard Topology.weightRange.contains(weight) else { throw .weight(shard: name, weight) }
@@ -115,7 +115,7 @@ package struct Topology: Hashable, Sendable {
     }
 
     /// The next epoch without a shard.
-    package func removing(_ index: ShardIndex) throws(Invalid) -> Topology {
+    public func removing(_ index: ShardIndex) throws(Invalid) -> Topology {
         guard shards.contains(where: { $0.index == index }) else { throw .unknownShard(index) }
         guard shards.count > 1 else { throw .lastShard }
         return successor(shards.filter { $0.index != index }, nextIndex: nextIndex) {
@@ -124,7 +124,7 @@ package struct Topology: Hashable, Sendable {
     }
 
     /// The next epoch with another weight for one shard.
-    package func weighting(_ index: ShardIndex, _ weight: Int) throws(Invalid) -> Topology {
+    public func weighting(_ index: ShardIndex, _ weight: Int) throws(Invalid) -> Topology {
         guard let position = shards.firstIndex(where: { $0.index == index }) else { throw .unknownShard(index) }
         guard Topology.weightRange.contains(weight) else { throw .weight(shard: shards[position].name, weight) }
         var entries = shards
@@ -133,7 +133,7 @@ package struct Topology: Hashable, Sendable {
     }
 
     /// The same epoch with the moves of `settled` epochs and earlier forgotten.
-    package func settling(through settled: Epoch) -> Topology {
+    public func settling(through settled: Epoch) -> Topology {
         var next = self
         next.history.removeAll { $0.epoch <= settled }
         return next

@@ -4,19 +4,19 @@
 
 /// The slot table and the unsettled moves as bytes: owners as 16,384 little-endian u16; moves as (slot, from, to) u16
 /// and epoch u32. What every control store keeps, so that a definition means the same in each.
-package enum TopologyEncoding {
-    package static func encode(slots: SlotTable) -> [UInt8] {
+public enum TopologyEncoding {
+    public static func encode(slots: SlotTable) -> [UInt8] {
         slots.owners.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
     }
 
-    package static func slots(_ bytes: [UInt8]) -> SlotTable? {
+    public static func slots(_ bytes: [UInt8]) -> SlotTable? {
         guard bytes.count == 2 * Slot.count else { return nil }
         return SlotTable(owners: (0..<Slot.count).map { UInt16(bytes[2 * $0]) | UInt16(bytes[2 * $0 + 1]) << 8 })
     }
 
     private static let moveBytes = 10
 
-    package static func encode(history: [SlotMove]) -> [UInt8] {
+    public static func encode(history: [SlotMove]) -> [UInt8] {
         history.flatMap { move -> [UInt8] in
             let words = [
                 move.slot.index, move.from.number, move.to.number, move.epoch.number & 0xFFFF, move.epoch.number >> 16,
@@ -25,7 +25,7 @@ package enum TopologyEncoding {
         }
     }
 
-    package static func history(_ bytes: [UInt8]) -> [SlotMove]? {
+    public static func history(_ bytes: [UInt8]) -> [SlotMove]? {
         guard bytes.count % moveBytes == 0 else { return nil }
         return stride(from: 0, to: bytes.count, by: moveBytes).map { start in
             func word(_ index: Int) -> Int {

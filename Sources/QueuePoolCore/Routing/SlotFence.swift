@@ -6,25 +6,25 @@
 // is the first of them, as a value; whoever keeps it reads it under the lock under which it counts what is under way.
 
 /// Slots on which nothing is sent now.
-package struct SlotFence: Hashable, Sendable {
+public struct SlotFence: Hashable, Sendable {
     private var slots: Set<Slot> = []
 
-    package init() {}
+    public init() {}
 
-    package var isEmpty: Bool { slots.isEmpty }
-    package var count: Int { slots.count }
+    public var isEmpty: Bool { slots.isEmpty }
+    public var count: Int { slots.count }
 
     /// Whether nothing may be sent on a slot. While there is no fence at all, which is nearly always, one comparison.
-    package func holds(_ slot: Slot) -> Bool { !slots.isEmpty && slots.contains(slot) }
+    public func holds(_ slot: Slot) -> Bool { !slots.isEmpty && slots.contains(slot) }
 
     /// Ends sends on these slots. A slot is fenced or not, however often.
-    package mutating func fence(_ some: some Sequence<Slot>) { slots.formUnion(some) }
+    public mutating func fence(_ some: some Sequence<Slot>) { slots.formUnion(some) }
 
     /// Sends on these slots go on.
-    package mutating func unfence(_ some: some Sequence<Slot>) { slots.subtract(some) }
+    public mutating func unfence(_ some: some Sequence<Slot>) { slots.subtract(some) }
 
     /// Whether all of these slots are fenced and nothing is under way on them: it stays so until `unfence`.
-    package func isQuiet(_ some: some Sequence<Slot>, _ traffic: SlotTraffic) -> Bool {
+    public func isQuiet(_ some: some Sequence<Slot>, _ traffic: SlotTraffic) -> Bool {
         some.allSatisfy { slots.contains($0) && traffic.underWay($0) == 0 }
     }
 }

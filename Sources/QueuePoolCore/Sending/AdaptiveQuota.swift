@@ -11,15 +11,15 @@
 // first, and faster each second that nothing is throttled: with a start of 300/s, 3,000/s are found in about 45 s.
 
 /// A token bucket whose rate follows what the shard throttles.
-package struct AdaptiveQuota: Hashable, Sendable {
+public struct AdaptiveQuota: Hashable, Sendable {
     /// Rates in requests a second.
-    package struct Limits: Hashable, Sendable {
-        package var start: Int
-        package var ceiling: Int
-        package var floor: Int
+    public struct Limits: Hashable, Sendable {
+        public var start: Int
+        public var ceiling: Int
+        public var floor: Int
 
         /// - Parameter ceiling: `start` if not given: never above what was configured.
-        package init(start: Int = 300, ceiling: Int? = nil, floor: Int = 1) {
+        public init(start: Int = 300, ceiling: Int? = nil, floor: Int = 1) {
             self.floor = max(1, floor)
             self.ceiling = min(max(self.floor, ceiling ?? start), TokenBucket.largest)
             self.start = min(max(self.floor, start), self.ceiling)
@@ -27,14 +27,14 @@ package struct AdaptiveQuota: Hashable, Sendable {
 
         /// Of one action of a FIFO queue of SQS. Nobody can ask such a queue for its quota, and it changes with the
         /// region, the queue's settings and Amazon's leave, so what was configured is only where the rate begins.
-        package static func ofQueue(startingAt rate: Int?) -> Limits {
+        public static func ofQueue(startingAt rate: Int?) -> Limits {
             Limits(start: rate ?? Defaults.queueRequestsPerSecond, ceiling: Defaults.queueRequestsPerSecondMax)
         }
     }
 
-    package let limits: Limits
+    public let limits: Limits
     /// Requests a second, now.
-    private(set) package var rate: Double
+    private(set) public var rate: Double
     private var bucket: TokenBucket
     /// The rate at which the shard throttled last.
     private var throttledRate: Double?
@@ -54,7 +54,7 @@ package struct AdaptiveQuota: Hashable, Sendable {
     /// A rested bucket holds this part of a second: a burst of a whole second would be over the shard's own quota.
     private static let burstParts = 4
 
-    package init(_ limits: Limits, now: Timestamp) {
+    public init(_ limits: Limits, now: Timestamp) {
         self.limits = limits
         rate = Double(limits.start)
         bucket = TokenBucket(rate: limits.start, burst: limits.start / AdaptiveQuota.burstParts, now: now)
@@ -64,7 +64,7 @@ package struct AdaptiveQuota: Hashable, Sendable {
 
     /// Takes one token.
     /// - Returns: `nil` if it was there, else the milliseconds until it will be.
-    package mutating func take(now: Timestamp) -> Int? {
+    public mutating func take(now: Timestamp) -> Int? {
         let wait = bucket.take(now: now)
         if wait != nil { isLimiting = true }
         return wait
@@ -72,7 +72,7 @@ package struct AdaptiveQuota: Hashable, Sendable {
 
     /// The shard throttled a request.
     /// - Parameter sentAt: one sent before the last decrease says nothing about the rate since.
-    package mutating func throttled(sentAt: Timestamp, now: Timestamp) {
+    public mutating func throttled(sentAt: Timestamp, now: Timestamp) {
         guard sentAt >= loweredAt, now - loweredAt >= AdaptiveQuota.windowMilliseconds else { return }
         throttledRate = rate
         loweredAt = now
@@ -82,7 +82,7 @@ package struct AdaptiveQuota: Hashable, Sendable {
     }
 
     /// The shard carried out a request.
-    package mutating func succeeded(now: Timestamp) {
+    public mutating func succeeded(now: Timestamp) {
         let passed = now - raisedAt
         // The bucket counts whole requests: looking more often than so changes nothing.
         guard passed >= 50 else { return }

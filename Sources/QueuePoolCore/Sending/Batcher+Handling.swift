@@ -6,10 +6,10 @@
 // so that what comes in between goes with it; its answer is what announces the next one.
 
 extension Batcher {
-    package typealias Event = SenderEvent<Ticket>
-    package typealias Effect = SenderEffect<Ticket>
+    public typealias Event = SenderEvent<Ticket>
+    public typealias Effect = SenderEffect<Ticket>
 
-    package mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
+    public mutating func handle(_ event: Event, now: Timestamp) -> [Effect] {
         var effects: [Effect] = []
         expire(now, &effects)
         switch event {
@@ -23,7 +23,7 @@ extension Batcher {
         return effects
     }
 
-    package mutating func pull(
+    public mutating func pull(
         _ id: RequestID, now: Timestamp
     ) -> (messages: [OutgoingMessage], effects: [Effect]) {
         guard announced == id else { return ([], []) }

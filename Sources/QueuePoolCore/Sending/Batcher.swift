@@ -15,18 +15,18 @@ import DequeModule
 // (`RequestSender`), because entry k may fail there and k+1 be stored.
 
 /// One waiting send: the message, and what to tell about it.
-@frozen package struct BatcherEntry<Ticket: Sendable>: Sendable {
-    package let message: OutgoingMessage
-    package let ticket: Ticket
+@frozen public struct BatcherEntry<Ticket: Sendable>: Sendable {
+    public let message: OutgoingMessage
+    public let ticket: Ticket
     /// The sender took a token of the quota for it already.
-    package let isPaid: Bool
+    public let isPaid: Bool
     /// What its request has in common; `nil` for the only entry of a request.
-    package let order: RequestOrder?
+    public let order: RequestOrder?
     /// Its place among the entries of its request.
-    package let position: Int
+    public let position: Int
 
     @inlinable
-    package init(
+    public init(
         message: OutgoingMessage, ticket: Ticket, isPaid: Bool = false, order: RequestOrder? = nil, position: Int = 0
     ) {
         self.message = message
@@ -40,21 +40,21 @@ import DequeModule
     var earlierFailure: ShardError? { order?.failure(before: position, group: message.groupHash) }
 
     /// Notes its failure, so that later entries of its group in its request fail too.
-    package func noteFailure(_ error: ShardError) {
+    public func noteFailure(_ error: ShardError) {
         if !Mutation.batchFailureIsNotNoted.isOn { order?.fail(position, group: message.groupHash, because: error) }
     }
 }
 
 /// How large requests are and how much may wait.
-package struct BatcherLimits: Hashable, Sendable {
-    package var requestEntriesMax: Int
-    package var requestBytesMax: Int
-    package var waitingEntriesMax: Int
-    package var waitingBytesMax: Int
+public struct BatcherLimits: Hashable, Sendable {
+    public var requestEntriesMax: Int
+    public var requestBytesMax: Int
+    public var waitingEntriesMax: Int
+    public var waitingBytesMax: Int
     /// From acceptance until its request leaves: far inside of the deduplication interval of five minutes.
-    package var deadlineMilliseconds: Int64
+    public var deadlineMilliseconds: Int64
 
-    package init(
+    public init(
         requestEntriesMax: Int, requestBytesMax: Int, waitingEntriesMax: Int = Defaults.waitingEntriesMax,
         waitingBytesMax: Int = Defaults.waitingBytesMax,
         deadlineMilliseconds: Int64 = Defaults.sendDeadlineMilliseconds
@@ -70,7 +70,7 @@ package struct BatcherLimits: Hashable, Sendable {
 /// The sends that wait for one shard, and the requests that are under way to it.
 // Generic, so that tests can follow entries by number; specialized for what the program uses, because other modules
 // would call it through type descriptions else.
-package struct Batcher<Ticket: Sendable>: Sendable {
+public struct Batcher<Ticket: Sendable>: Sendable {
     typealias Request = [BatcherEntry<Ticket>]
     /// An entry that is not sent, and why.
     typealias Refusal = (entry: BatcherEntry<Ticket>, error: ShardError)
@@ -91,7 +91,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
         var entries: Int
     }
 
-    package let limits: BatcherLimits
+    public let limits: BatcherLimits
     private var quota: TokenBucket?
     /// When a request was last kept from leaving by the quota, and by nothing else.
     private var quotaHeldAt = Timestamp.distantPast
@@ -99,7 +99,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     /// When the entries of `waiting` came, in their order.
     private var arrivals: Deque<Arrival> = []
     private var isRequestUnderWay = false
-    private(set) package var waitingEntries = 0
+    private(set) public var waitingEntries = 0
     private(set) var waitingBytes = 0
     private var entriesUnderWay = 0
     private var bytesUnderWay = 0
@@ -112,7 +112,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
     var wakesAt: Timestamp?
 
     @_specialize(where Ticket == SendTicket)
-    package init(limits: BatcherLimits, quota: TokenBucket? = nil) {
+    public init(limits: BatcherLimits, quota: TokenBucket? = nil) {
         self.limits = limits
         self.quota = quota
     }
@@ -161,7 +161,7 @@ package struct Batcher<Ticket: Sendable>: Sendable {
 
     /// Takes a token of the quota ahead, for an entry that comes in as paid.
     /// - Returns: `nil` if there was one or no quota is set, else the milliseconds until there will be.
-    package mutating func takeToken(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
+    public mutating func takeToken(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
 
     /// Whether a request may leave now.
     enum Readiness: Hashable, Sendable {
@@ -209,8 +209,8 @@ package struct Batcher<Ticket: Sendable>: Sendable {
         bytesUnderWay = 0
     }
 
-    package var heldEntries: Int { waitingEntries + entriesUnderWay }
-    package var heldBytes: Int { waitingBytes + bytesUnderWay }
+    public var heldEntries: Int { waitingEntries + entriesUnderWay }
+    public var heldBytes: Int { waitingBytes + bytesUnderWay }
 
     private mutating func gather(_ refused: inout [Refusal]) -> Request {
         var request: Request = []

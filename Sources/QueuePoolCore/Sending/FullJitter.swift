@@ -7,14 +7,14 @@
 // callers that failed together best; random numbers from SplitMix64 (Steele, Lea, Flood 2014).
 
 /// Random delays that grow with each failure.
-package struct FullJitter: Hashable, Sendable {
+public struct FullJitter: Hashable, Sendable {
     /// Milliseconds.
-    package let base: Int64
+    public let base: Int64
     /// Milliseconds.
-    package let cap: Int64
+    public let cap: Int64
     private var state: UInt64
 
-    package init(base: Int64 = 50, cap: Int64 = 5_000, seed: UInt64) {
+    public init(base: Int64 = 50, cap: Int64 = 5_000, seed: UInt64) {
         self.base = max(1, base)
         self.cap = max(1, cap)
         state = seed
@@ -22,7 +22,7 @@ package struct FullJitter: Hashable, Sendable {
 
     /// Milliseconds to wait, 1...cap.
     /// - Parameter failures: how many there were in a row, from 1.
-    package mutating func delay(failures: Int) -> Int64 {
+    public mutating func delay(failures: Int) -> Int64 {
         // 2^16 times the base is beyond every cap in use, and far from overflow.
         let most = min(cap, min(base, 1 << 40) << Int64(min(max(0, failures - 1), 16)))
         return Int64(next() % UInt64(most)) + 1

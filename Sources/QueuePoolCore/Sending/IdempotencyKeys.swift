@@ -13,9 +13,9 @@ import DequeModule
 // requests under way are not counted; there are never more of them than connections.
 
 /// The idempotency keys of all pools.
-package struct IdempotencyKeys: Sendable {
+public struct IdempotencyKeys: Sendable {
     /// What is to be done with a request.
-    package enum Decision: Hashable, Sendable {
+    public enum Decision: Hashable, Sendable {
         /// Carry it out; then call `finish` or `abandon`.
         case run
         /// It was carried out before, with this answer.
@@ -41,7 +41,7 @@ package struct IdempotencyKeys: Sendable {
     }
 
     /// Bytes that a key costs beside its answer: its places in the table and in the order, and the array's head.
-    package static let recordBytes = 256
+    public static let recordBytes = 256
 
     private let windowMilliseconds: Int64
     private let bytesMax: Int
@@ -51,26 +51,26 @@ package struct IdempotencyKeys: Sendable {
     /// The greatest number of those that were remembered; records with greater ones may be being written.
     private var lastKept: Int64 = 0
     /// Bytes of all that is remembered.
-    package private(set) var bytes = 0
+    public private(set) var bytes = 0
     /// Keys that were dropped before their window was over, to make room.
-    package private(set) var droppedEarly = 0
+    public private(set) var droppedEarly = 0
 
     /// - Parameters:
     ///   - windowMilliseconds: how long an answer is remembered.
     ///   - bytesMax: bytes of all that is remembered.
-    package init(windowMilliseconds: Int64, bytesMax: Int) {
+    public init(windowMilliseconds: Int64, bytesMax: Int) {
         self.windowMilliseconds = windowMilliseconds
         self.bytesMax = bytesMax
     }
 
     /// Records that are remembered.
-    package var count: Int { ages.count }
+    public var count: Int { ages.count }
 
     /// Records with a lower number are not remembered, and never will be.
-    package var oldest: Int64 { ages.first?.number ?? lastKept + 1 }
+    public var oldest: Int64 { ages.first?.number ?? lastKept + 1 }
 
     /// Decides on a request that arrives.
-    package mutating func begin(key: Hash128, fingerprint: Hash128, now: Timestamp) -> Decision {
+    public mutating func begin(key: Hash128, fingerprint: Hash128, now: Timestamp) -> Decision {
         expire(now)
         switch entries[key] {
         case nil: entries[key] = .running(fingerprint: fingerprint, uncertain: nil)
@@ -85,26 +85,26 @@ package struct IdempotencyKeys: Sendable {
     /// Makes the record of a request that is under way; it counts from `finish` on.
     /// - Parameter answer: `nil` if the request failed and its message may be stored all the same.
     /// - Returns: `nil` if no such request is under way.
-    package mutating func record(key: Hash128, answer: [UInt8]?, now: Timestamp) -> IdempotencyRecord? {
+    public mutating func record(key: Hash128, answer: [UInt8]?, now: Timestamp) -> IdempotencyRecord? {
         guard case .running(let fingerprint, _) = entries[key] else { return nil }
         lastNumber += 1
         return IdempotencyRecord(number: lastNumber, key: key, fingerprint: fingerprint, at: now, answer: answer)
     }
 
     /// Remembers the record of a request that was under way; to be called in the order of numbers.
-    package mutating func finish(_ record: IdempotencyRecord) {
+    public mutating func finish(_ record: IdempotencyRecord) {
         keep(record)
         makeRoom()
     }
 
     /// A request failed, and nothing was stored: its key is as free as before it began.
-    package mutating func abandon(key: Hash128) {
+    public mutating func abandon(key: Hash128) {
         guard case .running(let fingerprint, let uncertain) = entries[key] else { return }
         entries[key] = uncertain.map { .kept(fingerprint: fingerprint, answer: nil, number: $0) }
     }
 
     /// Takes up a record that an earlier process wrote; to be called in the order of numbers.
-    package mutating func restore(_ record: IdempotencyRecord, now: Timestamp) {
+    public mutating func restore(_ record: IdempotencyRecord, now: Timestamp) {
         var record = record
         // The clock may have stood later then: no record lasts longer than the window.
         record.at = min(record.at, now)

@@ -12,7 +12,7 @@ import Synchronization
 // stream is one request for as long as it lasts, however many pieces it comes in.
 
 /// The groups of one request of which an entry failed.
-package final class RequestOrder: Sendable {
+public final class RequestOrder: Sendable {
     private struct Failure {
         var position: Int
         var error: ShardError
@@ -22,13 +22,13 @@ package final class RequestOrder: Sendable {
     /// Read before the lock is taken, so that a request of which nothing failed pays one load for an entry.
     private let hasFailures = Atomic(false)
 
-    package init() {}
+    public init() {}
 
     /// Notes that an entry failed; the earliest one of its group is the reason for those after it.
     /// - Parameters:
     ///   - position: of the entry in its request.
     ///   - hash: of the entry's message group.
-    package func fail(_ position: Int, group hash: UInt64, because error: ShardError) {
+    public func fail(_ position: Int, group hash: UInt64, because error: ShardError) {
         failures.withLock { failures in
             if let known = failures[hash], known.position <= position { return }
             failures[hash] = Failure(position: position, error: error.root)
@@ -37,7 +37,7 @@ package final class RequestOrder: Sendable {
     }
 
     /// What an entry is answered instead of being sent; `nil` if no earlier entry of its group failed.
-    package func failure(before position: Int, group hash: UInt64) -> ShardError? {
+    public func failure(before position: Int, group hash: UInt64) -> ShardError? {
         guard hasFailures.load(ordering: .acquiring), !Mutation.laterEntriesLeave.isOn else { return nil }
         return failures.withLock { $0[hash] }.flatMap { $0.position < position ? .earlierEntryFailed($0.error) : nil }
     }

@@ -10,7 +10,7 @@
 // queue that has throttled all that it was asked for some seconds, but for the requests that its rate still lets leave.
 
 /// The pace of one action at one remote queue. Pure: the time and what happened in, what may leave out.
-package struct RequestPace: Sendable {
+public struct RequestPace: Sendable {
     /// Requests in a row that failed, and milliseconds since the first of them, after which the queue counts as failing.
     static let failingRequests = 3
     static let failingMilliseconds: Int64 = 5_000
@@ -40,7 +40,7 @@ package struct RequestPace: Sendable {
     private var throttledFrom = Timestamp.distantPast
     private var leftAt = Timestamp.distantPast
 
-    package init(quota: AdaptiveQuota, seed: UInt64) {
+    public init(quota: AdaptiveQuota, seed: UInt64) {
         self.quota = quota
         jitter = FullJitter(seed: seed)
     }
@@ -51,7 +51,7 @@ package struct RequestPace: Sendable {
     /// Whether a request may leave; it is to say `left()` when it does.
     /// - Parameter underWay: requests of this action that are not answered.
     /// - Returns: `.distantPast` if it may, else a time to ask again.
-    package mutating func mayLeave(underWay: Int, now: Timestamp) -> Timestamp {
+    public mutating func mayLeave(underWay: Int, now: Timestamp) -> Timestamp {
         if failures > 0 {
             if now < pausedUntil { return pausedUntil }
             let at = leftAt + RequestPace.probeMilliseconds
@@ -65,14 +65,14 @@ package struct RequestPace: Sendable {
     }
 
     /// A request left.
-    package mutating func left(now: Timestamp) {
+    public mutating func left(now: Timestamp) {
         hasToken = false
         leftAt = now
     }
 
     /// Why who asks now is refused at once; `nil` while the queue does not count as failing, and for its next probe, which
     /// may leave then.
-    package mutating func refusal(underWay: Int, now: Timestamp) -> ShardError? {
+    public mutating func refusal(underWay: Int, now: Timestamp) -> ShardError? {
         let isProbed = underWay > 0 && now < leftAt + RequestPace.probeMilliseconds
         if isFailing(now: now), isProbed || now < pausedUntil {
             return .unavailable(retryAfterMilliseconds: Int(max(100, pausedUntil - now)))
@@ -87,19 +87,19 @@ package struct RequestPace: Sendable {
     }
 
     /// Whether the queue has failed for so long that it is known to.
-    package func isFailing(now: Timestamp) -> Bool {
+    public func isFailing(now: Timestamp) -> Bool {
         guard failures > 0 else { return false }
         return isSilent
             || failures >= RequestPace.failingRequests && now - failingFrom >= RequestPace.failingMilliseconds
     }
 
-    package mutating func succeeded(now: Timestamp) {
+    public mutating func succeeded(now: Timestamp) {
         answers(now)
         throttles = 0
         quota.succeeded(now: now)
     }
 
-    package mutating func throttled(sentAt: Timestamp, now: Timestamp) {
+    public mutating func throttled(sentAt: Timestamp, now: Timestamp) {
         // The service answers: it is not dead.
         answers(now)
         if throttles == 0 { throttledFrom = now }
@@ -114,7 +114,7 @@ package struct RequestPace: Sendable {
     }
 
     /// A request failed as a whole, or its answer is missing. Those that were under way together count once.
-    package mutating func failed(sentAt: Timestamp, now: Timestamp) {
+    public mutating func failed(sentAt: Timestamp, now: Timestamp) {
         guard failures == 0 || sentAt >= failedAt else { return }
         if failures == 0 { failingFrom = sentAt }
         failures += 1

@@ -37,41 +37,41 @@ import HeapModule
 //   own perhaps, and the five minutes count from the first. A sender who tries it again takes it over.
 
 /// How large requests are, how many may be under way, how much may be held and for how long.
-package struct RequestLimits: Hashable, Sendable {
-    package var requestEntriesMax = QueueLimits.batchEntriesMax
-    package var requestBytesMax = QueueLimits.messageBytesMax
-    package var requestsInFlightMax = 8
+public struct RequestLimits: Hashable, Sendable {
+    public var requestEntriesMax = QueueLimits.batchEntriesMax
+    public var requestBytesMax = QueueLimits.messageBytesMax
+    public var requestsInFlightMax = 8
     /// Entries and bytes that are held, in flight or waiting.
-    package var heldEntriesMax = Defaults.waitingEntriesMax
-    package var heldBytesMax = Defaults.waitingBytesMax
+    public var heldEntriesMax = Defaults.waitingEntriesMax
+    public var heldBytesMax = Defaults.waitingBytesMax
     /// From acceptance to the answer to the sender, 1...120,000 milliseconds: far inside of SQS's five minutes.
-    package var deadlineMilliseconds: Int64 = Defaults.sendDeadlineMilliseconds {
+    public var deadlineMilliseconds: Int64 = Defaults.sendDeadlineMilliseconds {
         didSet { deadlineMilliseconds = min(max(1, deadlineMilliseconds), 120_000) }
     }
     /// Requests in a row that failed, and milliseconds since the first of them, after which a shard counts as failing.
-    package var failingRequests = 3
-    package var failingMilliseconds: Int64 = 5_000
+    public var failingRequests = 3
+    public var failingMilliseconds: Int64 = 5_000
     /// The deadline while it counts as failing: its senders are told soon, and each of their messages is a probe.
-    package var failingDeadlineMilliseconds: Int64 = 2_000
+    public var failingDeadlineMilliseconds: Int64 = 2_000
     /// A request that came to nothing after so long is enough, if the shard answered none since it was sent.
-    package var silentMilliseconds = RequestPace.silentMilliseconds
+    public var silentMilliseconds = RequestPace.silentMilliseconds
     /// How long a probe is waited for before another one leaves.
-    package var probeMilliseconds = RequestPace.probeMilliseconds
+    public var probeMilliseconds = RequestPace.probeMilliseconds
     /// How long after it was sent a request whose answer is missing may still arrive. Inside of the five minutes, so that
     /// every try until then is recognized as the same message.
-    package var doubtMilliseconds: Int64 = 240_000
+    public var doubtMilliseconds: Int64 = 240_000
     /// How long after that an entry in doubt is tried again although nobody waits for it.
-    package var doubtTriesMilliseconds: Int64 = 60_000
+    public var doubtTriesMilliseconds: Int64 = 60_000
     /// How often one that only keeps its place is looked at.
-    package var doubtLookMilliseconds: Int64 = 500
+    public var doubtLookMilliseconds: Int64 = 500
 
-    package init() {}
+    public init() {}
 }
 
 /// The sends that one shard has not answered yet.
-package struct RequestSender<Ticket: Sendable>: Sendable {
-    package typealias Event = SenderEvent<Ticket>
-    package typealias Effect = SenderEffect<Ticket>
+public struct RequestSender<Ticket: Sendable>: Sendable {
+    public typealias Event = SenderEvent<Ticket>
+    public typealias Effect = SenderEffect<Ticket>
 
     struct Held: Sendable {
         let message: OutgoingMessage
@@ -111,7 +111,7 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
         static func < (a: Resting, b: Resting) -> Bool { a.until < b.until }
     }
 
-    package let limits: RequestLimits
+    public let limits: RequestLimits
     var quota: AdaptiveQuota?
     var jitter: FullJitter
     var held: [Int: Held] = [:]
@@ -127,7 +127,7 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
     var deadlines: Deque<Int> = []
     var nextEntry = 0
     var nextRequest = 0
-    package internal(set) var heldBytes = 0
+    public internal(set) var heldBytes = 0
     var entriesInFlight = 0
     /// Requests that failed as a whole since one succeeded.
     var failures = 0
@@ -149,7 +149,7 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
     var deadlineWakesAt: Timestamp?
     var lastNow = Timestamp.distantPast
 
-    package init(limits: RequestLimits, quota: AdaptiveQuota? = nil, seed: UInt64) {
+    public init(limits: RequestLimits, quota: AdaptiveQuota? = nil, seed: UInt64) {
         self.limits = limits
         self.quota = quota
         jitter = FullJitter(seed: seed)
@@ -162,8 +162,8 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
         return min(entry.deadline, max(accepted, since) + limits.failingDeadlineMilliseconds)
     }
 
-    package var heldEntries: Int { held.count }
-    package var waitingEntries: Int { held.count - entriesInFlight }
+    public var heldEntries: Int { held.count }
+    public var waitingEntries: Int { held.count - entriesInFlight }
     /// Nothing is held, under way or waiting for its time.
     var isAtRest: Bool {
         held.isEmpty && heldBytes == 0 && entriesInFlight == 0 && requests.isEmpty && resting.isEmpty
@@ -171,10 +171,10 @@ package struct RequestSender<Ticket: Sendable>: Sendable {
 
     /// Takes a token of the quota ahead, for an entry that comes in as paid.
     /// - Returns: `nil` if there was one or no quota is set, else the milliseconds until there will be.
-    package mutating func takeToken(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
+    public mutating func takeToken(now: Timestamp) -> Int? { quota?.take(now: now) ?? nil }
 
     /// - Complexity: O(1) for each entry that comes, leaves or is answered; O(log n) for one that rests.
-    package mutating func handle(_ event: Event, now time: Timestamp) -> [Effect] {
+    public mutating func handle(_ event: Event, now time: Timestamp) -> [Effect] {
         // Threads read the clock before they take turns here.
         let now = max(time, lastNow)
         lastNow = now

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Who waits for what becomes of the messages of one request.
-package protocol SendListener: AnyObject, Sendable {
+public protocol SendListener: AnyObject, Sendable {
     /// Says what became of one message; called once for each, on any thread.
     /// - Parameter place: of the message among those of the request, from 0.
     func tell(_ place: Int, _ result: Result<SendReceipt, ShardError>)
@@ -12,20 +12,20 @@ package protocol SendListener: AnyObject, Sendable {
 /// Whom to tell what became of one message; told once.
 ///
 /// All tickets of a request name the same listener: a closure for each message would be memory for each.
-package struct SendTicket: Sendable {
+public struct SendTicket: Sendable {
     private let listener: any SendListener
     private let place: Int
 
-    package init(_ listener: any SendListener, place: Int = 0) {
+    public init(_ listener: any SendListener, place: Int = 0) {
         self.listener = listener
         self.place = place
     }
 
-    package init(_ complete: @escaping @Sendable (Result<SendReceipt, ShardError>) -> Void) {
+    public init(_ complete: @escaping @Sendable (Result<SendReceipt, ShardError>) -> Void) {
         self.init(Completion(complete))
     }
 
-    package func complete(_ result: Result<SendReceipt, ShardError>) { listener.tell(place, result) }
+    public func complete(_ result: Result<SendReceipt, ShardError>) { listener.tell(place, result) }
 }
 
 private final class Completion: SendListener {

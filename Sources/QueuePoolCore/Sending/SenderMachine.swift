@@ -6,10 +6,10 @@
 // for one that answers for each entry. They have one shape, so that one driver serves both and decides nothing itself.
 
 /// The order in which batches were begun.
-package typealias RequestID = Int
+public typealias RequestID = Int
 
 /// What a machine is told.
-package enum SenderEvent<Ticket: Sendable>: Sendable {
+public enum SenderEvent<Ticket: Sendable>: Sendable {
     /// Messages come in, in order; all are taken in, or all are refused.
     case accept([BatcherEntry<Ticket>])
     /// A batch was answered; an entry that the answer does not mention may be stored or not.
@@ -19,7 +19,7 @@ package enum SenderEvent<Ticket: Sendable>: Sendable {
 }
 
 /// What its driver is to do, in this order and outside of any lock.
-package enum SenderEffect<Ticket: Sendable>: Sendable {
+public enum SenderEffect<Ticket: Sendable>: Sendable {
     /// Submit a batch that the machine forms when the shard asks for it (`pull`).
     case announce(RequestID)
     /// Submit this batch.
@@ -33,7 +33,7 @@ package enum SenderEffect<Ticket: Sendable>: Sendable {
 }
 
 /// The decisions of what stands before a shard. Pure: time and answers come in, effects go out.
-package protocol SenderMachine: Sendable {
+public protocol SenderMachine: Sendable {
     mutating func handle(_ event: SenderEvent<SendTicket>, now: Timestamp) -> [SenderEffect<SendTicket>]
 
     /// Forms the batch that was announced under this number; once.
@@ -55,7 +55,7 @@ package protocol SenderMachine: Sendable {
 
 extension SenderMachine {
     /// Nothing: what is never announced is never asked for.
-    package mutating func pull(
+    public mutating func pull(
         _ id: RequestID, now: Timestamp
     ) -> (messages: [OutgoingMessage], effects: [SenderEffect<SendTicket>]) { ([], []) }
 }

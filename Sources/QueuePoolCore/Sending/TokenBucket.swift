@@ -7,20 +7,20 @@
 // bucket; arithmetic in thousandths of a token so that milliseconds lose nothing.
 
 /// A token bucket.
-package struct TokenBucket: Hashable, Sendable {
+public struct TokenBucket: Hashable, Sendable {
     /// Tokens a second; at least 1.
-    private(set) package var rate: Int
+    private(set) public var rate: Int
     /// Tokens that a rested bucket holds.
-    private(set) package var burst: Int
+    private(set) public var burst: Int
     private var thousandths: Int64
     private var filledAt: Timestamp
 
     /// Largest rate and burst; far above any shard's, far below what would overflow.
-    package static let largest = 1_000_000_000
+    public static let largest = 1_000_000_000
 
     /// Both are held within 1...1,000,000,000.
     /// - Parameter burst: one second's worth if not given.
-    package init(rate: Int, burst: Int? = nil, now: Timestamp) {
+    public init(rate: Int, burst: Int? = nil, now: Timestamp) {
         self.rate = min(max(1, rate), TokenBucket.largest)
         self.burst = min(max(1, burst ?? rate), TokenBucket.largest)
         thousandths = Int64(self.burst) * 1_000
@@ -28,7 +28,7 @@ package struct TokenBucket: Hashable, Sendable {
     }
 
     /// Goes on at another rate with the tokens that are there, as far as they fit.
-    package mutating func change(rate: Int, burst: Int, now: Timestamp) {
+    public mutating func change(rate: Int, burst: Int, now: Timestamp) {
         fill(now)
         self.rate = min(max(1, rate), TokenBucket.largest)
         self.burst = min(max(1, burst), TokenBucket.largest)
@@ -37,7 +37,7 @@ package struct TokenBucket: Hashable, Sendable {
 
     /// Takes one token.
     /// - Returns: `nil` if it was there, else the milliseconds until it will be.
-    package mutating func take(now: Timestamp) -> Int? {
+    public mutating func take(now: Timestamp) -> Int? {
         fill(now)
         guard thousandths < 1_000, !Mutation.quotaIsIgnored.isOn else {
             thousandths -= 1_000
@@ -47,27 +47,27 @@ package struct TokenBucket: Hashable, Sendable {
     }
 
     /// Whether a token is there, without taking it.
-    package mutating func hasToken(now: Timestamp) -> Bool {
+    public mutating func hasToken(now: Timestamp) -> Bool {
         fill(now)
         return thousandths >= 1_000
     }
 
     /// Whole tokens that are there, without taking them.
-    package mutating func tokens(now: Timestamp) -> Int {
+    public mutating func tokens(now: Timestamp) -> Int {
         fill(now)
         return Int(max(0, thousandths) / 1_000)
     }
 
     /// - Parameter tokens: no more count than the bucket can hold.
     /// - Returns: milliseconds until so many are there, if nobody takes one.
-    package mutating func wait(for tokens: Int, now: Timestamp) -> Int64 {
+    public mutating func wait(for tokens: Int, now: Timestamp) -> Int64 {
         fill(now)
         let missing = Int64(min(tokens, burst)) * 1_000 - thousandths
         return missing <= 0 ? 0 : (missing + Int64(rate) - 1) / Int64(rate)
     }
 
     /// Takes tokens that are known to be there.
-    package mutating func spend(_ tokens: Int, now: Timestamp) {
+    public mutating func spend(_ tokens: Int, now: Timestamp) {
         fill(now)
         thousandths -= Int64(tokens) * 1_000
     }

@@ -9,13 +9,13 @@ import DequeModule
 // their order. Pure: the time is an argument.
 
 /// What a process has to tell of its messages, and has not told yet.
-package struct TrackingBuffer: Sendable {
+public struct TrackingBuffer: Sendable {
     /// How long a record that is not final waits for a later one.
-    package static let settleMilliseconds: Int64 = 1_000
+    public static let settleMilliseconds: Int64 = 1_000
     /// Records of one batch.
-    package static let batchMax = 500
+    public static let batchMax = 500
     /// Records that wait, of each kind; more are dropped and counted.
-    package static let waitingMax = 50_000
+    public static let waitingMax = 50_000
 
     /// They are told in this order.
     private var finals: Deque<TrackingRecord> = []
@@ -25,15 +25,15 @@ package struct TrackingBuffer: Sendable {
     private var openOrder: Deque<(id: String, since: Timestamp)> = []
     private var underWay: [TrackingRecord] = []
     /// Records that found no room.
-    package private(set) var droppedCount = 0
+    public private(set) var droppedCount = 0
 
-    package init() {}
+    public init() {}
 
-    package var isBusy: Bool { !underWay.isEmpty }
-    package var isEmpty: Bool { finals.isEmpty && open.isEmpty && underWay.isEmpty }
+    public var isBusy: Bool { !underWay.isEmpty }
+    public var isEmpty: Bool { finals.isEmpty && open.isEmpty && underWay.isEmpty }
 
     /// Takes a record.
-    package mutating func note(_ record: TrackingRecord, now: Timestamp) {
+    public mutating func note(_ record: TrackingRecord, now: Timestamp) {
         if record.state.isFinal {
             let earlier = open.removeValue(forKey: record.id)
             guard finals.count < TrackingBuffer.waitingMax else {
@@ -52,7 +52,7 @@ package struct TrackingBuffer: Sendable {
     }
 
     /// What is not told yet of a message. It looks through all that waits.
-    package func record(_ id: String) -> TrackingRecord? {
+    public func record(_ id: String) -> TrackingRecord? {
         let found = [underWay.last { $0.id == id }, finals.last { $0.id == id }, open[id]].compactMap(\.self)
         guard let first = found.first else { return nil }
         return found.dropFirst().reduce(first) { $0.joined(with: $1) }
@@ -60,7 +60,7 @@ package struct TrackingBuffer: Sendable {
 
     /// The next batch, empty if there is none now; it ends with `told`.
     /// - Parameter takesAll: also what is not final and might be so soon, because the process ends.
-    package mutating func next(takesAll: Bool = false, now: Timestamp) -> [TrackingRecord] {
+    public mutating func next(takesAll: Bool = false, now: Timestamp) -> [TrackingRecord] {
         guard underWay.isEmpty else { return [] }
         while underWay.count < TrackingBuffer.batchMax, let record = finals.popFirst() { underWay.append(record) }
         while underWay.count < TrackingBuffer.batchMax, let oldest = openOrder.first {
@@ -73,7 +73,7 @@ package struct TrackingBuffer: Sendable {
     }
 
     /// The batch was written, or must be told again.
-    package mutating func told(isSaved: Bool) {
+    public mutating func told(isSaved: Bool) {
         defer { underWay = [] }
         guard !isSaved else { return }
         // Before what came after them. There is room for one batch more.

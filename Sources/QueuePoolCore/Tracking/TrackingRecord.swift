@@ -6,7 +6,7 @@
 // fact and may be lost with the process that was about to tell (a second's worth): the queue itself does not rest on them.
 
 /// How far a message has come.
-package enum TrackingState: String, Hashable, Sendable, CaseIterable {
+public enum TrackingState: String, Hashable, Sendable, CaseIterable {
     /// In its shard, and nobody has it.
     case queued
     /// A worker holds it.
@@ -23,7 +23,7 @@ package enum TrackingState: String, Hashable, Sendable, CaseIterable {
     case expired
 
     /// What the queue does with it is over.
-    package var isFinal: Bool { rank >= 2 }
+    public var isFinal: Bool { rank >= 2 }
 
     /// A later record does not replace one of a higher rank: a second delivery, whose first was not deleted in time, does
     /// not make a message unsent; and an event about a message knows more than who sent it.
@@ -39,39 +39,39 @@ package enum TrackingState: String, Hashable, Sendable, CaseIterable {
 }
 
 /// What is known of one message.
-package struct TrackingRecord: Hashable, Sendable {
+public struct TrackingRecord: Hashable, Sendable {
     /// Bytes that an id may have.
-    package static let idBytesMax = 100
+    public static let idBytesMax = 100
     /// Bytes of any other text but the tags.
-    package static let textBytesMax = 256
+    public static let textBytesMax = 256
     /// Bytes of the tags' JSON.
-    package static let tagsBytesMax = 1_024
+    public static let tagsBytesMax = 1_024
     /// Places of recipients that a record has at most.
-    package static let recipientsMax = 100
+    public static let recipientsMax = 100
 
     /// As the sender was told.
-    package var id: String
-    package var state: TrackingState
+    public var id: String
+    public var state: TrackingState
     /// When it came to that, by the clock of who told it.
-    package var at: Timestamp
+    public var at: Timestamp
     /// When the queue took it; `nil`: not known to who told it.
-    package var acceptedAt: Timestamp?
+    public var acceptedAt: Timestamp?
     /// The number of the latest attempt, from 1.
-    package var attempt: Int?
+    public var attempt: Int?
     /// When the next attempt may begin.
-    package var nextAttemptAt: Timestamp?
+    public var nextAttemptAt: Timestamp?
     /// Label of the latest attempt's target.
-    package var target: String?
+    public var target: String?
     /// Why it is dead, as its dead letter says.
-    package var reason: String?
+    public var reason: String?
     /// The latest attempt's kind of failure.
-    package var errorClass: String?
+    public var errorClass: String?
     /// Recipients that did not get it although others did, by their places in the email's list.
-    package var recipients: [Int]?
+    public var recipients: [Int]?
     /// A JSON object of texts, as its sender gave it.
-    package var tags: String?
+    public var tags: String?
 
-    package init(id: String, state: TrackingState, at: Timestamp) {
+    public init(id: String, state: TrackingState, at: Timestamp) {
         self.id = id
         self.state = state
         self.at = at
@@ -79,7 +79,7 @@ package struct TrackingRecord: Hashable, Sendable {
 
     /// This one, told later than `earlier` or at the same time, in its place; what only the earlier one knows is kept.
     /// - Returns: `nil` if the earlier one stays.
-    package func replacing(_ earlier: TrackingRecord) -> TrackingRecord? {
+    public func replacing(_ earlier: TrackingRecord) -> TrackingRecord? {
         guard state.rank > earlier.state.rank || state.rank == earlier.state.rank && at >= earlier.at
         else { return nil }
         var record = self
@@ -91,7 +91,7 @@ package struct TrackingRecord: Hashable, Sendable {
     }
 
     /// The later of two records of a message, with what only the other one knows.
-    package func joined(with other: TrackingRecord) -> TrackingRecord {
+    public func joined(with other: TrackingRecord) -> TrackingRecord {
         replacing(other) ?? other.replacing(self) ?? other
     }
 }

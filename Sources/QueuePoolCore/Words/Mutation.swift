@@ -18,7 +18,7 @@
 // `infra/mutate` runs the simulation against each; what became of it is in Tests/Simulation/Mutations/mutations.md.
 
 /// A deliberate fault. Its number never changes and is never given to another.
-package enum Mutation: Int, CaseIterable, Sendable {
+public enum Mutation: Int, CaseIterable, Sendable {
     // MARK: - The embedded shard: commits
 
     /// A turn is answered as stored before it is written.
@@ -247,9 +247,9 @@ package enum Mutation: Int, CaseIterable, Sendable {
         }()
 
         /// Whether the process has this fault.
-        package var isOn: Bool { Mutation.number == rawValue }
+        public var isOn: Bool { Mutation.number == rawValue }
     #else
         /// Whether the process has this fault: never.
-        @inlinable @inline(__always) package var isOn: Bool { false }
+        @inlinable @inline(__always) public var isOn: Bool { false }
     #endif
 }

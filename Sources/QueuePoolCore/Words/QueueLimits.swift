@@ -3,20 +3,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Limits of an SQS FIFO queue, in one place. Source: SQS API reference and quotas page.
-package enum QueueLimits {
+public enum QueueLimits {
     /// Largest message, and largest sum of a batch: body plus attributes, in bytes.
-    package static let messageBytesMax = 1_048_576
-    package static let batchEntriesMax = 10
-    package static let attributesMax = 10
-    package static let attributeNameBytesMax = 256
-    package static let identifierBytesMax = 128
-    package static let queueNameBytesMax = 80
+    public static let messageBytesMax = 1_048_576
+    public static let batchEntriesMax = 10
+    public static let attributesMax = 10
+    public static let attributeNameBytesMax = 256
+    public static let identifierBytesMax = 128
+    public static let queueNameBytesMax = 80
     /// Messages that may be in flight in one FIFO queue.
-    package static let inFlightMax = 120_000
+    public static let inFlightMax = 120_000
     /// Seconds after which an accepted deduplication id may be used again.
-    package static let deduplicationSeconds = 300
-    package static let visibilitySecondsMax = 43_200
-    package static let waitSecondsMax = 20
-    package static let delaySecondsMax = 900
-    package static let tagsMax = 50
+    public static let deduplicationSeconds = 300
+    public static let visibilitySecondsMax = 43_200
+    public static let waitSecondsMax = 20
+    public static let delaySecondsMax = 900
+    public static let tagsMax = 50
 }

@@ -2,11 +2,11 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolJSON
+public import QueuePoolJSON
 
 extension SQSAnswer {
     /// CreateQueue, GetQueueUrl.
-    package static func queueURL(_ url: String, to json: inout JSONWriter) {
+    public static func queueURL(_ url: String, to json: inout JSONWriter) {
         json.beginObject()
         json.key("QueueUrl")
         json.string(url)
@@ -15,7 +15,7 @@ extension SQSAnswer {
 
     /// ListQueues.
     /// - Parameter nextToken: `nil` on the last page.
-    package static func listQueues(urls: [String], nextToken: String?, to json: inout JSONWriter) {
+    public static func listQueues(urls: [String], nextToken: String?, to json: inout JSONWriter) {
         json.beginObject()
         if !urls.isEmpty {
             json.key("QueueUrls")
@@ -26,7 +26,7 @@ extension SQSAnswer {
     }
 
     /// ListDeadLetterSourceQueues, whose list is there also when it is empty.
-    package static func listDeadLetterSourceQueues(urls: [String], nextToken: String?, to json: inout JSONWriter) {
+    public static func listDeadLetterSourceQueues(urls: [String], nextToken: String?, to json: inout JSONWriter) {
         json.beginObject()
         json.key("queueUrls")
         write(urls, to: &json)
@@ -35,7 +35,7 @@ extension SQSAnswer {
     }
 
     /// GetQueueAttributes.
-    package static func queueAttributes(
+    public static func queueAttributes(
         _ attributes: [(name: QueueAttributeName, text: String)], to json: inout JSONWriter
     ) {
         json.beginObject()
@@ -52,7 +52,7 @@ extension SQSAnswer {
     }
 
     /// ListQueueTags.
-    package static func tags(_ tags: [String: String], to json: inout JSONWriter) {
+    public static func tags(_ tags: [String: String], to json: inout JSONWriter) {
         json.beginObject()
         if !tags.isEmpty {
             json.key("Tags")
@@ -67,7 +67,7 @@ extension SQSAnswer {
     }
 
     /// StartMessageMoveTask.
-    package static func taskHandle(_ handle: String, to json: inout JSONWriter) {
+    public static func taskHandle(_ handle: String, to json: inout JSONWriter) {
         json.beginObject()
         json.key("TaskHandle")
         json.string(handle)
@@ -75,7 +75,7 @@ extension SQSAnswer {
     }
 
     /// CancelMessageMoveTask.
-    package static func movedMessages(_ count: Int, to json: inout JSONWriter) {
+    public static func movedMessages(_ count: Int, to json: inout JSONWriter) {
         json.beginObject()
         json.key("ApproximateNumberOfMessagesMoved")
         json.int(count)
@@ -84,7 +84,7 @@ extension SQSAnswer {
 
     /// ListMessageMoveTasks.
     /// - Parameter tasks: newest first.
-    package static func moveTasks(_ tasks: [MoveTaskState], to json: inout JSONWriter) {
+    public static func moveTasks(_ tasks: [MoveTaskState], to json: inout JSONWriter) {
         json.beginObject()
         if !tasks.isEmpty {
             json.key("Results")
@@ -143,8 +143,8 @@ extension SQSAnswer {
 }
 
 /// What ListMessageMoveTasks tells of one task.
-package struct MoveTaskState: Hashable, Sendable {
-    package enum Status: String, Hashable, Sendable {
+public struct MoveTaskState: Hashable, Sendable {
+    public enum Status: String, Hashable, Sendable {
         case running = "RUNNING"
         case completed = "COMPLETED"
         case cancelling = "CANCELLING"
@@ -152,21 +152,21 @@ package struct MoveTaskState: Hashable, Sendable {
         case failed = "FAILED"
     }
 
-    package var handle: String
-    package var status: Status
-    package var sourceArn: String
+    public var handle: String
+    public var status: Status
+    public var sourceArn: String
     /// Only if the request named one.
-    package var destinationArn: String?
-    package var maxPerSecond: Int?
-    package var moved: Int
+    public var destinationArn: String?
+    public var maxPerSecond: Int?
+    public var moved: Int
     /// Messages that there were to move at the start.
-    package var toMove: Int?
+    public var toMove: Int?
     /// A code, such as `AWS.SimpleQueueService.NonExistentQueue`.
-    package var failureReason: String?
+    public var failureReason: String?
     /// Milliseconds since 1970.
-    package var startedAtMilliseconds: Int64
+    public var startedAtMilliseconds: Int64
 
-    package init(
+    public init(
         handle: String, status: Status, sourceArn: String, destinationArn: String? = nil, maxPerSecond: Int? = nil,
         moved: Int, toMove: Int? = nil, failureReason: String? = nil, startedAtMilliseconds: Int64
     ) {

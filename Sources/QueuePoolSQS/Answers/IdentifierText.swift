@@ -2,7 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
+public import QueuePoolCore
 
 // Ids, handles and digests are most of what an answer holds beside the body, so their digits are made eight at a time,
 // and read without a generic call for each.
@@ -30,7 +30,7 @@ enum HexWords {
 
 extension MessageID {
     /// The 36 characters of the UUID.
-    package func write(to out: inout [UInt8]) {
+    public func write(to out: inout [UInt8]) {
         let words = (
             HexWords.digits(UInt32(truncatingIfNeeded: high >> 32)), HexWords.digits(UInt32(truncatingIfNeeded: high)),
             HexWords.digits(UInt32(truncatingIfNeeded: low >> 32)), HexWords.digits(UInt32(truncatingIfNeeded: low))
@@ -56,7 +56,7 @@ extension MessageID {
 
 extension SequenceNumber {
     /// 20 decimal digits.
-    package func write(to out: inout [UInt8]) {
+    public func write(to out: inout [UInt8]) {
         withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { room in
             var rest = UInt64(bitPattern: rawValue)
             for place in (0..<20).reversed() {

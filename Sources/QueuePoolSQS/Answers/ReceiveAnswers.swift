@@ -2,12 +2,12 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
-package import QueuePoolJSON
+public import QueuePoolCore
+public import QueuePoolJSON
 
 extension SQSAnswer {
     /// The account that sent every message here.
-    package static let senderID: StaticString = "000000000000"
+    public static let senderID: StaticString = "000000000000"
 
     /// ReceiveMessage.
     /// - Parameters:
@@ -15,7 +15,7 @@ extension SQSAnswer {
     ///   - request: whose filters say what is shown.
     ///   - sourceArn: the ARN of the queue from which a message was moved to this dead-letter queue; asked for only if
     ///     the receiver wants it, `nil` if it is not known any more.
-    package static func receiveMessage(
+    public static func receiveMessage(
         _ messages: [ReceivedMessage], for request: ReceiveMessageRequest,
         sourceArn: (ReceivedMessage) -> String? = { _ in nil }, to json: inout JSONWriter
     ) {

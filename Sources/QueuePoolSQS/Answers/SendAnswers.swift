@@ -2,23 +2,23 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
-package import QueuePoolJSON
+public import QueuePoolCore
+public import QueuePoolJSON
 
 // Answers are written straight into the bytes of the response, member by member; nothing is gathered first. Empty lists
 // and maps are left out, as SQS does. Source: service model sqs/2012-11-05.
 
 /// What a send answers.
-package struct SendAnswer: Sendable {
-    package var messageID: MessageID
-    package var sequence: SequenceNumber
-    package var bodyMD5: MD5Digest
-    package var attributesMD5: MD5Digest?
-    package var systemAttributesMD5: MD5Digest?
+public struct SendAnswer: Sendable {
+    public var messageID: MessageID
+    public var sequence: SequenceNumber
+    public var bodyMD5: MD5Digest
+    public var attributesMD5: MD5Digest?
+    public var systemAttributesMD5: MD5Digest?
     /// The sequence number as a remote queue gave it.
-    package var remoteSequence: RemoteText?
+    public var remoteSequence: RemoteText?
 
-    package init(
+    public init(
         messageID: MessageID, sequence: SequenceNumber, bodyMD5: MD5Digest, attributesMD5: MD5Digest? = nil,
         systemAttributesMD5: MD5Digest? = nil
     ) {
@@ -29,7 +29,7 @@ package struct SendAnswer: Sendable {
         self.systemAttributesMD5 = systemAttributesMD5
     }
 
-    package init(_ receipt: SendReceipt, _ prepared: PreparedSend) {
+    public init(_ receipt: SendReceipt, _ prepared: PreparedSend) {
         self.init(
             messageID: receipt.messageID, sequence: receipt.sequence, bodyMD5: prepared.bodyMD5,
             attributesMD5: prepared.attributesMD5, systemAttributesMD5: prepared.systemAttributesMD5)
@@ -38,33 +38,33 @@ package struct SendAnswer: Sendable {
 }
 
 /// An entry of a batch that failed by itself.
-package struct BatchFailure: Sendable {
-    package var id: String
-    package var error: SQSError
+public struct BatchFailure: Sendable {
+    public var id: String
+    public var error: SQSError
 
-    package init(id: String, error: SQSError) {
+    public init(id: String, error: SQSError) {
         self.id = id
         self.error = error
     }
 }
 
 /// Bodies of successful answers. Each function appends one whole JSON object.
-package enum SQSAnswer {
+public enum SQSAnswer {
     /// DeleteMessage, ChangeMessageVisibility, DeleteQueue, PurgeQueue, SetQueueAttributes, TagQueue, UntagQueue,
     /// AddPermission, RemovePermission.
-    package static func empty(to json: inout JSONWriter) {
+    public static func empty(to json: inout JSONWriter) {
         json.beginObject()
         json.endObject()
     }
 
-    package static func sendMessage(_ answer: SendAnswer, to json: inout JSONWriter) {
+    public static func sendMessage(_ answer: SendAnswer, to json: inout JSONWriter) {
         json.beginObject()
         write(answer, to: &json)
         json.endObject()
     }
 
     /// - Parameter successes: in the order of the request.
-    package static func sendMessageBatch(
+    public static func sendMessageBatch(
         successes: [(id: String, answer: SendAnswer)], failures: [BatchFailure], to json: inout JSONWriter
     ) {
         json.beginObject()
@@ -85,7 +85,7 @@ package enum SQSAnswer {
     }
 
     /// DeleteMessageBatch, ChangeMessageVisibilityBatch.
-    package static func handleBatch(
+    public static func handleBatch(
         successes ids: [String], failures: [BatchFailure], to json: inout JSONWriter
     ) {
         json.beginObject()

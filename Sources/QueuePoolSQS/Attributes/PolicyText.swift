@@ -6,18 +6,18 @@ import QueuePoolCore
 import QueuePoolJSON
 
 /// Which queues may name this one as their dead-letter queue.
-package struct RedriveAllowPolicy: Hashable, Sendable {
-    package enum Permission: String, Hashable, Sendable {
+public struct RedriveAllowPolicy: Hashable, Sendable {
+    public enum Permission: String, Hashable, Sendable {
         case allowAll
         case denyAll
         case byQueue
     }
 
-    package var permission = Permission.allowAll
+    public var permission = Permission.allowAll
     /// Names of the queues, for `byQueue`.
-    package var sources: [String] = []
+    public var sources: [String] = []
 
-    package func allows(source queue: String) -> Bool {
+    public func allows(source queue: String) -> Bool {
         switch permission {
         case .allowAll: true
         case .denyAll: false

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The attributes of a FIFO queue, by their names on the wire.
-package enum QueueAttributeName: String, CaseIterable, Hashable, Sendable {
+public enum QueueAttributeName: String, CaseIterable, Hashable, Sendable {
     case queueArn = "QueueArn"
     case approximateNumberOfMessages = "ApproximateNumberOfMessages"
     case approximateNumberOfMessagesNotVisible = "ApproximateNumberOfMessagesNotVisible"
@@ -26,7 +26,7 @@ package enum QueueAttributeName: String, CaseIterable, Hashable, Sendable {
     case kmsDataKeyReusePeriodSeconds = "KmsDataKeyReusePeriodSeconds"
     case sqsManagedSseEnabled = "SqsManagedSseEnabled"
 
-    package var isReadOnly: Bool {
+    public var isReadOnly: Bool {
         switch self {
         case .queueArn, .approximateNumberOfMessages, .approximateNumberOfMessagesNotVisible,
             .approximateNumberOfMessagesDelayed, .createdTimestamp, .lastModifiedTimestamp:
@@ -66,12 +66,12 @@ package enum QueueAttributeName: String, CaseIterable, Hashable, Sendable {
 }
 
 /// Which attributes a GetQueueAttributes asks for.
-package struct QueueAttributeNames: Hashable, Sendable {
-    package var isAll = false
-    package var names: Set<QueueAttributeName> = []
+public struct QueueAttributeNames: Hashable, Sendable {
+    public var isAll = false
+    public var names: Set<QueueAttributeName> = []
 
     /// - Throws: `invalidAttributeName` for a name that no queue attribute has.
-    package init(_ texts: [String]) throws(SQSError) {
+    public init(_ texts: [String]) throws(SQSError) {
         for text in texts {
             if text == "All" {
                 isAll = true
@@ -83,21 +83,21 @@ package struct QueueAttributeNames: Hashable, Sendable {
         }
     }
 
-    package func contains(_ name: QueueAttributeName) -> Bool { isAll || names.contains(name) }
+    public func contains(_ name: QueueAttributeName) -> Bool { isAll || names.contains(name) }
 }
 
 /// What GetQueueAttributes shows that nobody set.
-package struct QueueStatus: Hashable, Sendable {
-    package var arn: String
+public struct QueueStatus: Hashable, Sendable {
+    public var arn: String
     /// Seconds since 1970.
-    package var createdAt: Int64
+    public var createdAt: Int64
     /// Seconds since 1970.
-    package var modifiedAt: Int64
-    package var backlog: Int
-    package var inFlight: Int
-    package var delayed: Int
+    public var modifiedAt: Int64
+    public var backlog: Int
+    public var inFlight: Int
+    public var delayed: Int
 
-    package init(arn: String, createdAt: Int64, modifiedAt: Int64, backlog: Int, inFlight: Int, delayed: Int) {
+    public init(arn: String, createdAt: Int64, modifiedAt: Int64, backlog: Int, inFlight: Int, delayed: Int) {
         self.arn = arn
         self.createdAt = createdAt
         self.modifiedAt = modifiedAt

@@ -2,7 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
+public import QueuePoolCore
 import QueuePoolJSON
 
 // The attributes of a queue as texts, which is how SQS sets, compares and shows them. What is kept is checked, in one
@@ -10,23 +10,23 @@ import QueuePoolJSON
 // Only what was set is kept; the rest is the default. Source: API reference of CreateQueue and SetQueueAttributes.
 
 /// The settable attributes of one FIFO queue.
-package struct QueueAttributeSet: Hashable, Sendable {
+public struct QueueAttributeSet: Hashable, Sendable {
     private var texts: [QueueAttributeName: String] = [:]
     /// Parsed from `RedrivePolicy`.
-    package private(set) var redrive: RedrivePolicy?
+    public private(set) var redrive: RedrivePolicy?
     /// Parsed from `RedriveAllowPolicy`.
-    package private(set) var redriveAllow = RedriveAllowPolicy()
+    public private(set) var redriveAllow = RedriveAllowPolicy()
 
     /// Whether the queue is one of Amazon SQS, which encrypts and enforces policies. Files of our own do neither, and
     /// what is shown of them says so.
-    package var isEnforced = true
+    public var isEnforced = true
 
     /// A FIFO queue with every default.
-    package init() {}
+    public init() {}
 
     /// A queue that CreateQueue asks for.
     /// - Throws: `invalidParameterValue` unless name and attributes make it FIFO, and what `update` throws.
-    package init(creating name: String, _ attributes: [String: String]) throws(SQSError) {
+    public init(creating name: String, _ attributes: [String: String]) throws(SQSError) {
         let isFIFO = attributes[QueueAttributeName.fifoQueue.rawValue]?.lowercased() ?? "false"
         guard isFIFO == "true" || isFIFO == "false" else {
             throw .invalidAttribute("FifoQueue", "Must be true or false.")
@@ -51,7 +51,7 @@ package struct QueueAttributeSet: Hashable, Sendable {
     /// Sets attributes as SetQueueAttributes does: all of them, or none if one is refused.
     /// - Throws: `invalidAttributeName` for names unknown or read-only, `invalidAttributeValue`,
     ///   `invalidParameterValue` for policies.
-    package mutating func update(_ attributes: [String: String], queue: String) throws(SQSError) {
+    public mutating func update(_ attributes: [String: String], queue: String) throws(SQSError) {
         var changed = self
         // In the order of names, so that of several faults the same one is always told.
         for (text, value) in attributes.sorted(by: { $0.key < $1.key }) {
@@ -67,7 +67,7 @@ package struct QueueAttributeSet: Hashable, Sendable {
     }
 
     /// The text in force, set or default; `nil` if there is none.
-    package subscript(_ name: QueueAttributeName) -> String? {
+    public subscript(_ name: QueueAttributeName) -> String? {
         if name == .sqsManagedSseEnabled {
             guard isEnforced else { return "false" }
             return texts[name] ?? (texts[.kmsMasterKeyId] == nil ? "true" : "false")
@@ -76,7 +76,7 @@ package struct QueueAttributeSet: Hashable, Sendable {
     }
 
     /// What of it changes how the queue treats messages.
-    package var queueAttributes: QueueAttributes {
+    public var queueAttributes: QueueAttributes {
         var attributes = QueueAttributes()
         attributes.delaySeconds = number(.delaySeconds)
         attributes.maximumMessageSize = number(.maximumMessageSize)
@@ -93,7 +93,7 @@ package struct QueueAttributeSet: Hashable, Sendable {
     /// - Parameters:
     ///   - requested: the set that the request makes.
     ///   - named: the names that the request has; only they are compared.
-    package func firstDifference(from requested: QueueAttributeSet, named: some Sequence<String>) -> String? {
+    public func firstDifference(from requested: QueueAttributeSet, named: some Sequence<String>) -> String? {
         named.sorted().first { text in
             guard let name = QueueAttributeName(rawValue: text) else { return true }
             return self[name] != requested[name]
@@ -101,7 +101,7 @@ package struct QueueAttributeSet: Hashable, Sendable {
     }
 
     /// Name and text of what GetQueueAttributes answers.
-    package func shown(_ names: QueueAttributeNames, status: QueueStatus) -> [(name: QueueAttributeName, text: String)]
+    public func shown(_ names: QueueAttributeNames, status: QueueStatus) -> [(name: QueueAttributeName, text: String)]
     {
         QueueAttributeName.allCases.compactMap { name in
             guard names.contains(name), let text = shown(name, status) else { return nil }
@@ -125,7 +125,7 @@ package struct QueueAttributeSet: Hashable, Sendable {
 
     /// Refuses what would promise an encryption or a policy that files of our own do not have.
     /// - Throws: `invalidAttributeValue`
-    package static func refuseUnenforced(_ attributes: [String: String]) throws(SQSError) {
+    public static func refuseUnenforced(_ attributes: [String: String]) throws(SQSError) {
         for name in [QueueAttributeName.kmsMasterKeyId, .policy, .sqsManagedSseEnabled] {
             guard let value = attributes[name.rawValue], !value.isEmpty else { continue }
             if name == .sqsManagedSseEnabled, value.lowercased() != "true" { continue }
@@ -140,7 +140,7 @@ package struct QueueAttributeSet: Hashable, Sendable {
     private func number(_ name: QueueAttributeName) -> Int { self[name].flatMap { Int($0) } ?? 0 }
 
     /// The text of a `RedrivePolicy`, for queues that get one without being asked.
-    package static func redrivePolicyText(deadLetterTargetArn arn: String, maxReceiveCount: Int) -> String {
+    public static func redrivePolicyText(deadLetterTargetArn arn: String, maxReceiveCount: Int) -> String {
         PolicyText.redriveText(arn: arn, maxReceiveCount)
     }
 
@@ -203,7 +203,7 @@ package struct QueueAttributeSet: Hashable, Sendable {
 
 extension QueueAttributeSet {
     /// One line of JSON to store; `init(encoded:)` reads it back.
-    package func encoded() -> String {
+    public func encoded() -> String {
         var json = JSONWriter()
         json.beginObject()
         for name in QueueAttributeName.allCases {
@@ -216,7 +216,7 @@ extension QueueAttributeSet {
     }
 
     /// - Throws: `serialization` or what `update` throws, if the text is not one that `encoded` made.
-    package init(encoded: String) throws(SQSError) {
+    public init(encoded: String) throws(SQSError) {
         let bytes = Array(encoded.utf8)
         let attributes = try bytes.withRaw { (raw) throws(SQSError) in
             var reader = try RequestReader(raw)

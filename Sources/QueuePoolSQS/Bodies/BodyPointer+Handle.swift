@@ -2,7 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
+public import QueuePoolCore
 
 // The extended clients write a pointer before the receipt handle, so that who deletes a message, and shows only the
 // handle, names its body too. A handle comes from the outside: whoever makes one up may name any bucket and key, so the
@@ -14,20 +14,20 @@ extension BodyPointer {
 
     /// The receipt handle as extended clients give it to their callers:
     /// `-..s3BucketName..-B-..s3BucketName..--..s3Key..-K-..s3Key..-HANDLE`.
-    package static func handle(_ pointer: BodyPointer, _ handle: String) -> String {
+    public static func handle(_ pointer: BodyPointer, _ handle: String) -> String {
         "-..s3BucketName..-\(pointer.bucket)-..s3BucketName..--..s3Key..-\(pointer.key)-..s3Key..-\(handle)"
     }
 
     /// The receipt handle of a message, however it is written, and where the message's body lies; `nil` for a text that is
     /// no handle.
-    package static func receipt(_ text: String) -> (handle: ReceiptHandle, pointer: BodyPointer?)? {
+    public static func receipt(_ text: String) -> (handle: ReceiptHandle, pointer: BodyPointer?)? {
         if let handle = ReceiptHandle(text: text) { return (handle, nil) }
         guard let (pointer, rest) = split(handle: text), let handle = ReceiptHandle(text: rest) else { return nil }
         return (handle, pointer)
     }
 
     /// Takes such a handle apart; `nil` for any other.
-    package static func split(handle: String) -> (pointer: BodyPointer, handle: String)? {
+    public static func split(handle: String) -> (pointer: BodyPointer, handle: String)? {
         var rest = Array(handle.utf8)[...]
         guard let bucket = part(between: bucketMarker, of: &rest), let key = part(between: keyMarker, of: &rest)
         else { return nil }

@@ -2,7 +2,7 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
+public import QueuePoolCore
 import QueuePoolJSON
 
 // The judge of this file is Amazon's extended client for Python, whose texts are the fixtures of its tests. That one is
@@ -11,13 +11,13 @@ import QueuePoolJSON
 extension BodyPointer {
     /// Longest text that is looked at. S3 allows 63 bytes of a bucket's name and 1,024 of a key's, and JSON may write
     /// each of those as six; a body that is longer is a body.
-    package static let textBytesMax = 8_192
+    public static let textBytesMax = 8_192
 
     /// The body that the queue gets: one line of JSON without blanks.
-    package var text: String { String(decoding: utf8, as: UTF8.self) }
+    public var text: String { String(decoding: utf8, as: UTF8.self) }
 
     /// The bytes of `text`.
-    package var utf8: [UInt8] {
+    public var utf8: [UInt8] {
         var json = JSONWriter(capacity: 128 + bucket.utf8.count + key.utf8.count)
         json.beginArray()
         json.string(literal: "software.amazon.payloadoffloading.PayloadS3Pointer")
@@ -32,12 +32,12 @@ extension BodyPointer {
     }
 
     /// Reads a pointer, ours or another library's; `nil` for a body that is none.
-    package static func read(_ body: [UInt8]) -> BodyPointer? { body.withUnsafeBytes { read($0) } }
+    public static func read(_ body: [UInt8]) -> BodyPointer? { body.withUnsafeBytes { read($0) } }
 
     /// Reads a pointer, ours or another library's; `nil` for a body that is none.
     ///
     /// A member that is not known is stepped over: a later library may say more about a body, and it lies there still.
-    package static func read(_ body: UnsafeRawBufferPointer) -> BodyPointer? {
+    public static func read(_ body: UnsafeRawBufferPointer) -> BodyPointer? {
         guard body.count <= textBytesMax else { return nil }
         do throws(JSONFault) { return try parse(body) } catch { return nil }
     }

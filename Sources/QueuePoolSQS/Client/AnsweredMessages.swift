@@ -2,29 +2,29 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
-package import QueuePoolJSON
+public import QueuePoolCore
+public import QueuePoolJSON
 
 /// A message as an answer of ReceiveMessage holds it.
-package struct AnsweredMessage: Sendable {
-    package internal(set) var id = ""
-    package internal(set) var handle = ""
-    package internal(set) var body: [UInt8] = []
-    package internal(set) var bodyMD5 = ""
-    package internal(set) var attributesMD5: String?
-    package internal(set) var group: [UInt8] = []
-    package internal(set) var deduplicationID: [UInt8] = []
-    package internal(set) var sentAt = Timestamp(milliseconds: 0)
-    package internal(set) var sequence = ""
-    package internal(set) var senderID = ""
+public struct AnsweredMessage: Sendable {
+    public internal(set) var id = ""
+    public internal(set) var handle = ""
+    public internal(set) var body: [UInt8] = []
+    public internal(set) var bodyMD5 = ""
+    public internal(set) var attributesMD5: String?
+    public internal(set) var group: [UInt8] = []
+    public internal(set) var deduplicationID: [UInt8] = []
+    public internal(set) var sentAt = Timestamp(milliseconds: 0)
+    public internal(set) var sequence = ""
+    public internal(set) var senderID = ""
     /// At least 1.
-    package internal(set) var receiveCount = 1
+    public internal(set) var receiveCount = 1
     /// By the service's clock; `nil` if it did not say.
-    package internal(set) var firstReceivedAt: Timestamp?
-    package internal(set) var trace: [UInt8]?
+    public internal(set) var firstReceivedAt: Timestamp?
+    public internal(set) var trace: [UInt8]?
     /// Of the queue whose redrive policy moved the message here.
-    package internal(set) var sourceARN: String?
-    package internal(set) var attributes: [MessageAttribute] = []
+    public internal(set) var sourceARN: String?
+    public internal(set) var attributes: [MessageAttribute] = []
 
     /// The body's digest; `nil` if the message is not whole: a digest does not fit, or what no message is without is
     /// missing.
@@ -38,7 +38,7 @@ package struct AnsweredMessage: Sendable {
 }
 
 /// Answers of ReceiveMessage.
-package enum AnsweredMessages {
+public enum AnsweredMessages {
     /// Reads an answer, and makes a message of each entry.
     ///
     /// The service's digests of bodies and attributes are verified, as its SDKs do. A message that is not whole, and those
@@ -46,7 +46,7 @@ package enum AnsweredMessages {
     /// (I5).
     /// - Parameter make: makes a message of an entry and its body's digest; `nil` if the entry is not whole in its eyes.
     /// - Returns: the messages, and the ids of those that were not whole.
-    package static func read<Message>(
+    public static func read<Message>(
         _ body: [UInt8], _ make: (AnsweredMessage, MD5Digest) -> Message?
     ) throws(JSONFault) -> (messages: [Message], damaged: [String]) {
         var found: (messages: [Message], damaged: [String]) = ([], [])

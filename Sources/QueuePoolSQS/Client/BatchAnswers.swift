@@ -2,23 +2,23 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
-package import QueuePoolJSON
+public import QueuePoolCore
+public import QueuePoolJSON
 
 /// One entry of the answer to a batch.
-package struct BatchEntryAnswer: Sendable {
+public struct BatchEntryAnswer: Sendable {
     /// -1 if it is none of ours.
-    package internal(set) var position = -1
-    package internal(set) var messageID: MessageID?
-    package internal(set) var sequence = ""
-    package internal(set) var bodyMD5 = ""
-    package internal(set) var attributesMD5: String?
+    public internal(set) var position = -1
+    public internal(set) var messageID: MessageID?
+    public internal(set) var sequence = ""
+    public internal(set) var bodyMD5 = ""
+    public internal(set) var attributesMD5: String?
     /// Set if the entry failed.
-    package internal(set) var fault: ServiceFault?
+    public internal(set) var fault: ServiceFault?
 }
 
 /// What became of an entry with a receipt handle.
-package enum HandleAnswer: Hashable, Sendable {
+public enum HandleAnswer: Hashable, Sendable {
     case done
     /// The handle is no longer that of a message in flight.
     case lost
@@ -29,9 +29,9 @@ package enum HandleAnswer: Hashable, Sendable {
 }
 
 /// Answers to batches.
-package enum BatchAnswers {
+public enum BatchAnswers {
     /// Reads `Successful` and `Failed`; entries' ids are their positions.
-    package static func read(_ body: [UInt8]) throws(JSONFault) -> [BatchEntryAnswer] {
+    public static func read(_ body: [UInt8]) throws(JSONFault) -> [BatchEntryAnswer] {
         try ClientJSON.parse(body) { (json) throws(JSONFault) in
             var found: [BatchEntryAnswer] = []
             try json.beginObject()
@@ -49,7 +49,7 @@ package enum BatchAnswers {
     }
 
     /// Reads the answer to a batch of deletes or changes of visibility: one for each entry, in order.
-    package static func handles(_ body: [UInt8], count: Int) throws(JSONFault) -> [HandleAnswer] {
+    public static func handles(_ body: [UInt8], count: Int) throws(JSONFault) -> [HandleAnswer] {
         // An absent list is an empty one, so an entry in neither list was forgotten: a success is told as one, not left out.
         var answers = [HandleAnswer](repeating: .unknown, count: count)
         for entry in try read(body) where answers.indices.contains(entry.position) {
@@ -93,7 +93,7 @@ extension BatchEntryAnswer {
     ///
     /// A digest that is not ours means that what is stored is not what was sent. Sent again, it is a duplicate of it; so
     /// the sender is told that nobody knows.
-    package func outcome(of message: OutgoingMessage) -> EntryOutcome {
+    public func outcome(of message: OutgoingMessage) -> EntryOutcome {
         if let fault {
             switch fault.meaning {
             case .throttled: return .throttled
@@ -116,9 +116,9 @@ extension BatchEntryAnswer {
 }
 
 /// Answers about queues.
-package enum QueueAnswers {
+public enum QueueAnswers {
     /// Reads the answer of GetQueueAttributes.
-    package static func attributes(_ body: [UInt8]) throws(JSONFault) -> [String: String] {
+    public static func attributes(_ body: [UInt8]) throws(JSONFault) -> [String: String] {
         try ClientJSON.parse(body) { (json) throws(JSONFault) in
             var texts: [String: String] = [:]
             try json.beginObject()

@@ -2,26 +2,26 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
+public import QueuePoolCore
 import QueuePoolJSON
 
 // Bodies of requests as a client of the service writes them (AWS JSON 1.0). Entries of a batch are named by their
 // positions, so that an answer in any order finds its way back.
 
 /// A request of the SQS protocol, ready to be sent.
-package struct ClientRequest: Sendable {
-    package let action: SQSAction
-    package let body: [UInt8]
+public struct ClientRequest: Sendable {
+    public let action: SQSAction
+    public let body: [UInt8]
     /// Messages or receipt handles in it.
-    package let entryCount: Int
+    public let entryCount: Int
 
     /// One change of a message in flight; a batch holds up to ten.
-    package struct HandleEntry: Sendable {
-        package var handle: String
+    public struct HandleEntry: Sendable {
+        public var handle: String
         /// The new visibility timeout; unused by deletes.
-        package var seconds: Int
+        public var seconds: Int
 
-        package init(handle: String, seconds: Int = 0) {
+        public init(handle: String, seconds: Int = 0) {
             self.handle = handle
             self.seconds = seconds
         }
@@ -44,7 +44,7 @@ package struct ClientRequest: Sendable {
     // MARK: Sending
 
     /// - Parameter queue: as the service gave its URL; services that say so take a bare name too. The same below.
-    package static func send(
+    public static func send(
         body: [UInt8], group: String, deduplicationID: String, attributes: [MessageAttribute], to queue: String
     ) -> ClientRequest {
         ClientRequest(
@@ -62,7 +62,7 @@ package struct ClientRequest: Sendable {
         }
     }
 
-    package static func send(_ messages: [OutgoingMessage], to queue: String) -> ClientRequest {
+    public static func send(_ messages: [OutgoingMessage], to queue: String) -> ClientRequest {
         let bytes = messages.reduce(512) { $0 + $1.byteCount + $1.byteCount / 8 + 256 }
         return ClientRequest(.sendMessageBatch, queue: queue, entries: messages.count, capacity: bytes) { json in
             json.key("Entries")
@@ -99,7 +99,7 @@ package struct ClientRequest: Sendable {
 
     /// Asks for all attributes. System attributes are asked for by `AttributeNames`, which every version of the service's
     /// model knows and takes for the same as the newer `MessageSystemAttributeNames`.
-    package static func receive(
+    public static func receive(
         limit: Int, visibilitySeconds: Int, waitSeconds: Int, attemptID: String? = nil, from queue: String
     ) -> ClientRequest {
         ClientRequest(.receiveMessage, queue: queue) { json in
@@ -122,11 +122,11 @@ package struct ClientRequest: Sendable {
         }
     }
 
-    package static func delete(_ entries: [HandleEntry], from queue: String) -> ClientRequest {
+    public static func delete(_ entries: [HandleEntry], from queue: String) -> ClientRequest {
         handles(.deleteMessageBatch, entries, queue, withSeconds: false)
     }
 
-    package static func changeVisibility(_ entries: [HandleEntry], in queue: String) -> ClientRequest {
+    public static func changeVisibility(_ entries: [HandleEntry], in queue: String) -> ClientRequest {
         handles(.changeMessageVisibilityBatch, entries, queue, withSeconds: true)
     }
 
@@ -156,7 +156,7 @@ package struct ClientRequest: Sendable {
     // MARK: The queue
 
     /// Asks for all attributes of the queue.
-    package static func attributes(ofQueue queue: String) -> ClientRequest {
+    public static func attributes(ofQueue queue: String) -> ClientRequest {
         ClientRequest(.getQueueAttributes, queue: queue) { json in
             json.key("AttributeNames")
             json.beginArray()
@@ -165,7 +165,7 @@ package struct ClientRequest: Sendable {
         }
     }
 
-    package static func purge(_ queue: String) -> ClientRequest {
+    public static func purge(_ queue: String) -> ClientRequest {
         ClientRequest(.purgeQueue, queue: queue) { _ in }
     }
 }

@@ -10,8 +10,8 @@ import QueuePoolJSON
 // `x-amzn-query-error`.
 
 /// An error that the service answered, or the failure of one entry of a batch.
-package struct ServiceFault: Hashable, Sendable {
-    package enum Meaning: Hashable, Sendable {
+public struct ServiceFault: Hashable, Sendable {
+    public enum Meaning: Hashable, Sendable {
         /// Refused for its rate, before it was carried out.
         case throttled
         /// Not carried out; the same request may succeed later.
@@ -26,33 +26,33 @@ package struct ServiceFault: Hashable, Sendable {
     }
 
     /// As the service gave it, for people to look up.
-    package let code: String
-    package let status: Int
+    public let code: String
+    public let status: Int
 
-    package init(code: String, status: Int) {
+    public init(code: String, status: Int) {
         self.code = code
         self.status = status
     }
 
     /// Of an answer whose status is not 200.
     /// - Parameter queryError: the value of the header `x-amzn-query-error`, if there is one: code, `;` and whose fault.
-    package init(status: Int, queryError: String?, body: [UInt8]) {
+    public init(status: Int, queryError: String?, body: [UInt8]) {
         let code = queryError.map { String($0.prefix { $0 != ";" }) } ?? ServiceFault.type(body) ?? "HTTP\(status)"
         self.init(code: code, status: status)
     }
 
     /// Of an entry of a batch that failed. An entry has no status of its own, only whose fault it is.
-    package init(entryCode code: String, isSenderFault: Bool) {
+    public init(entryCode code: String, isSenderFault: Bool) {
         self.init(code: code, status: isSenderFault ? 400 : 500)
     }
 
     /// The code without what stands before it: a namespace with `#`, or `AWS.SimpleQueueService.`.
-    package var name: String {
+    public var name: String {
         code.split(whereSeparator: { $0 == "." || $0 == "#" }).last.map(String.init) ?? code
     }
 
     /// Of a request, or of an entry that is to be stored.
-    package var meaning: Meaning {
+    public var meaning: Meaning {
         let name = name
         if ServiceFault.throttles.contains(name) || status == 429 { return .throttled }
         // A 503 comes from before the service proper; a 500, from within it.
@@ -62,7 +62,7 @@ package struct ServiceFault: Hashable, Sendable {
 
     /// Of an entry with a receipt handle. Whose fault it is does not matter: done twice, a delete and a change of visibility
     /// do what they do once, so that whoever asks may always repeat them.
-    package var meaningForHandle: Meaning {
+    public var meaningForHandle: Meaning {
         if ServiceFault.lostHandles.contains(name) { return .lostHandle }
         return ServiceFault(code: code, status: 400).meaning
     }

@@ -7,13 +7,13 @@ import QueuePoolJSON
 // Answers of the JSON protocol in the words of the Query protocol: members keep their names, lists and maps are flattened.
 
 /// Bodies of answers of the Query protocol.
-package enum QueryAnswer {
-    package static let contentType: StaticString = "text/xml"
+public enum QueryAnswer {
+    public static let contentType: StaticString = "text/xml"
 
     /// A successful answer.
     /// - Parameter json: the JSON protocol's answer.
     /// - Returns: `nil` if that is no JSON object.
-    package static func xml(_ action: SQSAction, json: [UInt8], requestID: String) -> [UInt8]? {
+    public static func xml(_ action: SQSAction, json: [UInt8], requestID: String) -> [UInt8]? {
         json.withUnsafeBytes { bytes in
             var writer = QueryAnswerWriter(action: action, capacity: bytes.count + bytes.count / 4 + 512)
             do throws(JSONFault) { try writer.write(bytes, requestID: requestID) } catch { return nil }
@@ -22,7 +22,7 @@ package enum QueryAnswer {
     }
 
     /// An error as the Query protocol has it: the legacy code, and texts that do not speak of JSON.
-    package static func error(_ error: SQSError, requestID: String) -> (status: Int, body: [UInt8]) {
+    public static func error(_ error: SQSError, requestID: String) -> (status: Int, body: [UInt8]) {
         if error.kind == .unknownOperation { return (404, Array("<UnknownOperationException/>\n".utf8)) }
         var xml = XMLWriter(capacity: 320 + error.message.utf8.count)
         xml.begin("ErrorResponse")
@@ -40,7 +40,7 @@ package enum QueryAnswer {
 
     /// Reads the JSON protocol's error answer.
     /// - Parameter header: its `x-amzn-query-error`.
-    package static func error(json: [UInt8], header: String) -> SQSError {
+    public static func error(json: [UInt8], header: String) -> SQSError {
         let code = header.split(separator: ";").first ?? ""
         guard let kind = SQSError.Kind.allCases.first(where: { SQSError($0, "").code == code }) else {
             return SQSError(.internalFailure, "")

@@ -8,18 +8,18 @@ import QueuePoolJSON
 // that the JSON protocol would have sent, and the one set of parsers reads that.
 
 /// A request of the Query protocol as one of the JSON protocol.
-package struct QueryRequest: Sendable {
-    package static let version = "2012-11-05"
+public struct QueryRequest: Sendable {
+    public static let version = "2012-11-05"
 
-    package let action: SQSAction
+    public let action: SQSAction
     /// The JSON request.
-    package let body: [UInt8]
+    public let body: [UInt8]
 
     /// - Parameters:
     ///   - form: the form's bytes.
     ///   - queue: the queue on whose own URL the request was made; a `QueueUrl` in the form wins over it.
     /// - Throws: `unknownOperation` without `Action`, `invalidAction`, `missingParameter`, `invalidParameterValue`.
-    package static func read(
+    public static func read(
         form bytes: UnsafeRawBufferPointer, queue: String? = nil
     ) throws(SQSError) -> QueryRequest {
         let form = try QueryForm(bytes)

@@ -6,13 +6,13 @@ import QueuePoolCore
 import QueuePoolJSON
 
 /// CreateQueue. The attributes are checked by `QueueAttributeSet`.
-package struct CreateQueueRequest: Sendable {
-    package var name: String
-    package var attributes: [String: String]
-    package var tags: [String: String]
+public struct CreateQueueRequest: Sendable {
+    public var name: String
+    public var attributes: [String: String]
+    public var tags: [String: String]
 
     /// - Throws: `missingParameter`, `invalidParameterValue` for a name that no queue may have, `serialization`.
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         name = try members.requiredName()
         attributes = members.attributes ?? [:]
@@ -23,32 +23,32 @@ package struct CreateQueueRequest: Sendable {
 }
 
 /// DeleteQueue, PurgeQueue, ListQueueTags: an operation on a queue without parameters.
-package struct QueueRequest: Sendable {
-    package var queue: String
+public struct QueueRequest: Sendable {
+    public var queue: String
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         queue = try AdminMembers(bytes).requiredQueue()
     }
 }
 
 /// GetQueueUrl.
-package struct GetQueueUrlRequest: Sendable {
-    package var name: String
+public struct GetQueueUrlRequest: Sendable {
+    public var name: String
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         name = try members.requiredName()
     }
 }
 
 /// ListQueues.
-package struct ListQueuesRequest: Sendable {
-    package var prefix: String
+public struct ListQueuesRequest: Sendable {
+    public var prefix: String
     /// 1...1,000; `nil`: all, without pages.
-    package var max: Int?
-    package var nextToken: String?
+    public var max: Int?
+    public var nextToken: String?
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         prefix = members.prefix ?? ""
         max = try members.page(1_000)
@@ -57,13 +57,13 @@ package struct ListQueuesRequest: Sendable {
 }
 
 /// ListDeadLetterSourceQueues.
-package struct ListDeadLetterSourceQueuesRequest: Sendable {
-    package var queue: String
+public struct ListDeadLetterSourceQueuesRequest: Sendable {
+    public var queue: String
     /// 1...1,000; `nil`: all, without pages.
-    package var max: Int?
-    package var nextToken: String?
+    public var max: Int?
+    public var nextToken: String?
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         queue = try members.requiredQueue()
         max = try members.page(1_000)
@@ -72,12 +72,12 @@ package struct ListDeadLetterSourceQueuesRequest: Sendable {
 }
 
 /// GetQueueAttributes.
-package struct GetQueueAttributesRequest: Sendable {
-    package var queue: String
-    package var names: QueueAttributeNames
+public struct GetQueueAttributesRequest: Sendable {
+    public var queue: String
+    public var names: QueueAttributeNames
 
     /// - Throws: `missingParameter`, `invalidAttributeName`, `serialization`.
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         queue = try members.requiredQueue()
         names = try QueueAttributeNames(members.attributeNames)
@@ -85,11 +85,11 @@ package struct GetQueueAttributesRequest: Sendable {
 }
 
 /// SetQueueAttributes. The attributes are checked by `QueueAttributeSet`.
-package struct SetQueueAttributesRequest: Sendable {
-    package var queue: String
-    package var attributes: [String: String]
+public struct SetQueueAttributesRequest: Sendable {
+    public var queue: String
+    public var attributes: [String: String]
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         queue = try members.requiredQueue()
         guard let attributes = members.attributes else { throw .missing("Attributes") }
@@ -98,11 +98,11 @@ package struct SetQueueAttributesRequest: Sendable {
 }
 
 /// TagQueue.
-package struct TagQueueRequest: Sendable {
-    package var queue: String
-    package var tags: [String: String]
+public struct TagQueueRequest: Sendable {
+    public var queue: String
+    public var tags: [String: String]
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         queue = try members.requiredQueue()
         guard let tags = members.tags, !tags.isEmpty else { throw .missing("Tags") }
@@ -112,7 +112,7 @@ package struct TagQueueRequest: Sendable {
 
     /// The queue's tags with these in place.
     /// - Throws: `invalidParameterValue` when they would be more than 50.
-    package func applied(to existing: [String: String]) throws(SQSError) -> [String: String] {
+    public func applied(to existing: [String: String]) throws(SQSError) -> [String: String] {
         let merged = existing.merging(tags) { _, new in new }
         guard merged.count <= QueueLimits.tagsMax else { throw .tooManyTags }
         return merged
@@ -120,11 +120,11 @@ package struct TagQueueRequest: Sendable {
 }
 
 /// UntagQueue.
-package struct UntagQueueRequest: Sendable {
-    package var queue: String
-    package var keys: [String]
+public struct UntagQueueRequest: Sendable {
+    public var queue: String
+    public var keys: [String]
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         queue = try members.requiredQueue()
         guard let keys = members.tagKeys else { throw .missing("TagKeys") }
@@ -133,13 +133,13 @@ package struct UntagQueueRequest: Sendable {
 }
 
 /// AddPermission.
-package struct AddPermissionRequest: Sendable {
-    package var queue: String
-    package var label: String
-    package var accounts: [String]
-    package var actions: [String]
+public struct AddPermissionRequest: Sendable {
+    public var queue: String
+    public var label: String
+    public var accounts: [String]
+    public var actions: [String]
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         queue = try members.requiredQueue()
         label = try members.required(members.label, "Label")
@@ -151,11 +151,11 @@ package struct AddPermissionRequest: Sendable {
 }
 
 /// RemovePermission.
-package struct RemovePermissionRequest: Sendable {
-    package var queue: String
-    package var label: String
+public struct RemovePermissionRequest: Sendable {
+    public var queue: String
+    public var label: String
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         queue = try members.requiredQueue()
         label = try members.required(members.label, "Label")
@@ -163,13 +163,13 @@ package struct RemovePermissionRequest: Sendable {
 }
 
 /// StartMessageMoveTask.
-package struct StartMessageMoveTaskRequest: Sendable {
-    package var sourceArn: String
-    package var destinationArn: String?
+public struct StartMessageMoveTaskRequest: Sendable {
+    public var sourceArn: String
+    public var destinationArn: String?
     /// 1...500; `nil`: as fast as it goes.
-    package var maxPerSecond: Int?
+    public var maxPerSecond: Int?
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         sourceArn = try members.required(members.sourceArn, "SourceArn")
         destinationArn = members.destinationArn
@@ -181,12 +181,12 @@ package struct StartMessageMoveTaskRequest: Sendable {
 }
 
 /// ListMessageMoveTasks.
-package struct ListMessageMoveTasksRequest: Sendable {
-    package var sourceArn: String
+public struct ListMessageMoveTasksRequest: Sendable {
+    public var sourceArn: String
     /// 1...10
-    package var max: Int
+    public var max: Int
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         sourceArn = try members.required(members.sourceArn, "SourceArn")
         max = try members.page(10) ?? 1
@@ -194,10 +194,10 @@ package struct ListMessageMoveTasksRequest: Sendable {
 }
 
 /// CancelMessageMoveTask.
-package struct CancelMessageMoveTaskRequest: Sendable {
-    package var taskHandle: String
+public struct CancelMessageMoveTaskRequest: Sendable {
+    public var taskHandle: String
 
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let members = try AdminMembers(bytes)
         taskHandle = try members.required(members.taskHandle, "TaskHandle")
     }

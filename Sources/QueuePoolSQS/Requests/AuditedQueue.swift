@@ -3,16 +3,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The queue that an administrative request is about, for those who have to know it before the request is carried out.
-package enum AuditedQueue {
+public enum AuditedQueue {
     /// What a request of a move task names instead of a queue.
-    package enum Name: Hashable, Sendable {
+    public enum Name: Hashable, Sendable {
         case queue(String)
         case task(String)
     }
 
     /// Reads it as the request itself is read, so that both mean the same one.
     /// - Returns: `nil` if the action names none, or the request cannot be read; it is then not carried out either.
-    package static func name(of action: SQSAction, _ body: UnsafeRawBufferPointer) -> Name? {
+    public static func name(of action: SQSAction, _ body: UnsafeRawBufferPointer) -> Name? {
         guard let members = try? AdminMembers(body) else { return nil }
         switch action {
         case .createQueue: return members.name.map { .queue($0) }

@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Base64 (RFC 4648, section 4) as SQS carries binary values.
-package enum Base64 {
+public enum Base64 {
     /// - Returns: `nil` unless the text is whole groups of the standard alphabet with their padding.
-    package static func decode(_ text: UnsafeRawBufferPointer) -> [UInt8]? {
+    public static func decode(_ text: UnsafeRawBufferPointer) -> [UInt8]? {
         guard text.count % 4 == 0 else { return nil }
         guard text.count > 0 else { return [] }
         let padding = text[text.count - 1] == pad ? (text[text.count - 2] == pad ? 2 : 1) : 0
@@ -32,7 +32,7 @@ package enum Base64 {
         return out
     }
 
-    package static func encode(_ bytes: [UInt8], to out: inout [UInt8]) {
+    public static func encode(_ bytes: [UInt8], to out: inout [UInt8]) {
         var offset = 0
         while offset < bytes.count {
             let left = min(3, bytes.count - offset)

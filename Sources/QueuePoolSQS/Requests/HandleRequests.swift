@@ -2,19 +2,19 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
+public import QueuePoolCore
 import QueuePoolJSON
 
 /// DeleteMessage.
-package struct DeleteMessageRequest: Sendable {
-    package var queue: String
-    package var handleText: String
-    package var handle: ReceiptHandle
+public struct DeleteMessageRequest: Sendable {
+    public var queue: String
+    public var handleText: String
+    public var handle: ReceiptHandle
     /// Where the message's body lies, if the handle says so.
-    package var pointer: BodyPointer?
+    public var pointer: BodyPointer?
 
     /// - Throws: `missingParameter`, `receiptHandleIsInvalid` for a text that is no handle, `serialization`.
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let read = try HandleRequest(bytes)
         queue = read.queue
         handleText = read.handleText
@@ -24,15 +24,15 @@ package struct DeleteMessageRequest: Sendable {
 }
 
 /// ChangeMessageVisibility.
-package struct ChangeMessageVisibilityRequest: Sendable {
-    package var queue: String
-    package var handleText: String
-    package var handle: ReceiptHandle
+public struct ChangeMessageVisibilityRequest: Sendable {
+    public var queue: String
+    public var handleText: String
+    public var handle: ReceiptHandle
     /// 0...43,200, counted from now.
-    package var seconds: Int
+    public var seconds: Int
 
     /// - Throws: `missingParameter`, `receiptHandleIsInvalid`, `invalidParameterValue`, `serialization`.
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         let read = try HandleRequest(bytes)
         guard let seconds = read.seconds else { throw .missing("VisibilityTimeout") }
         try VisibilityRules.check(seconds)
@@ -44,27 +44,27 @@ package struct ChangeMessageVisibilityRequest: Sendable {
 }
 
 /// One entry of a batch that names a message by its receipt handle.
-package struct HandleEntry: Sendable, BatchEntry {
-    package var id = ""
-    package var handleText = ""
+public struct HandleEntry: Sendable, BatchEntry {
+    public var id = ""
+    public var handleText = ""
     /// Only in ChangeMessageVisibilityBatch.
-    package var seconds: Int?
+    public var seconds: Int?
 
-    package init() {}
+    public init() {}
 
     /// - Throws: what becomes the entry's failure.
-    package func handle() throws(SQSError) -> ReceiptHandle {
+    public func handle() throws(SQSError) -> ReceiptHandle {
         guard !handleText.isEmpty else { throw .missing("ReceiptHandle") }
         guard let receipt = BodyPointer.receipt(handleText) else { throw .invalidHandle(handleText) }
         return receipt.handle
     }
 
     /// Where the message's body lies, if the handle says so.
-    package var pointer: BodyPointer? { BodyPointer.receipt(handleText)?.pointer }
+    public var pointer: BodyPointer? { BodyPointer.receipt(handleText)?.pointer }
 
     /// The handle and the seconds of a change of visibility.
     /// - Throws: what becomes the entry's failure.
-    package func change() throws(SQSError) -> (handle: ReceiptHandle, seconds: Int) {
+    public func change() throws(SQSError) -> (handle: ReceiptHandle, seconds: Int) {
         guard let seconds else { throw .missing("VisibilityTimeout") }
         try VisibilityRules.check(seconds)
         return (try handle(), seconds)
@@ -72,25 +72,25 @@ package struct HandleEntry: Sendable, BatchEntry {
 }
 
 /// DeleteMessageBatch.
-package struct DeleteMessageBatchRequest: Sendable {
-    package var queue: String
+public struct DeleteMessageBatchRequest: Sendable {
+    public var queue: String
     /// 1...10, with distinct ids.
-    package var entries: [HandleEntry]
+    public var entries: [HandleEntry]
 
     /// - Throws: what fails the whole batch: `missingParameter`, the errors of batches, `serialization`.
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         (queue, entries) = try HandleBatch.read(bytes, shape: "DeleteMessageBatchRequestEntry")
     }
 }
 
 /// ChangeMessageVisibilityBatch.
-package struct ChangeMessageVisibilityBatchRequest: Sendable {
-    package var queue: String
+public struct ChangeMessageVisibilityBatchRequest: Sendable {
+    public var queue: String
     /// 1...10, with distinct ids.
-    package var entries: [HandleEntry]
+    public var entries: [HandleEntry]
 
     /// - Throws: what fails the whole batch: `missingParameter`, the errors of batches, `serialization`.
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         (queue, entries) = try HandleBatch.read(bytes, shape: "ChangeMessageVisibilityBatchRequestEntry")
     }
 }

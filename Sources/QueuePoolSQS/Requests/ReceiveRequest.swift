@@ -2,27 +2,27 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
+public import QueuePoolCore
 import QueuePoolJSON
 
 /// ReceiveMessage.
-package struct ReceiveMessageRequest: Sendable {
+public struct ReceiveMessageRequest: Sendable {
     /// Name of the queue.
-    package var queue = ""
+    public var queue = ""
     /// 1...10
-    package var max = 1
+    public var max = 1
     /// 0...43,200; `nil`: the queue's own.
-    package var visibilitySeconds: Int?
+    public var visibilitySeconds: Int?
     /// 0...20; `nil`: the queue's own.
-    package var waitSeconds: Int?
-    package var attemptID: String?
-    package var systemAttributes: SystemAttributeNames = []
-    package var attributes = MessageAttributeFilter()
+    public var waitSeconds: Int?
+    public var attemptID: String?
+    public var systemAttributes: SystemAttributeNames = []
+    public var attributes = MessageAttributeFilter()
 
-    package init() {}
+    public init() {}
 
     /// - Throws: `missingParameter`, `invalidParameterValue` for a value out of its range, `serialization`.
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         var reader = try RequestReader(bytes)
         var queue: String?
         var deprecatedNames: SystemAttributeNames = []
@@ -71,20 +71,20 @@ package struct ReceiveMessageRequest: Sendable {
 }
 
 /// Which system attributes a receiver wants to see.
-package struct SystemAttributeNames: OptionSet, Hashable, Sendable {
-    package let rawValue: UInt16
-    package init(rawValue: UInt16) { self.rawValue = rawValue }
+public struct SystemAttributeNames: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt16
+    public init(rawValue: UInt16) { self.rawValue = rawValue }
 
-    package static let senderID = Self(rawValue: 1)
-    package static let sentTimestamp = Self(rawValue: 2)
-    package static let approximateFirstReceiveTimestamp = Self(rawValue: 4)
-    package static let approximateReceiveCount = Self(rawValue: 8)
-    package static let messageGroupID = Self(rawValue: 16)
-    package static let messageDeduplicationID = Self(rawValue: 32)
-    package static let sequenceNumber = Self(rawValue: 64)
-    package static let traceHeader = Self(rawValue: 128)
-    package static let deadLetterQueueSourceArn = Self(rawValue: 256)
-    package static let all = Self(rawValue: 511)
+    public static let senderID = Self(rawValue: 1)
+    public static let sentTimestamp = Self(rawValue: 2)
+    public static let approximateFirstReceiveTimestamp = Self(rawValue: 4)
+    public static let approximateReceiveCount = Self(rawValue: 8)
+    public static let messageGroupID = Self(rawValue: 16)
+    public static let messageDeduplicationID = Self(rawValue: 32)
+    public static let sequenceNumber = Self(rawValue: 64)
+    public static let traceHeader = Self(rawValue: 128)
+    public static let deadLetterQueueSourceArn = Self(rawValue: 256)
+    public static let all = Self(rawValue: 511)
 
     /// Names that are no system attribute's are passed over: the deprecated list may name the queue's own.
     init(name: JSONString) {
@@ -127,29 +127,29 @@ extension RequestReader {
 }
 
 /// Which message attributes a receiver wants to see: all, those of some prefixes (`foo.*`), or some names.
-package struct MessageAttributeFilter: Hashable, Sendable {
+public struct MessageAttributeFilter: Hashable, Sendable {
     /// Names and prefixes that one request may hold; SQS documents none, memory needs one.
     static let namesMax = 1_000
 
-    package var isAll: Bool
-    package private(set) var names: [String]
+    public var isAll: Bool
+    public private(set) var names: [String]
     /// With the full stop, without the star.
-    package private(set) var prefixes: [String]
+    public private(set) var prefixes: [String]
 
-    package init(isAll: Bool = false, names: [String] = [], prefixes: [String] = []) {
+    public init(isAll: Bool = false, names: [String] = [], prefixes: [String] = []) {
         self.isAll = isAll
         self.names = names
         self.prefixes = prefixes
     }
 
-    package var isEmpty: Bool { !isAll && names.isEmpty && prefixes.isEmpty }
+    public var isEmpty: Bool { !isAll && names.isEmpty && prefixes.isEmpty }
 
-    package func matches(_ name: String) -> Bool {
+    public func matches(_ name: String) -> Bool {
         isAll || names.contains(name) || prefixes.contains { name.hasPrefix($0) }
     }
 
     /// The attributes that match, in their order.
-    package func subset(of attributes: [MessageAttribute]) -> [MessageAttribute] {
+    public func subset(of attributes: [MessageAttribute]) -> [MessageAttribute] {
         isAll ? attributes : attributes.filter { matches($0.name) }
     }
 

@@ -2,8 +2,8 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-package import QueuePoolCore
-package import QueuePoolJSON
+public import QueuePoolCore
+public import QueuePoolJSON
 
 // Nothing of a message is copied before its record is made: body and ids are pieces of the request where nothing in them
 // was escaped. That is why entries and the requests that hold them can't be sent to where the request's bytes may be gone.
@@ -11,24 +11,24 @@ package import QueuePoolJSON
 /// One message as a sender described it, not yet checked.
 ///
 /// - Important: valid only while the bytes of the request are.
-package struct SendEntry {
+public struct SendEntry {
     /// Its name in a batch; empty in a single send.
-    package var id = ""
-    package var groupID: JSONString?
-    package var deduplicationID: JSONString?
+    public var id = ""
+    public var groupID: JSONString?
+    public var deduplicationID: JSONString?
     /// Well-formed UTF-8; empty also if the request had none.
-    package var body = JSONString.decoded([])
+    public var body = JSONString.decoded([])
     /// At most 11 are kept: one more than a message may have.
-    package var attributes: [MessageAttribute] = []
+    public var attributes: [MessageAttribute] = []
     /// How many the request had, if more than are kept.
-    package var attributesCount = 0
-    package var systemAttributes: [MessageAttribute] = []
-    package var delaySeconds: Int?
+    public var attributesCount = 0
+    public var systemAttributes: [MessageAttribute] = []
+    public var delaySeconds: Int?
 
-    package init() {}
+    public init() {}
 
     /// Bytes that count towards the limits: body and attributes.
-    package var countedBytes: Int { attributes.reduce(body.count) { $0 + $1.countedBytes } }
+    public var countedBytes: Int { attributes.reduce(body.count) { $0 + $1.countedBytes } }
 
     /// Those of them that go to the queue.
     func queuedBytes(_ bodies: BodyRules?) -> Int {
@@ -42,13 +42,13 @@ package struct SendEntry {
 /// SendMessage.
 ///
 /// - Important: valid only while the bytes that it was read from are.
-package struct SendMessageRequest {
+public struct SendMessageRequest {
     /// Name of the queue.
-    package var queue: String
-    package var entry: SendEntry
+    public var queue: String
+    public var entry: SendEntry
 
     /// - Throws: `missingParameter` without `QueueUrl`, `serialization`. The entry is checked by `prepare`.
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         var reader = try RequestReader(bytes)
         var queue: String?
         var entry = SendEntry()
@@ -69,17 +69,17 @@ package struct SendMessageRequest {
 /// SendMessageBatch.
 ///
 /// - Important: valid only while the bytes that it was read from are.
-package struct SendMessageBatchRequest {
-    package var queue: String
+public struct SendMessageBatchRequest {
+    public var queue: String
     /// At most ten are kept.
-    package var entries: [SendEntry]
+    public var entries: [SendEntry]
     /// How many the request had.
-    package var entriesCount: Int
+    public var entriesCount: Int
     /// Those of the entries that are kept.
-    package var ids: [String] { entries.map(\.id) }
+    public var ids: [String] { entries.map(\.id) }
 
     /// - Throws: `missingParameter` without `QueueUrl` or `Entries`, `serialization`. Call `check` next.
-    package init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
+    public init(_ bytes: UnsafeRawBufferPointer) throws(SQSError) {
         var reader = try RequestReader(bytes)
         var queue: String?
         var batch = BatchEntries<SendEntry>()
@@ -109,7 +109,7 @@ package struct SendMessageBatchRequest {
     /// What fails the whole batch, in SQS's order: count, ids, total size, group ids, deduplication ids.
     ///
     /// - Parameter bodies: with it, bodies that do not go to the queue do not count.
-    package func check(_ attributes: QueueAttributes, bodies: BodyRules? = nil) throws(SQSError) {
+    public func check(_ attributes: QueueAttributes, bodies: BodyRules? = nil) throws(SQSError) {
         try BatchRules.check(count: entriesCount, ids: ids, shape: "SendMessageBatchRequestEntry")
         let total = entries.reduce(0) { $0 + $1.queuedBytes(bodies) }
         guard total <= QueueLimits.messageBytesMax else { throw .batchTooLong(total) }
@@ -121,10 +121,10 @@ package struct SendMessageBatchRequest {
 
 extension SendMessageBatchRequest {
     /// The MD5s of the bodies of the entries that are kept, in their order.
-    package var bodyMD5s: [MD5Digest] { withBodies { MD5Lanes.digests(of: $0) } }
+    public var bodyMD5s: [MD5Digest] { withBodies { MD5Lanes.digests(of: $0) } }
 
     /// Calls `read` with the bodies of the entries that are kept, in their order.
-    package func withBodies<R>(_ read: ([UnsafeRawBufferPointer]) -> R) -> R {
+    public func withBodies<R>(_ read: ([UnsafeRawBufferPointer]) -> R) -> R {
         var bodies: [UnsafeRawBufferPointer] = []
         bodies.reserveCapacity(entries.count)
         return add(to: &bodies, read)

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CQueuePoolDigest
-package import QueuePoolCore
+public import QueuePoolCore
 
 // The MD5s of several texts at once. Each step of MD5 waits for the one before, so a core that computes one digest is idle
 // for most of the time, and no implementation of one digest can change that. Eight digests side by side, one in each lane
@@ -12,7 +12,7 @@ package import QueuePoolCore
 // 2010).
 
 /// Computes MD5s of several texts side by side.
-package enum MD5Lanes {
+public enum MD5Lanes {
     /// Digests one by one that take longer than one pass of all lanes. A pass takes 1.4 to 1.7 times as long as its longest
     /// text alone.
     private static let worthwhile = 2
@@ -25,12 +25,12 @@ package enum MD5Lanes {
     #endif
 
     /// The digest of each text, in order.
-    package static func digests(of texts: [UnsafeRawBufferPointer]) -> [MD5Digest] {
+    public static func digests(of texts: [UnsafeRawBufferPointer]) -> [MD5Digest] {
         isFast ? sideBySide(texts) : texts.map { MD5Digest(of: $0) }
     }
 
     /// The same, also where it is slow.
-    package static func sideBySide(_ texts: [UnsafeRawBufferPointer]) -> [MD5Digest] {
+    public static func sideBySide(_ texts: [UnsafeRawBufferPointer]) -> [MD5Digest] {
         var out: [MD5Digest] = []
         out.reserveCapacity(texts.count)
         let width = qp_md5_lanes_width()

@@ -3,20 +3,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Crypto
-package import QueuePoolCore
+public import QueuePoolCore
 
 // The MD5s by which SDKs check that what they sent is what arrived. Source: SQS developer guide, "Calculating the MD5
 // message digest for message attributes".
 
 extension MD5Digest {
-    package init(of bytes: UnsafeRawBufferPointer) {
+    public init(of bytes: UnsafeRawBufferPointer) {
         var hasher = Insecure.MD5()
         hasher.update(bufferPointer: bytes)
         self.init(hasher.finalize())
     }
 
     /// The digest of a set of attributes; `nil` if it is empty.
-    package init?(of attributes: [MessageAttribute]) {
+    public init?(of attributes: [MessageAttribute]) {
         guard !attributes.isEmpty else { return nil }
         var encoded: [UInt8] = []
         encoded.reserveCapacity(attributes.reduce(0) { $0 + $1.countedBytes + 13 })
@@ -32,14 +32,14 @@ extension MD5Digest {
     }
 
     /// 32 lower-case hexadecimal digits.
-    package func writeHex(to out: inout [UInt8]) {
+    public func writeHex(to out: inout [UInt8]) {
         HexWords.append(UInt32(truncatingIfNeeded: low).byteSwapped, to: &out)
         HexWords.append(UInt32(truncatingIfNeeded: low >> 32).byteSwapped, to: &out)
         HexWords.append(UInt32(truncatingIfNeeded: high).byteSwapped, to: &out)
         HexWords.append(UInt32(truncatingIfNeeded: high >> 32).byteSwapped, to: &out)
     }
 
-    package var hex: String {
+    public var hex: String {
         var out: [UInt8] = []
         writeHex(to: &out)
         return String(decoding: out, as: UTF8.self)

@@ -3,13 +3,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-package import QueuePoolCore
+public import QueuePoolCore
 import QueuePoolJSON
 
 // What a message's parts may look like. Source: API reference of SendMessage, and section by section the developer
 // guide's "message metadata". Where they leave a question open, the check is the looser one that clients meet on AWS.
 
-package enum MessageRules {
+public enum MessageRules {
     /// The same of what a reader of JSON gave. It refuses control characters that are not escaped, so a piece of its text
     /// has none, and what is left to look for are two characters that begin with EF.
     static func isAllowed(_ text: JSONString) -> Bool {
@@ -26,7 +26,7 @@ package enum MessageRules {
 
     /// `#x9 #xA #xD #x20-#xD7FF #xE000-#xFFFD #x10000-#x10FFFF`, in text that is known to be well-formed UTF-8: what is
     /// left to refuse are the other control characters, U+FFFE and U+FFFF.
-    package static func isAllowed(_ text: UnsafeRawBufferPointer) -> Bool {
+    public static func isAllowed(_ text: UnsafeRawBufferPointer) -> Bool {
         let ones: UInt64 = 0x0101_0101_0101_0101
         var offset = 0
         while offset < text.count {
@@ -47,7 +47,7 @@ package enum MessageRules {
     }
 
     /// Where the first character begins for which `isAllowed` is false.
-    package static func firstNotAllowed(in text: UnsafeRawBufferPointer) -> Int? {
+    public static func firstNotAllowed(in text: UnsafeRawBufferPointer) -> Int? {
         text.indices.first { !isAllowed(text, at: $0) }
     }
 
@@ -60,14 +60,14 @@ package enum MessageRules {
     }
 
     /// Group ids, deduplication ids, attempt ids: 1...128 ASCII letters, digits and punctuation marks.
-    package static func isIdentifier(_ id: [UInt8]) -> Bool { id.withUnsafeBytes(isIdentifier) }
+    public static func isIdentifier(_ id: [UInt8]) -> Bool { id.withUnsafeBytes(isIdentifier) }
 
     static func isIdentifier(_ id: UnsafeRawBufferPointer) -> Bool {
         !id.isEmpty && id.count <= QueueLimits.identifierBytesMax && id.allSatisfy { $0 > 0x20 && $0 < 0x7F }
     }
 
     /// All rules for a message's own attributes.
-    package static func check(_ attributes: [MessageAttribute], count: Int) throws(SQSError) {
+    public static func check(_ attributes: [MessageAttribute], count: Int) throws(SQSError) {
         guard count <= QueueLimits.attributesMax else {
             throw SQSError(
                 .invalidParameterValue,

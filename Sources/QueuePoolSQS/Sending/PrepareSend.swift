@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Crypto
-package import QueuePoolCore
+public import QueuePoolCore
 import QueuePoolJSON
 
 // From a sender's description to the bytes that a shard stores. All rules are checked here, once, and all digests that
@@ -11,12 +11,12 @@ import QueuePoolJSON
 // group id, deduplication id, delay, attributes.
 
 /// A message that may be sent, and what the answer must say about it.
-package struct PreparedSend: Sendable {
-    package let message: OutgoingMessage
-    package let bodyMD5: MD5Digest
+public struct PreparedSend: Sendable {
+    public let message: OutgoingMessage
+    public let bodyMD5: MD5Digest
     /// `nil` if there are no attributes.
-    package let attributesMD5: MD5Digest?
-    package let systemAttributesMD5: MD5Digest?
+    public let attributesMD5: MD5Digest?
+    public let systemAttributesMD5: MD5Digest?
 }
 
 /// Turns one entry of a request into a message.
@@ -26,7 +26,7 @@ package struct PreparedSend: Sendable {
 ///   - isBatch: whether the entry is one of a batch, whose texts differ.
 ///   - bodyMD5: of the entry's body, if it is known already.
 /// - Throws: the error that answers a single send, or becomes the entry's failure in a batch.
-package func prepare(
+public func prepare(
     _ entry: SendEntry, attributes: QueueAttributes, isBatch: Bool, traceHeader: String? = nil,
     bodies: BodyRules? = nil, bodyMD5: MD5Digest? = nil
 ) throws(SQSError) -> PreparedSend {
@@ -92,7 +92,7 @@ private func deduplicationID(of entry: SendEntry, _ attributes: QueueAttributes)
 }
 
 /// The id of a message whose sender left it to the content: lower-case hexadecimal SHA-256 of the body.
-package func contentDeduplicationID(_ body: [UInt8]) -> [UInt8] { body.withUnsafeBytes { contentDeduplicationID($0) } }
+public func contentDeduplicationID(_ body: [UInt8]) -> [UInt8] { body.withUnsafeBytes { contentDeduplicationID($0) } }
 
 private func contentDeduplicationID(_ body: UnsafeRawBufferPointer) -> [UInt8] {
     var hasher = SHA256()

@@ -2,10 +2,10 @@
 // Licensed under the Apache License, Version 2.0
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
+public import ArgumentParser
 import Foundation
 import QueuePoolAWS
-import QueuePoolCore
+public import QueuePoolCore
 import QueuePoolRuntime
 import QueuePoolSQS
 import QueuePoolSettings
