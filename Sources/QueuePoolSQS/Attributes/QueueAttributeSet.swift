@@ -101,8 +101,7 @@ public struct QueueAttributeSet: Hashable, Sendable {
     }
 
     /// Name and text of what GetQueueAttributes answers.
-    public func shown(_ names: QueueAttributeNames, status: QueueStatus) -> [(name: QueueAttributeName, text: String)]
-    {
+    public func shown(_ names: QueueAttributeNames, status: QueueStatus) -> [(name: QueueAttributeName, text: String)] {
         QueueAttributeName.allCases.compactMap { name in
             guard names.contains(name), let text = shown(name, status) else { return nil }
             return (name, text)
