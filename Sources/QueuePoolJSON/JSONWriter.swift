@@ -131,6 +131,13 @@ public struct JSONWriter: Sendable {
         needsComma = true
     }
 
+    /// A whole value that `write` appends itself, as JSON.
+    public mutating func value(_ write: (inout [UInt8]) -> Void) {
+        comma()
+        write(&bytes)
+        needsComma = true
+    }
+
     /// A whole value that is JSON already.
     public mutating func raw(_ text: [UInt8]) {
         comma()

@@ -68,10 +68,8 @@ public struct MessageRecord: Sendable {
     ///   - group: 1...128 bytes.
     ///   - deduplicationID: 1...128 bytes.
     ///   - bodyMD5: 16 bytes, if the caller had to compute it anyway.
-    // Specialized for what the SQS door passes: other modules would call it through type descriptions else.
-    @_specialize(where Group == UnsafeRawBufferPointer, ID == UnsafeRawBufferPointer)
-    public init<Group: Collection<UInt8>, ID: Collection<UInt8>>(
-        group: Group, deduplicationID: ID, body: UnsafeRawBufferPointer,
+    public init(
+        group: UnsafeRawBufferPointer, deduplicationID: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer,
         attributes: [MessageAttribute] = [], systemAttributes: [MessageAttribute] = [], bodyMD5: MD5Digest? = nil,
         origin: MessageOrigin? = nil
     ) {
@@ -94,12 +92,27 @@ public struct MessageRecord: Sendable {
             out.put(origin?.messageID.high ?? 0)
             out.put(origin?.messageID.low ?? 0)
             out.put(origin?.receiveCount ?? 0)
-            out.put(contentsOf: group)
-            out.put(contentsOf: deduplicationID)
+            out.put(group)
+            out.put(deduplicationID)
             for attribute in systemAttributes { out.put(attribute) }
             for attribute in attributes { out.put(attribute) }
             out.put(body)
             count = out.offset
+        }
+    }
+
+    /// The same of bytes that may lie anywhere.
+    public init(
+        group: some Collection<UInt8>, deduplicationID: some Collection<UInt8>, body: UnsafeRawBufferPointer,
+        attributes: [MessageAttribute] = [], systemAttributes: [MessageAttribute] = [], bodyMD5: MD5Digest? = nil,
+        origin: MessageOrigin? = nil
+    ) {
+        self = Array(group).withUnsafeBytes { group in
+            Array(deduplicationID).withUnsafeBytes { deduplicationID in
+                MessageRecord(
+                    group: group, deduplicationID: deduplicationID, body: body, attributes: attributes,
+                    systemAttributes: systemAttributes, bodyMD5: bodyMD5, origin: origin)
+            }
         }
     }
 
@@ -128,7 +141,6 @@ private struct RecordWriter {
     }
 
     mutating func put(contentsOf bytes: some Collection<UInt8>) {
-        // Callers in other modules get no specialised copy of this: all but the one call below is concrete.
         let isCopied: Void? = bytes.withContiguousStorageIfAvailable { put(UnsafeRawBufferPointer($0)) }
         guard isCopied == nil else { return }
         for byte in bytes { put(byte) }
@@ -145,7 +157,7 @@ private struct RecordWriter {
         put(UInt16(truncatingIfNeeded: attribute.dataType.utf8.count))
         put(contentsOf: attribute.name.utf8)
         put(contentsOf: attribute.dataType.utf8)
-        put(contentsOf: attribute.value)
+        attribute.value.withUnsafeBytes { put($0) }
     }
 }
 

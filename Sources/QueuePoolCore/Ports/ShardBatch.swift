@@ -85,6 +85,14 @@ public enum EntryAnswers: Hashable, Sendable {
     case entries([EntryOutcome])
     case failed(RequestFailure)
 
+    /// Whether the message at a place of the batch is stored.
+    func isStored(at position: Int) -> Bool {
+        guard case .entries(let outcomes) = self, position < outcomes.count, case .stored = outcomes[position] else {
+            return false
+        }
+        return true
+    }
+
     /// What became of the message at a place of the batch; what an answer does not mention is unknown.
     public func result(at position: Int) -> Result<SendReceipt, ShardError> {
         switch self {

@@ -81,8 +81,8 @@ extension Batcher {
         underWay = nil
         finished(request)
         // Before the next request may leave: it must not take what follows a failed entry.
-        for (position, entry) in request.enumerated() {
-            if case .failure(let error) = answers.result(at: position) { entry.noteFailure(error) }
+        for position in request.indices where !answers.isStored(at: position) {
+            if case .failure(let error) = answers.result(at: position) { request[position].noteFailure(error) }
         }
         effects.reserveCapacity(2)
         announce(now, &effects)

@@ -215,16 +215,16 @@ public struct Batcher<Ticket: Sendable>: Sendable {
     private mutating func gather(_ refused: inout [Refusal]) -> Request {
         var request: Request = []
         var bytes = 0
-        while request.count < limits.requestEntriesMax, let entry = waiting.first {
-            if let error = entry.earlierFailure {
-                refused.append((entry, error))
-                _ = removeFirst()
+        request.reserveCapacity(min(waiting.count, limits.requestEntriesMax))
+        while request.count < limits.requestEntriesMax, !waiting.isEmpty {
+            if let error = waiting[0].earlierFailure {
+                refused.append((removeFirst(), error))
                 continue
             }
-            guard request.isEmpty || bytes + entry.message.byteCount <= limits.requestBytesMax else { break }
-            bytes += entry.message.byteCount
-            request.append(entry)
-            _ = removeFirst()
+            let size = waiting[0].message.byteCount
+            guard request.isEmpty || bytes + size <= limits.requestBytesMax else { break }
+            bytes += size
+            request.append(removeFirst())
         }
         return request
     }

@@ -28,7 +28,9 @@ struct BodySending {
     func prepare(_ request: SendRequest, _ router: Router, _ completion: @escaping @Sendable (SendRequest) -> Void) {
         let entries = request.entries
         let large = entries.indices.filter { takes(entries[$0].message) }
-        let gathering = Gathering<Result<BodyPointer, BodyStoreError>>(count: large.count) { [self] results in
+        let gathering = Gathering<Result<BodyPointer, BodyStoreError>>(
+            count: large.count, unknown: .failure(.missing)
+        ) { [self] results in
             completion(rewritten(request, Dictionary(zip(large, results)) { first, _ in first }, router))
         }
         for (place, entry) in large.enumerated() {

@@ -7,7 +7,7 @@ import Synchronization
 /// Answers that come one by one, on any thread, and are handed on together in order.
 final class Gathering<Value: Sendable>: Sendable {
     private struct State {
-        var values: [Value?]
+        var values: [Value]
         var missing: Int
     }
 
@@ -15,8 +15,9 @@ final class Gathering<Value: Sendable>: Sendable {
     private let completion: @Sendable ([Value]) -> Void
 
     /// With a count of 0 the completion is called at once.
-    init(count: Int, _ completion: @escaping @Sendable ([Value]) -> Void) {
-        state = Mutex(State(values: Array(repeating: nil, count: count), missing: count))
+    /// - Parameter unknown: stands for an answer until it is there; nobody sees it.
+    init(count: Int, unknown: Value, _ completion: @escaping @Sendable ([Value]) -> Void) {
+        state = Mutex(State(values: Array(repeating: unknown, count: count), missing: count))
         self.completion = completion
         if count == 0 { completion([]) }
     }
@@ -26,7 +27,10 @@ final class Gathering<Value: Sendable>: Sendable {
         let complete: [Value]? = state.withLock { state in
             state.values[position] = value
             state.missing -= 1
-            return state.missing == 0 ? state.values.compactMap { $0 } : nil
+            guard state.missing == 0 else { return nil }
+            var complete: [Value] = []
+            swap(&complete, &state.values)
+            return complete
         }
         if let complete { completion(complete) }
     }

@@ -52,7 +52,7 @@ extension Pool {
         _ completion: @escaping @Sendable ([Outcome]) -> Void,
         _ perform: (PoolShard, [ReceiptHandle], @escaping @Sendable ([Outcome]) -> Void) -> [Outcome]?
     ) {
-        let gathering = Gathering<Outcome>(count: handles.count, completion)
+        let gathering = Gathering<Outcome>(count: handles.count, unknown: foreign, completion)
         var parts: [(shard: PoolShard, handles: [ReceiptHandle], positions: [Int])] = []
         for (position, handle) in handles.enumerated() {
             guard let owner = shard(of: handle), only == nil || owner === only else {
@@ -84,7 +84,7 @@ extension Pool {
     /// Removes every message and the deduplication memory.
     package func purge(_ only: PoolShard? = nil, completion: @escaping @Sendable (Result<Int, ShardError>) -> Void) {
         let shards = only.map { [$0] } ?? snapshot.shards
-        let gathering = Gathering<Result<Int, ShardError>>(count: shards.count) { results in
+        let gathering = Gathering<Result<Int, ShardError>>(count: shards.count, unknown: .success(0)) { results in
             var total = 0
             for result in results {
                 switch result {

@@ -227,7 +227,8 @@ package final class Pool: Sendable {
         _ messages: [OutgoingMessage], isPaid: Bool = false, order: RequestOrder? = nil, positions: [Int]? = nil,
         completion: @escaping @Sendable ([Result<SendReceipt, ShardError>]) -> Void
     ) {
-        let gathering = Gathering<Result<SendReceipt, ShardError>>(count: messages.count, completion)
+        let gathering = Gathering<Result<SendReceipt, ShardError>>(
+            count: messages.count, unknown: .failure(.unknownOutcome), completion)
         var request = SendRequest(order: order, isPaid: isPaid)
         request.add(messages, at: positions, gathering)
         send(request)

@@ -9,43 +9,50 @@ import QueuePoolCore
 
 /// One message on its way.
 final class RoutedMessage: SendListener {
-    private let entry: SendRequest.Entry
+    private let slot: Slot
+    private let listener: SendRequest.Listener
     private let shard: PoolShard
     private let traffic: SlotTraffic
 
     init(_ entry: SendRequest.Entry, _ shard: PoolShard, _ traffic: SlotTraffic) {
-        self.entry = entry
+        slot = Slot(groupHash: entry.message.groupHash)
+        listener = entry.listener
         self.shard = shard
         self.traffic = traffic
     }
 
-    func tell(_ place: Int, _ result: Result<SendReceipt, ShardError>) { entry.ended(result, shard, traffic) }
+    func tell(_ place: Int, _ result: Result<SendReceipt, ShardError>) {
+        if !Mutation.slotTrafficNeverEnds.isOn { traffic.ended(slot) }
+        shard.ended()
+        listener.tell(result, shard)
+    }
 }
 
 /// The messages of one request on their way, each to the shard of its own.
 final class RoutedRequest: SendListener {
-    private let entries: [SendRequest.Entry]
-    /// Of each entry's shard in `shards`.
+    /// What is known of a message without the message itself, which whoever has it may forget.
+    private struct Message {
+        let slot: Slot
+        let listener: SendRequest.Listener
+    }
+
+    private let messages: [Message]
+    /// Of each message's shard in `shards`.
     let places: [Int]
     private let shards: [PoolShard]
     private let traffic: SlotTraffic
 
     init(_ entries: [SendRequest.Entry], to places: [Int], of shards: [PoolShard], _ traffic: SlotTraffic) {
-        self.entries = entries
+        messages = entries.map { Message(slot: Slot(groupHash: $0.message.groupHash), listener: $0.listener) }
         self.places = places
         self.shards = shards
         self.traffic = traffic
     }
 
     func tell(_ place: Int, _ result: Result<SendReceipt, ShardError>) {
-        entries[place].ended(result, shards[places[place]], traffic)
-    }
-}
-
-extension SendRequest.Entry {
-    fileprivate func ended(_ result: Result<SendReceipt, ShardError>, _ shard: PoolShard, _ traffic: SlotTraffic) {
-        if !Mutation.slotTrafficNeverEnds.isOn { traffic.ended(Slot(groupHash: message.groupHash)) }
+        let shard = shards[places[place]]
+        if !Mutation.slotTrafficNeverEnds.isOn { traffic.ended(messages[place].slot) }
         shard.ended()
-        tell(result, shard)
+        messages[place].listener.tell(result, shard)
     }
 }

@@ -13,22 +13,24 @@ package struct SendRequest: Sendable {
     struct Entry: Sendable {
         let message: OutgoingMessage
         let position: Int
-        fileprivate let listener: Listener
+        let listener: Listener
 
         /// Says what became of it; once.
+        func tell(_ result: Result<SendReceipt, ShardError>, _ shard: PoolShard) { listener.tell(result, shard) }
+    }
+
+    /// Who waits for what becomes of an entry.
+    enum Listener: Sendable {
+        case alone(Completion)
+        /// Who waits for all of a request: a closure for each of its entries would be memory for each.
+        case gathered(Gathering<Result<SendReceipt, ShardError>>, place: Int)
+
         func tell(_ result: Result<SendReceipt, ShardError>, _ shard: PoolShard) {
-            switch listener {
+            switch self {
             case .alone(let completion): completion(result, shard)
             case .gathered(let gathering, let place): gathering.put(result, at: place)
             }
         }
-    }
-
-    /// Who waits for what becomes of an entry.
-    fileprivate enum Listener: Sendable {
-        case alone(Completion)
-        /// Who waits for all of a request: a closure for each of its entries would be memory for each.
-        case gathered(Gathering<Result<SendReceipt, ShardError>>, place: Int)
     }
 
     private(set) var entries: [Entry] = []

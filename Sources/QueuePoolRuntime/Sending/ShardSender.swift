@@ -106,7 +106,7 @@ package final class ShardSender: Sendable {
             case .send(let id, let messages): submit(id, ShardBatch(messages))
             case .complete(let ticket, let result): tell(ticket, result)
             case .settle(let entries, let answers):
-                for (position, entry) in entries.enumerated() { tell(entry.ticket, answers.result(at: position)) }
+                for position in entries.indices { tell(entries[position].ticket, answers.result(at: position)) }
             // Held until it rings: what was taken in is told of, also by a sender that nobody else holds any more.
             case .wake(let time): clock.schedule(at: time) { self.handle(.timer) }
             }

@@ -23,7 +23,9 @@ package final class WaitingBudget: Sendable {
 
     /// What messages take.
     package static func cost(_ entries: [BatcherEntry<SendTicket>]) -> Int {
-        entries.reduce(entries.count * bytesOfMessage) { $0 + $1.message.byteCount }
+        var bytes = entries.count * bytesOfMessage
+        for place in entries.indices { bytes += entries[place].message.byteCount }
+        return bytes
     }
 
     /// Takes bytes, all or none of them.

@@ -16,8 +16,8 @@ extension SQSService {
         let prepared = try prepare(
             request.entry, attributes: target.pool.attributes, isBatch: false, traceHeader: SQSService.text(trace),
             bodies: target.pool.bodyRules)
-        let shard = try shard(of: prepared, target)
-        let isPaid = try pay(target, shard)
+        let shard = try shard(of: prepared.message, target)
+        let isPaid = try pay(target) { shard }
         var sending = SendRequest(isPaid: isPaid)
         sending.add(prepared.message, at: 0) { result, _ in
             switch result {
@@ -31,8 +31,8 @@ extension SQSService {
 
     /// The shard of a message's group, which must be the one that the request names, if it names one: a group that was on
     /// two shards would have no order (I4).
-    private func shard(of send: PreparedSend, _ target: QueueTarget) throws(SQSError) -> PoolShard {
-        let shard = target.pool.router.shard(ofGroupHash: send.message.groupHash)
+    private func shard(of message: OutgoingMessage, _ target: QueueTarget) throws(SQSError) -> PoolShard {
+        let shard = target.pool.router.shard(ofGroupHash: message.groupHash)
         guard let named = target.shard, named !== shard else { return shard }
         throw SQSError(
             .invalidParameterValue,
@@ -42,10 +42,11 @@ extension SQSService {
 
     /// Takes a token where a request over the quota is refused at once.
     /// - Returns: whether one was taken.
-    private func pay(_ target: QueueTarget, _ shard: PoolShard) throws(SQSError) -> Bool {
+    private func pay(_ target: QueueTarget, _ first: () -> PoolShard) throws(SQSError) -> Bool {
         guard target.pool.isThrottledAtOnce || target.shard != nil && target.pool.snapshot.quota != nil else {
             return false
         }
+        let shard = first()
         if let wait = shard.sender.takeToken() {
             throw SQSError(ShardError.quotaExceeded(retryAfterMilliseconds: wait, of: shard.quota))
         }
@@ -60,8 +61,11 @@ extension SQSService {
         let attributes = target.pool.attributes
         let bodies = target.pool.bodyRules
         try request.check(attributes, bodies: bodies)
-        var prepared: [(position: Int, send: PreparedSend)] = []
-        var failures: [(position: Int, error: SQSError)] = []
+        var messages: [OutgoingMessage] = []
+        var prepared: [BatchedSend] = []
+        messages.reserveCapacity(request.entries.count)
+        prepared.reserveCapacity(request.entries.count)
+        var failures: [RefusedEntry] = []
         // Once an entry of a group is refused, the later ones of that group are refused with it (I2).
         var refusedGroups: [[UInt8]: SQSError] = [:]
         let traceHeader = SQSService.text(trace)
@@ -74,48 +78,77 @@ extension SQSService {
                 let send = try prepare(
                     entry, attributes: attributes, isBatch: true, traceHeader: traceHeader, bodies: bodies,
                     bodyMD5: digests[position])
-                _ = try shard(of: send, target)
-                prepared.append((position, send))
+                if target.shard != nil { _ = try shard(of: send.message, target) }
+                messages.append(send.message)
+                prepared.append(BatchedSend(position: position, id: entry.id, send))
             } catch {
-                failures.append((position, error))
+                failures.append(RefusedEntry(position: position, id: entry.id, error: error))
                 if let group = entry.groupID?.array, refusedGroups[group] == nil { refusedGroups[group] = error }
             }
         }
-        // All that is left of the request once its bytes are gone.
-        let ids = request.ids
-        guard let first = prepared.first else {
-            return reply(SQSService.batchAnswer(ids, [], [], failures))
-        }
-        let isPaid = try pay(target, target.pool.router.shard(ofGroupHash: first.send.message.groupHash))
-        let sends = prepared
         let refused = failures
-        target.pool.send(sends.map(\.send.message), isPaid: isPaid) { results in
-            reply(SQSService.batchAnswer(ids, sends, results, refused))
-        }
+        guard let first = messages.first else { return reply(SQSService.batchAnswer([], [], refused)) }
+        let isPaid = try pay(target) { target.pool.router.shard(ofGroupHash: first.groupHash) }
+        // All that is left of the request once its bytes are gone.
+        let sends = prepared
+        target.pool.send(messages, isPaid: isPaid) { reply(SQSService.batchAnswer(sends, $0, refused)) }
     }
 
     /// Successes and failures, each in the order of the request.
     private static func batchAnswer(
-        _ ids: [String], _ sends: [(position: Int, send: PreparedSend)],
-        _ results: [Result<SendReceipt, ShardError>], _ refused: [(position: Int, error: SQSError)]
+        _ sends: [BatchedSend], _ results: [Result<SendReceipt, ShardError>], _ refused: [RefusedEntry]
     ) -> Answer {
         var successes: [(id: String, answer: SendAnswer)] = []
+        successes.reserveCapacity(sends.count)
         var failures = refused
-        for (sent, result) in zip(sends, results) {
-            switch result {
-            case .success(let receipt):
-                successes.append((ids[sent.position], SendAnswer(receipt, sent.send)))
-            case .failure(let error): failures.append((sent.position, SQSError(error)))
+        for place in sends.indices {
+            let id = sends[place].id
+            switch results[place] {
+            case .success(let receipt): successes.append((id, sends[place].answer(receipt)))
+            case .failure(let error):
+                failures.append(RefusedEntry(position: sends[place].position, id: id, error: SQSError(error)))
             }
         }
         failures.sort { $0.position < $1.position }
-        return answer(capacity: 256 * ids.count) { json in
+        return answer(capacity: 64 + 224 * successes.count + 256 * failures.count) { json in
             SQSAnswer.sendMessageBatch(
-                successes: successes,
-                failures: failures.map { BatchFailure(id: ids[$0.position], error: $0.error) }, to: &json
-            )
+                successes: successes, failures: failures.map { BatchFailure(id: $0.id, error: $0.error) }, to: &json)
         }
     }
 
     private static func text(_ trace: [UInt8]?) -> String? { trace.map { String(decoding: $0, as: UTF8.self) } }
+}
+
+/// An entry of a batch that was not sent, or not stored.
+private struct RefusedEntry {
+    /// In the request, from 0.
+    let position: Int
+    let id: String
+    let error: SQSError
+}
+
+/// What is kept of an entry of a batch until it is answered: its message is the shard's by then.
+private struct BatchedSend {
+    /// In the request, from 0.
+    let position: Int
+    let id: String
+    private let bodyMD5: MD5Digest
+    private let attributesMD5: MD5Digest?
+    private let systemAttributesMD5: MD5Digest?
+
+    init(position: Int, id: String, _ prepared: PreparedSend) {
+        self.position = position
+        self.id = id
+        bodyMD5 = prepared.bodyMD5
+        attributesMD5 = prepared.attributesMD5
+        systemAttributesMD5 = prepared.systemAttributesMD5
+    }
+
+    func answer(_ receipt: SendReceipt) -> SendAnswer {
+        var answer = SendAnswer(
+            messageID: receipt.messageID, sequence: receipt.sequence, bodyMD5: bodyMD5, attributesMD5: attributesMD5,
+            systemAttributesMD5: systemAttributesMD5)
+        answer.remoteSequence = receipt.remoteSequence
+        return answer
+    }
 }
