@@ -67,6 +67,7 @@ extension JournaledLog {
         do throws(DatabaseError) { try finishSettling() } catch {
             settling = nil
             fresh = batch
+            fresh.isPartlySettled = true
             throw error
         }
         journal.restart(after: settled)

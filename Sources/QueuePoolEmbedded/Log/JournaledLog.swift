@@ -69,6 +69,8 @@ final class JournaledLog: StoreLog {
 
     private func recover() throws(DatabaseError) {
         for segment in try journal.found(after: settled) {
+            // The process may have ended while it was carried into SQLite.
+            fresh.isPartlySettled = true
             try journal.replay(segment) { apply($0) }
             if let row = fresh.newest { nextRow = max(nextRow, row + 1) }
             waiting.append(CommitJournal.Segment(file: segment.file, generation: segment.generation, batch: fresh))

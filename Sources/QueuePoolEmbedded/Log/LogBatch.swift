@@ -20,6 +20,9 @@ struct LogBatch {
     private var replaced: [Int64: JournalPlace] = [:]
     /// Rows of SQLite, or of an earlier batch, that are gone.
     private(set) var removed: Set<Int64> = []
+    /// Whether SQLite may have a part of it: it was on its way there, and did not come to its end. New rows that are gone again
+    /// are removed there then.
+    var isPartlySettled = false
     /// About what its new and replaced rows take.
     private(set) var byteCount = 0
 
@@ -41,6 +44,7 @@ struct LogBatch {
         if let place = place(of: row) {
             byteCount -= rows[place]?.place.byteCount ?? 0
             rows[place] = nil
+            if isPartlySettled { removed.insert(row) }
             return true
         }
         if let old = replaced.removeValue(forKey: row) { byteCount -= old.byteCount }

@@ -119,12 +119,22 @@ static int f_close(sqlite3_file *file) {
 static int f_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at) {
     return REAL(f)->pMethods->xRead(REAL(f), to, n, at);
 }
+// Nothing is written while a folder is copied: a kill leaves all files as they are at one moment, and a copy in which SQLite's
+// log is newer than its database, because another thread copied the one into the other meanwhile, has lost what was in both.
 static int f_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at) {
     int code;
     if (must_fail(HANDLE(f), 0, &code)) return code;
-    return REAL(f)->pMethods->xWrite(REAL(f), from, n, at);
+    pthread_mutex_lock(&HANDLE(f)->disk->lock);
+    code = REAL(f)->pMethods->xWrite(REAL(f), from, n, at);
+    pthread_mutex_unlock(&HANDLE(f)->disk->lock);
+    return code;
 }
-static int f_truncate(sqlite3_file *f, sqlite3_int64 size) { return REAL(f)->pMethods->xTruncate(REAL(f), size); }
+static int f_truncate(sqlite3_file *f, sqlite3_int64 size) {
+    pthread_mutex_lock(&HANDLE(f)->disk->lock);
+    int code = REAL(f)->pMethods->xTruncate(REAL(f), size);
+    pthread_mutex_unlock(&HANDLE(f)->disk->lock);
+    return code;
+}
 static int f_sync(sqlite3_file *f, int flags) {
     faulty_handle *handle = HANDLE(f);
     int code;
